@@ -1,0 +1,99 @@
+#include "base/memory.h"
+
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+
+namespace cones {
+namespace {
+
+// Sizes are rounded up to 1/8 of their power of two, so that tensors of similar size share blocks and waste ≤ 12.5 %.
+std::size_t round_up(std::size_t bytes) {
+  std::size_t step = 64;
+  while (step * 16 < bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+}  // namespace
+
+std::shared_ptr<Memory> Memory::create(std::size_t limit) {
+  return std::shared_ptr<Memory>(new Memory(limit, false));
+}
+
+std::shared_ptr<Memory> Memory::create_planning() {
+  return std::shared_ptr<Memory>(new Memory(SIZE_MAX, true));
+}
+
+Memory::~Memory() { trim(); }
+
+std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
+  const std::size_t size = round_up(bytes == 0 ? 1 : bytes);
+  void* block = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    if (size > limit_ || in_use_ > limit_ - size) {
+      fail("CONES_OUT_OF_MEMORY",
+           "The job needs more than the memory limit of " + std::to_string(limit_ >> 20) + " MiB (" +
+               std::to_string(in_use_ >> 20) + " MiB in use, " + std::to_string(size >> 20) +
+               " MiB more wanted). Use a smaller batch or picture, enable checkpointing, or raise memoryLimit.");
+    }
+    if (!planning_) {
+      if (auto it = free_.find(size); it != free_.end()) {
+        block = it->second;
+        free_.erase(it);
+      }
+    }
+    in_use_ += size;
+    if (in_use_ > peak_) peak_ = in_use_;
+  }
+  auto self = shared_from_this();
+  if (!planning_ && block == nullptr) {
+    block = std::aligned_alloc(64, size);
+    if (block == nullptr) {  // recycled blocks of other sizes may be what is missing
+      trim();
+      block = std::aligned_alloc(64, size);
+    }
+    if (block == nullptr) {
+      std::lock_guard lock(mutex_);
+      in_use_ -= size;
+      fail("CONES_OUT_OF_MEMORY", "The operating system refused " + std::to_string(size >> 20) +
+                                      " MiB. Use a smaller batch or picture, or free memory.");
+    }
+  }
+  return std::shared_ptr<void>(block, [self, size](void* p) { self->release(p, size); });
+}
+
+void Memory::release(void* block, std::size_t bytes) {
+  std::lock_guard lock(mutex_);
+  in_use_ -= bytes;
+  if (block != nullptr) {
+    free_.emplace(bytes, block);
+  }
+}
+
+void Memory::trim() {
+  std::multimap<std::size_t, void*> blocks;
+  {
+    std::lock_guard lock(mutex_);
+    blocks.swap(free_);
+  }
+  for (auto& [size, block] : blocks) std::free(block);
+}
+
+std::size_t Memory::in_use() const {
+  std::lock_guard lock(mutex_);
+  return in_use_;
+}
+
+std::size_t Memory::peak() const {
+  std::lock_guard lock(mutex_);
+  return peak_;
+}
+
+void Memory::reset_peak() {
+  std::lock_guard lock(mutex_);
+  peak_ = in_use_;
+}
+
+}  // namespace cones

@@ -1,0 +1,44 @@
+// Accounting allocator for tensors: recycles blocks, knows bytes in use and their peak, enforces a limit.
+//
+// In planning mode nothing is allocated: the same model code runs with null storage, ops return before computing, and
+// `peak()` afterwards is the memory that the real run will need (so it is known before a job starts).
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace cones {
+
+class Memory : public std::enable_shared_from_this<Memory> {
+ public:
+  /// `limit`: bytes that may be in use at once; more is CONES_OUT_OF_MEMORY.
+  static std::shared_ptr<Memory> create(std::size_t limit);
+  static std::shared_ptr<Memory> create_planning();
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  /// A 64-byte aligned, uninitialised block that returns itself when the last reference goes. Null when planning.
+  std::shared_ptr<void> allocate(std::size_t bytes);
+
+  bool planning() const { return planning_; }
+  std::size_t in_use() const;
+  std::size_t peak() const;
+  void reset_peak();
+  /// Gives the recycled blocks back to the operating system.
+  void trim();
+
+ private:
+  Memory(std::size_t limit, bool planning) : limit_(limit), planning_(planning) {}
+  void release(void* block, std::size_t bytes);
+
+  const std::size_t limit_;
+  const bool planning_;
+  mutable std::mutex mutex_;
+  std::multimap<std::size_t, void*> free_;  // by rounded size
+  std::size_t in_use_ = 0, peak_ = 0;
+};
+
+}  // namespace cones

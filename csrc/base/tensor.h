@@ -1,0 +1,61 @@
+// A contiguous, row-major fp32 tensor with shared storage. Reshapes and leading-dimension slices share it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+
+#include "base/memory.h"
+
+namespace cones {
+
+using index_t = std::int64_t;
+
+/// Up to four dimensions.
+class Shape {
+ public:
+  Shape() = default;
+  Shape(std::initializer_list<index_t> dims);
+  int rank() const { return rank_; }
+  index_t operator[](int i) const { return dims_[static_cast<std::size_t>(i)]; }
+  /// Dimension counted from the end: last(0) is the innermost.
+  index_t last(int i = 0) const { return dims_[static_cast<std::size_t>(rank_ - 1 - i)]; }
+  index_t size() const;
+  bool operator==(const Shape& other) const = default;
+  std::string text() const;  // "[1, 64, 64, 320]"
+
+ private:
+  std::array<index_t, 4> dims_{};
+  int rank_ = 0;
+};
+
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(Memory& memory, const Shape& shape);
+
+  bool defined() const { return size_ > 0; }
+  const Shape& shape() const { return shape_; }
+  index_t dim(int i) const { return shape_[i]; }
+  index_t size() const { return size_; }
+  /// Null while planning.
+  float* data() const { return data_; }
+  /// Rows when seen as a matrix [rows, last dimension].
+  index_t rows() const { return size_ / shape_.last(); }
+  index_t columns() const { return shape_.last(); }
+
+  /// Same storage, other shape of the same size.
+  Tensor reshape(const Shape& shape) const;
+  /// Rows [begin, end) of the first dimension; shares storage.
+  Tensor slice(index_t begin, index_t end) const;
+
+ private:
+  std::shared_ptr<void> storage_;
+  float* data_ = nullptr;
+  Shape shape_;
+  index_t size_ = 0;
+};
+
+}  // namespace cones

@@ -1,0 +1,45 @@
+// A pool of threads that sleep when idle. One pool per engine; the calling thread works too.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace cones {
+
+class ThreadPool {
+ public:
+  /// `threads` ≥ 1, the caller included: 1 makes no thread at all.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Runs task(i, lane) for every i in [0, count), each exactly once, in any order; returns when all are done.
+  /// lane ∈ [0, threads()) names the running thread (for scratch buffers). The first exception is rethrown.
+  /// One caller at a time; tasks must not call run() again.
+  void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
+
+ private:
+  void work(int lane);
+  void drain(int lane);
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  const std::function<void(std::int64_t, int)>* task_ = nullptr;
+  std::int64_t count_ = 0;
+  std::atomic<std::int64_t> next_{0};
+  int busy_ = 0;
+  std::uint64_t round_ = 0;
+  bool stop_ = false;
+  std::exception_ptr error_;
+};
+
+}  // namespace cones
