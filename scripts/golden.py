@@ -1,0 +1,35 @@
+"""Writes the reference tensors under test/goldens/models (its README.md describes them). All cases, or those named.
+
+    python scripts/golden.py [case ...]
+"""
+import argparse
+import shutil
+
+import torch
+
+from golden import common, unet
+
+KINDS = (unet,)
+
+
+def main():
+    cases = {name: kind for kind in KINDS for name in kind.CASES}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("case", nargs="*", help="of " + ", ".join(cases))
+    names = parser.parse_args().case or list(cases)
+    unknown = [name for name in names if name not in cases]
+    if unknown:
+        parser.error(f"no such case: {', '.join(unknown)}")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    for name in names:
+        folder = common.ROOT / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        cases[name].dump(name, folder)
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        print(f"{name}: {size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Reference tensors for the tests, from PyTorch, diffusers and transformers (see test/goldens/models/README.md)."""

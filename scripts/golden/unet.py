@@ -1,0 +1,149 @@
+"""UNet goldens: output, loss, input gradients and every K-V gradient, and per-row masks."""
+import copy
+import re
+
+import diffusers.models.embeddings
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+from . import common
+
+KV = re.compile(r"\.attn[12]\.to_[kv]\.weight$")
+
+# The keys of Stable Diffusion 1.4's unet/config.json: an old config, from which many of today's keys are absent.
+SD1_KEYS = """_class_name _diffusers_version act_fn attention_head_dim block_out_channels center_input_sample
+class_embed_type cross_attention_dim down_block_types downsample_padding dual_cross_attention flip_sin_to_cos freq_shift
+in_channels layers_per_block mid_block_scale_factor mid_block_type norm_eps norm_num_groups num_class_embeds
+only_cross_attention out_channels resnet_time_scale_shift sample_size up_block_types upcast_attention
+use_linear_projection""".split()
+
+CROSS_DOWN, DOWN = "CrossAttnDownBlock2D", "DownBlock2D"
+CROSS_UP, UP = "CrossAttnUpBlock2D", "UpBlock2D"
+
+# shape: (batch, height, width, text length)
+CASES = {
+    "unet-sd1": dict(  # Stable Diffusion 1.x: convolutions as projections, `attention_head_dim` is a number of heads
+        config=dict(block_out_channels=(16, 16, 32, 32), down_block_types=(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
+                    up_block_types=(UP, CROSS_UP, CROSS_UP, CROSS_UP), layers_per_block=2, attention_head_dim=4,
+                    norm_num_groups=8, cross_attention_dim=48, sample_size=16),
+        keys=SD1_KEYS, shape=(2, 16, 16, 77), timesteps=(981, 3), dtype=torch.float32),
+    "unet-sd2": dict(  # Stable Diffusion 2.x: linear projections, heads per level; head dim 40 everywhere
+        config=dict(block_out_channels=(40, 80), down_block_types=(CROSS_DOWN, DOWN),
+                    up_block_types=(UP, CROSS_UP), layers_per_block=1, attention_head_dim=(1, 2),
+                    norm_num_groups=8, cross_attention_dim=64, sample_size=8, use_linear_projection=True,
+                    upcast_attention=True),
+        shape=(2, 8, 12, 77), timesteps=(500, 41), dtype=torch.float16),
+    "unet-one-level": dict(  # head dim 80, input centred, three rows
+        config=dict(block_out_channels=(80,), down_block_types=(CROSS_DOWN,), up_block_types=(CROSS_UP,),
+                    layers_per_block=1, attention_head_dim=1, norm_num_groups=20, cross_attention_dim=24,
+                    sample_size=7, center_input_sample=True),
+        shape=(3, 7, 5, 9), timesteps=(0, 999, 250), dtype=torch.bfloat16),
+    "unet-odd": dict(  # sizes that 2^levels does not divide, two transformer blocks each, the other time embedding
+        config=dict(block_out_channels=(24, 32, 48), down_block_types=(DOWN, CROSS_DOWN, CROSS_DOWN),
+                    up_block_types=(CROSS_UP, CROSS_UP, UP), layers_per_block=1, attention_head_dim=(1, 2, 3),
+                    norm_num_groups=8, cross_attention_dim=40, sample_size=8, transformer_layers_per_block=2,
+                    flip_sin_to_cos=False, freq_shift=1, norm_eps=1e-6, out_channels=4),
+        shape=(1, 9, 13, 20), timesteps=(777,), dtype=torch.float16, shards=3),
+}
+
+
+def build(case, seed):
+    """The model of a case in fp32, with the stored (rounded) weights."""
+    model = UNet2DConditionModel(**case["config"])
+    return common.randomize(model, seed, case["dtype"])
+
+
+def kv_parameters(model):
+    return {name: p for name, p in model.named_parameters() if KV.search(name)}
+
+
+def to_float64(model):
+    return copy.deepcopy(model).double()
+
+
+def forward(model, sample, timesteps, states):
+    """The UNet's output in the model's own precision: in fp64 the time embedding is fp64 too."""
+    if model.dtype == torch.float64:
+        with common.float64_in(diffusers.models.embeddings):
+            return model(sample, timesteps, states).sample
+    return model(sample, timesteps, states).sample
+
+
+def fp32_variants(model):
+    """The same model run as PyTorch users do: both memory formats, and fused and plain attention."""
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        for processor in (AttnProcessor2_0(), AttnProcessor()):
+            variant = copy.deepcopy(model).to(memory_format=memory_format)
+            variant.set_attn_processor(processor)
+            yield variant
+
+
+def evaluate(model, inputs, weights_gradients=True):
+    """{out, loss, grad.*} of per_row_mse."""
+    x = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    sample = x["sample"].clone().requires_grad_(True)
+    states = x["encoder_hidden_states"].clone().requires_grad_(True)
+    parameters = kv_parameters(model) if weights_gradients else {}
+    for p in parameters.values():
+        p.requires_grad_(True)
+    out = forward(model, sample, x["timesteps"], states)
+    loss = common.per_row_mse(out, x["target"], x["weights"])
+    gradients = torch.autograd.grad(loss, [sample, states, *parameters.values()])
+    names = ["sample", "encoder_hidden_states", *parameters]
+    return {"out": out.detach(), "loss": loss.detach(), **{f"grad.{n}": g for n, g in zip(names, gradients)}}
+
+
+def draw_masks(model, rows, density, seed):
+    """Per row, the sorted flat indices of the K-V weights to shut: [{name: int32 [n]}]."""
+    g = common.generator(seed)
+    return [{name: torch.nonzero(torch.rand(p.numel(), generator=g) < density).flatten().int()
+             for name, p in kv_parameters(model).items()} for _ in range(rows)]
+
+
+def shut(model, mask):
+    masked = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, p in kv_parameters(masked).items():
+            p.view(-1)[mask[name].long()] = 0
+    return masked
+
+
+def evaluate_masked(model, inputs, masks):
+    """Row b alone under mask b, by weights set to zero; results stacked over rows."""
+    rows = [evaluate(shut(model, mask), {k: v[b:b + 1] for k, v in inputs.items()}, weights_gradients=False)
+            for b, mask in enumerate(masks)]
+    return {
+        "masked.out": torch.cat([r["out"] for r in rows]),
+        "masked.loss": sum(r["loss"] for r in rows),
+        "masked.grad.sample": torch.cat([r["grad.sample"] for r in rows]),
+        "masked.grad.encoder_hidden_states": torch.cat([r["grad.encoder_hidden_states"] for r in rows]),
+    }
+
+
+def dump(name, folder):
+    case = CASES[name]
+    seed = 1000 * (1 + list(CASES).index(name))
+    model = build(case, seed)
+    common.write_config(folder / "unet", model, case.get("keys"))
+    common.write_weights(folder / "unet", model.state_dict(), case["dtype"], case.get("shards", 1))
+
+    batch, height, width, length = case["shape"]
+    inputs = {
+        "sample": common.normal(seed + 1, batch, model.config.in_channels, height, width),
+        "timesteps": torch.tensor(case["timesteps"], dtype=torch.int32),
+        "encoder_hidden_states": common.normal(seed + 2, batch, length, model.config.cross_attention_dim),
+        "target": common.normal(seed + 3, batch, model.config.out_channels, height, width),
+        "weights": torch.tensor([1.0, 0.25, 2.0][:batch]),
+    }
+    # The first row's mask differs from the second's; a third row has an empty one.
+    masks = draw_masks(model, min(batch, 2), 0.05, seed + 4)
+    masks += [{k: v[:0] for k, v in masks[0].items()}] * (batch - len(masks))
+
+    def everything(m):
+        return {**evaluate(m, inputs), **evaluate_masked(m, inputs, masks)}
+
+    reference = everything(to_float64(model))
+    runs = [everything(variant) for variant in fp32_variants(model)]
+    mask_tensors = {f"mask.{b}.{k}": v for b, mask in enumerate(masks) for k, v in mask.items()}
+    common.write_golden(folder, {**inputs, **mask_tensors}, reference, runs)
