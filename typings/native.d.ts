@@ -1,0 +1,281 @@
+/**
+ * The contract of the native addon (csrc/addon). lib/ is its only caller: it validates, the addon parses and queues.
+ *
+ * Conventions: latents are `[B, C, h, w]` as in diffusers, pictures are `[B, H, W, 3]` in [-1, 1], embeddings `[B, T, D]`.
+ * Inputs are copied when a call is made. Jobs of one model run one after another on a thread of their own, in the order of
+ * the calls; a job rejects with an `Error` whose `code` is one of lib/errors.ts.
+ */
+
+/** Stops jobs between two of their blocks. Shared by any number of jobs. */
+export class NativeAbort {
+  constructor();
+  abort(): void;
+}
+
+export interface NativeFiles {
+  /** Absolute paths of safetensors files (one, or all shards). */
+  files: string[];
+}
+
+export interface NativeUNetConfig extends NativeFiles {
+  inChannels: number;
+  outChannels: number;
+  blockOutChannels: number[];
+  /** Per down block: has it attention? */
+  downAttention: boolean[];
+  /** Per up block, in the order of `up_block_types`. */
+  upAttention: boolean[];
+  layersPerBlock: number[];
+  /** Number of heads per level. */
+  heads: number[];
+  transformerLayers: number[];
+  crossAttentionDim: number;
+  normGroups: number;
+  normEps: number;
+  flipSinToCos: boolean;
+  freqShift: number;
+  centerInput: boolean;
+}
+
+export interface NativeTextConfig extends NativeFiles {
+  vocabSize: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  layers: number;
+  heads: number;
+  maxPositions: number;
+  activation: 'quick_gelu' | 'gelu';
+  layerNormEps: number;
+}
+
+export interface NativeVaeConfig extends NativeFiles {
+  inChannels: number;
+  outChannels: number;
+  latentChannels: number;
+  blockOutChannels: number[];
+  layersPerBlock: number;
+  normGroups: number;
+  midAttention: boolean;
+  quantConv: boolean;
+  postQuantConv: boolean;
+}
+
+export interface NativeModelOptions {
+  unet: NativeUNetConfig;
+  text: NativeTextConfig;
+  vae: NativeVaeConfig;
+  /** Threads of this model's pool, ≥ 1. */
+  threads: number;
+  /** Bytes of weights and activations together; a job that would need more is refused before it starts. */
+  memoryLimit: number;
+}
+
+/** One K-V weight tensor, in the network's order. */
+export interface NativeKvTensor {
+  name: string;
+  /** [out, in] */
+  shape: [number, number];
+}
+
+/** Numbers of one solver step; see `SamplerStep` in lib/schedule.ts. Flattened in this order into `steps`. */
+export type NativeStepField =
+  | 'timestep' | 'inputScale' | 'x0FromX' | 'x0FromOutput' | 'xFromX' | 'xFromX0' | 'xFromPreviousX0' | 'noise';
+
+export interface NativeJob {
+  abort?: NativeAbort;
+}
+
+export interface NativeLatentShape {
+  batch: number;
+  height: number;
+  width: number;
+}
+
+export interface NativeDenoise extends NativeJob, NativeLatentShape {
+  /** [B, C, h, w] */
+  latents: Float32Array;
+  /** [B] */
+  timesteps: Float64Array;
+  /** [B, T, D] */
+  embeddings: Float32Array;
+  tokens: number;
+  /** Per batch row; null: base weights. Absent: base weights everywhere. */
+  masks?: (NativeMask | null)[];
+}
+
+export interface NativeSample extends NativeJob, NativeLatentShape {
+  /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale. */
+  latents: Float32Array;
+  /** [B, T, D] */
+  embeddings: Float32Array;
+  /** [B, T, D]; absent: no classifier-free guidance. */
+  negativeEmbeddings?: Float32Array;
+  tokens: number;
+  guidance: number;
+  /** [steps × 8], see {@link NativeStepField}. */
+  steps: Float64Array;
+  /** Per picture, for solvers that add noise: Philox seeds [B]. */
+  seeds: BigUint64Array;
+  masks?: (NativeMask | null)[];
+  /** Called on the JavaScript thread after every step; `x0` [B, C, h, w] only where `preview` is true. */
+  onStep?: (step: number, x0: Float32Array | null) => void;
+  preview?: boolean;
+}
+
+export interface NativeGradient extends NativeDenoise {
+  /** What the UNet should have predicted, [B, C, h, w]. */
+  target: Float32Array;
+  /** [B]: loss = Σ_b weight_b · mean((output_b − target_b)²) */
+  weights: Float64Array;
+  /** Indices into kvTensors whose gradients are wanted. */
+  tensors: Int32Array;
+  wantLatents?: boolean;
+  wantEmbeddings?: boolean;
+  checkpointing?: boolean;
+}
+
+export interface NativeGradientResult {
+  loss: number;
+  /** Unweighted mean squared error per row [B]. */
+  rows: Float64Array;
+  /** In the order of `tensors`; each [out × in]. */
+  gradients: Float32Array[];
+  latents?: Float32Array;
+  embeddings?: Float32Array;
+}
+
+export interface NativeTokenGradient extends NativeJob {
+  /** [T] */
+  ids: Int32Array;
+  /** Token ids whose embeddings' gradients are wanted. */
+  tokens: Int32Array;
+  /** ∂L/∂(last hidden state) [1, T, D] */
+  upstream: Float32Array;
+}
+
+export interface NativeSearchOptions extends NativeLatentShape {
+  /** VAE moments of all pictures, subject first [N, 2C, h, w]: mean, log-variance. */
+  moments: Float32Array;
+  /** Pictures that show the subject: the first `subjects` of N; the others are prior pictures. */
+  subjects: number;
+  /** Text states of all captions [P, T, D]. */
+  embeddings: Float32Array;
+  tokens: number;
+  /** Captions of picture n: captions[captionOffsets[n] … captionOffsets[n + 1]) index into `embeddings`. */
+  captions: Int32Array;
+  captionOffsets: Int32Array;
+  latentScale: number;
+  /** Subject and prior rows per step. `batch` is their sum. */
+  subjectBatch: number;
+  priorBatch: number;
+  /** λ of Eq. 4. */
+  priorWeight: number;
+  /** Training noise schedule: ᾱ_t for every t [trainSteps]. */
+  alphasCumprod: Float64Array;
+  prediction: 'epsilon' | 'v_prediction';
+  /** Timesteps are drawn uniformly from [minTimestep, maxTimestep). */
+  minTimestep: number;
+  maxTimestep: number;
+  algorithm: 'a2' | '1';
+  optimizer: 'adam' | 'sgd';
+  /** Learning rate of ξ, after any scaling rule. */
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  /** Keep ξ within [0, 1]. */
+  clamp: boolean;
+  /** Indices into kvTensors that are searched. */
+  tensors: Int32Array;
+  /** Only these weights may become concept neurons (joint refinement); absent: all of `tensors`. Same order. */
+  within?: Uint32Array[];
+  seed: bigint;
+  checkpointing: boolean;
+}
+
+export interface NativeSearchRun extends NativeJob {
+  steps: number;
+  /** After every step: steps done so far, L_con, L_sub, L_pr, milliseconds. */
+  onStep?: (step: number, loss: number, subjectLoss: number, priorLoss: number, ms: number) => void;
+}
+
+/** ξ, the optimiser's moments and S over the searched weights; noise is a function of (seed, step), so it resumes bit-exactly. */
+export class NativeSearch {
+  private constructor();
+  readonly step: number;
+  run(options: NativeSearchRun): Promise<void>;
+  /** step, then per searched tensor ξ, first moment, second moment, S. */
+  saveState(): Promise<ArrayBuffer>;
+  loadState(state: Uint8Array): Promise<void>;
+  /** Per searched tensor: the values that rank neurons, displacement 1 − ξ or the summed score S. */
+  ranking(by: 'displacement' | 'score'): Promise<Float32Array[]>;
+  /** Sorted indices per searched tensor with ranking > threshold. */
+  selectThreshold(by: 'displacement' | 'score', threshold: number): Promise<Uint32Array[]>;
+  /** The `count` highest-ranked weights over all searched tensors (ranking > 0 only); and the threshold they pass. */
+  selectCount(by: 'displacement' | 'score', count: number): Promise<{ indices: Uint32Array[]; threshold: number }>;
+  dispose(): void;
+}
+
+/** Loss of Eq. 2–3 on fixed pictures, noise and timesteps, without gradients, for reports. */
+export interface NativeLoss extends NativeJob, NativeLatentShape {
+  moments: Float32Array;
+  latentScale: number;
+  embeddings: Float32Array;
+  tokens: number;
+  /** [B] */
+  timesteps: Float64Array;
+  alphasCumprod: Float64Array;
+  prediction: 'epsilon' | 'v_prediction';
+  seed: bigint;
+  masks?: (NativeMask | null)[];
+}
+
+/** Concept neurons of one model as bit sets in the order in which the kernels read weights. Immutable. */
+export class NativeMask {
+  private constructor();
+  readonly size: number;
+}
+
+export interface NativeMemory {
+  weights: number;
+  inUse: number;
+  peak: number;
+  limit: number;
+}
+
+export class NativeModel {
+  private constructor();
+  readonly kvTensors: NativeKvTensor[];
+  /** The bytes of one K-V tensor as they lie in the file. */
+  kvBytes(index: number): Uint8Array;
+  readonly isa: string;
+  memory(): NativeMemory;
+  /** Peak bytes that a job would need above the weights, without running it. */
+  planDenoise(batch: number, height: number, width: number, tokens: number): number;
+  planGradient(batch: number, height: number, width: number, tokens: number, checkpointing: boolean): number;
+  planEncode(height: number, width: number): number;
+  planDecode(height: number, width: number): number;
+  /** ids [rows × T] → last hidden state [rows, T, D]; `replace`: learned embeddings [R, D] for token ids [R]. */
+  encodeText(ids: Int32Array, rows: number, job: NativeJob & { replaceIds?: Int32Array; replaceRows?: Float32Array }): Promise<Float32Array>;
+  tokenGradient(options: NativeTokenGradient): Promise<Float32Array>;
+  /** pixels [B, H, W, 3] in [-1, 1] → moments [B, 2C, h, w] (mean, log-variance). */
+  encodeImages(pixels: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
+  /** latents [B, C, h, w], not yet divided by the scaling factor by the caller: pass `1 / scaling_factor · z` → [B, H, W, 3]. */
+  decode(latents: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
+  denoise(options: NativeDenoise): Promise<Float32Array>;
+  sample(options: NativeSample): Promise<Float32Array>;
+  gradient(options: NativeGradient): Promise<NativeGradientResult>;
+  loss(options: NativeLoss): Promise<Float64Array>;
+  /** Sorted indices of shut weights per K-V tensor, in the order of kvTensors. */
+  createMask(indices: Uint32Array[]): Promise<NativeMask>;
+  createSearch(options: NativeSearchOptions): Promise<NativeSearch>;
+  /** Aborts and awaits running jobs, then frees the weights. Later calls reject with CONES_DISPOSED. */
+  dispose(): Promise<void>;
+}
+
+export interface NativeAddon {
+  loadModel(options: NativeModelOptions): Promise<NativeModel>;
+  /** Standard normal values [offset, offset + count) of stream `seed` (Philox 4×32-10). */
+  randomNormal(seed: bigint, offset: number, count: number): Float32Array;
+  NativeAbort: typeof NativeAbort;
+}
