@@ -7,9 +7,9 @@ import shutil
 
 import torch
 
-from golden import common, unet
+from golden import clip, common, unet, vae
 
-KINDS = (unet,)
+KINDS = (unet, clip, vae)
 
 
 def main():

@@ -108,6 +108,13 @@ def write_config(folder, model, keys=None):
     write_json(folder / "config.json", {k: v for k, v in config.items() if keys is None or k in keys})
 
 
+def check_same_weights(model, loaded):
+    """The folder just written must give back the model that the reference runs on."""
+    want, got = model.state_dict(), loaded.state_dict()
+    if want.keys() != got.keys() or not all(torch.equal(want[k], got[k].float()) for k in want):
+        raise AssertionError("the written folder does not load as the model that was written")
+
+
 def write_weights(folder, weights, dtype, shards=1, name="diffusion_pytorch_model"):
     """Weights in diffusers' layout: one file, or several with an index."""
     weights = {k: (v.to(dtype) if v.is_floating_point() else v).contiguous() for k, v in weights.items()}

@@ -127,6 +127,7 @@ def dump(name, folder):
     model = build(case, seed)
     common.write_config(folder / "unet", model, case.get("keys"))
     common.write_weights(folder / "unet", model.state_dict(), case["dtype"], case.get("shards", 1))
+    common.check_same_weights(model, UNet2DConditionModel.from_pretrained(folder / "unet"))
 
     batch, height, width, length = case["shape"]
     inputs = {
