@@ -1,0 +1,47 @@
+// Builds the addon through cmake-js and puts it into build/Release, where node-gyp-build looks.
+//   node scripts/build-native.mjs           the addon
+//   node scripts/build-native.mjs --tests   the addon and the C++ tests
+import { copyFileSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { root, run, script } from './run.mjs';
+import { requireToolchain } from './toolchain.mjs';
+
+/** CMake's tree. Not under build/, because node-gyp (which prebuildify calls) deletes build/. */
+export const cmakeDir = path.join(root, '.cache', 'cmake');
+
+function cmakeJs() {
+  try {
+    return createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
+  } catch {
+    throw new Error(`cmake-js is not installed. Run: cd ${root} && npm install`);
+  }
+}
+
+export async function buildNative({ tests = false } = {}) {
+  requireToolchain();
+  // When node-gyp's make calls this script, CMake's own make must not think that it is its child.
+  const env = { ...process.env };
+  for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL']) delete env[name];
+
+  const cli = [cmakeJs(), '--out', cmakeDir, '--log-level', 'error'];
+  // Not `cmake-js compile`, which answers a compile error with a second, full build.
+  await run(process.execPath, [...cli, 'configure', `--CDCONES_TESTS=${tests ? 'ON' : 'OFF'}`, '--CDCMAKE_MESSAGE_LOG_LEVEL=WARNING'], { env });
+  await run(process.execPath, [...cli, 'build', '--parallel', String(os.availableParallelism())], { env });
+
+  const built = path.join(cmakeDir, 'Release');
+  const release = path.join(root, 'build', 'Release');
+  mkdirSync(release, { recursive: true });
+  for (const name of readdirSync(built).filter((file) => /\.(node|so|dylib)$/.test(file))) {
+    // Renamed into place: writing into a library that a running process has mapped would crash it.
+    const temporary = path.join(release, `.${name}.${process.pid}`);
+    copyFileSync(path.join(built, name), temporary);
+    renameSync(temporary, path.join(release, name));
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await script(() => buildNative({ tests: process.argv.includes('--tests') }));
+}
