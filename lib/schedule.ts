@@ -1,0 +1,65 @@
+/**
+ * Noise schedules: every coefficient that training and sampling need, so that the native core only
+ * combines tensors. Equal to diffusers' schedulers built with `from_config` of the model's config.
+ */
+import { ConesError } from './errors';
+import type { PredictionType, SchedulerConfig } from './model-config/types';
+import { ddim } from './samplers/ddim';
+import { dpmSolverMultistep } from './samplers/dpm-solver-multistep';
+import { euler } from './samplers/euler';
+import type { SamplerOptions, SamplerSchedule } from './samplers/types';
+
+export { alphasCumprod } from './samplers/noise-levels';
+export type { SamplerOptions, SamplerSchedule, SamplerStep } from './samplers/types';
+
+const SAMPLERS = {
+  'dpm-solver-multistep': dpmSolverMultistep,
+  ddim,
+  euler,
+} as const;
+
+export type SamplerName = keyof typeof SAMPLERS;
+export const SAMPLER_NAMES = Object.keys(SAMPLERS) as readonly SamplerName[];
+
+/**
+ * The coefficients of every step of a sampler.
+ * @throws ConesError CONES_OPTION_INVALID for an unknown sampler, or steps that do not fit the schedule.
+ */
+export function samplerSchedule(
+  sampler: SamplerName,
+  config: SchedulerConfig,
+  options: SamplerOptions,
+): SamplerSchedule {
+  if (!Object.hasOwn(SAMPLERS, sampler)) {
+    throw new ConesError(
+      'CONES_OPTION_INVALID',
+      `Unknown sampler "${sampler}"; choose one of ${SAMPLER_NAMES.join(', ')}.`,
+    );
+  }
+  return SAMPLERS[sampler](config, options);
+}
+
+/** How a training example is made at one timestep; see {@link trainingCoefficients}. */
+export interface TrainingCoefficients {
+  readonly xFromX0: number;
+  readonly xFromNoise: number;
+  readonly targetFromX0: number;
+  readonly targetFromNoise: number;
+}
+
+/**
+ * `x = xFromX0 * x0 + xFromNoise * noise` is what the UNet sees at a timestep, and
+ * `target = targetFromX0 * x0 + targetFromNoise * noise` is what it should answer: the noise, or
+ * v = alpha * noise - sigma * x0 (Salimans & Ho 2022, arXiv 2202.00512).
+ * @param product `alphasCumprod(config)[timestep]`
+ */
+export function trainingCoefficients(product: number, predictionType: PredictionType): TrainingCoefficients {
+  const alpha = Math.sqrt(product);
+  const sigma = Math.sqrt(1 - product);
+  return {
+    xFromX0: alpha,
+    xFromNoise: sigma,
+    targetFromX0: predictionType === 'epsilon' ? 0 : -sigma,
+    targetFromNoise: predictionType === 'epsilon' ? 1 : alpha,
+  };
+}
