@@ -1,0 +1,15 @@
+// Elementwise activations, named as in the configs of diffusers and transformers.
+#pragma once
+
+#include "kernels/vector_kernels.h"
+#include "ops/tape.h"
+
+namespace cones {
+
+// enum class Activation { silu, gelu, quick_gelu, gelu_tanh } is in kernels/vector_kernels.h.
+
+Tensor activation_forward(const Context& context, const Tensor& x, Activation activation);
+Tensor activation_backward(const Context& context, const Tensor& dy, const Tensor& x, Activation activation);
+Var activation(Tape& tape, const Var& x, Activation activation);
+
+}  // namespace cones

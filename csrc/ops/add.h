@@ -1,0 +1,12 @@
+// Elementwise sums: residual connections and gradients that meet.
+#pragma once
+
+#include "ops/tape.h"
+
+namespace cones {
+
+/// a + b, of one size; shaped like a.
+Tensor add_forward(const Context& context, const Tensor& a, const Tensor& b);
+Var add(Tape& tape, const Var& a, const Var& b);
+
+}  // namespace cones
