@@ -7,9 +7,9 @@ import shutil
 
 import torch
 
-from golden import clip, common, unet, vae
+from golden import clip, common, pipeline, search, unet, vae
 
-KINDS = (unet, clip, vae)
+KINDS = (unet, clip, vae, search, pipeline)
 
 
 def main():

@@ -54,6 +54,12 @@ def build(case, seed):
     return common.randomize(model, seed, case["dtype"])
 
 
+def write(folder, model, dtype, keys=None, shards=1):
+    common.write_config(folder, model, keys)
+    common.write_weights(folder, model.state_dict(), dtype, shards)
+    common.check_same_weights(model, UNet2DConditionModel.from_pretrained(folder))
+
+
 def kv_parameters(model):
     return {name: p for name, p in model.named_parameters() if KV.search(name)}
 
@@ -125,9 +131,7 @@ def dump(name, folder):
     case = CASES[name]
     seed = 1000 * (1 + list(CASES).index(name))
     model = build(case, seed)
-    common.write_config(folder / "unet", model, case.get("keys"))
-    common.write_weights(folder / "unet", model.state_dict(), case["dtype"], case.get("shards", 1))
-    common.check_same_weights(model, UNet2DConditionModel.from_pretrained(folder / "unet"))
+    write(folder / "unet", model, case["dtype"], case.get("keys"), case.get("shards", 1))
 
     batch, height, width, length = case["shape"]
     inputs = {
