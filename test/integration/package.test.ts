@@ -1,0 +1,81 @@
+// The package as npm would publish it, unpacked beside its declared dependencies only, in a process
+// without a PATH, so that neither a compiler nor a package of this checkout can help it to load.
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+const repository = path.join(__dirname, '../..');
+const { dependencies } = JSON.parse(readFileSync(path.join(repository, 'package.json'), 'utf8')) as {
+  dependencies: Record<string, string>;
+};
+
+let project: string; // a project that has cones installed
+let installed: string; // project/node_modules/cones
+
+beforeAll(() => {
+  project = mkdtempSync(path.join(os.tmpdir(), 'cones-package-'));
+  installed = path.join(project, 'node_modules', 'cones');
+  mkdirSync(installed, { recursive: true });
+  execFileSync('npm', ['pack', '--ignore-scripts', '--pack-destination', project], { cwd: repository, stdio: 'pipe' });
+  const tarball = readdirSync(project).find((name) => name.endsWith('.tgz'))!;
+  execFileSync('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'], { cwd: project });
+  for (const name of Object.keys(dependencies)) {
+    const link = path.join(project, 'node_modules', name);
+    mkdirSync(path.dirname(link), { recursive: true });
+    symlinkSync(path.join(repository, 'node_modules', name), link);
+  }
+  // The addon of this build, whether or not this checkout has older prebuilds.
+  rmSync(path.join(installed, 'prebuilds'), { recursive: true, force: true });
+  cpSync(path.join(repository, 'build/Release'), path.join(installed, `prebuilds/${process.platform}-${process.arch}`), {
+    recursive: true,
+    filter: (source) => !path.extname(source) || /\.(node|so|dylib)$/.test(source),
+  });
+}, 120_000);
+
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+/** Runs an ES module in the project, without a PATH, and returns the JSON that it prints. */
+function evaluate(source: string): unknown {
+  const args = ['--input-type=module', '--eval', source];
+  return JSON.parse(execFileSync(process.execPath, args, { cwd: project, env: { PATH: '' }, encoding: 'utf8' }));
+}
+
+const withRequire = "import { createRequire } from 'node:module'; const require = createRequire(process.cwd() + '/x.js');";
+
+test('import and require give the same exports, not copies of them', () => {
+  const { imported, required, same } = evaluate(`
+    ${withRequire}
+    import * as imported from 'cones';
+    const required = require('cones');
+    console.log(JSON.stringify({
+      imported: Object.keys(imported), required: Object.keys(required).sort(),
+      same: Object.keys(required).every((name) => imported[name] === required[name]),
+    }));
+  `) as { imported: string[]; required: string[]; same: boolean };
+  expect(required).toContain('ConesError');
+  expect(imported).toEqual(required);
+  expect(same).toBe(true);
+});
+
+test('the addon loads from prebuilds/', () => {
+  expect(evaluate(`
+    ${withRequire}
+    const { native } = require('./node_modules/cones/dist/native.js');
+    console.log(JSON.stringify(typeof native().loadModel));
+  `)).toBe('function');
+});
+
+test('without an addon, the error says how to build it, and the rest of the package works', () => {
+  rmSync(path.join(installed, 'prebuilds'), { recursive: true });
+  const { code, message, others } = evaluate(`
+    ${withRequire}
+    const { native } = require('./node_modules/cones/dist/native.js');
+    try { native(); } catch ({ code, message }) {
+      console.log(JSON.stringify({ code, message, others: Object.keys(require('cones')).length }));
+    }
+  `) as { code: string; message: string; others: number };
+  expect(code).toBe('CONES_NATIVE_MISSING');
+  expect(message).toContain('npm run build:native');
+  expect(others).toBeGreaterThan(0);
+});
