@@ -24,9 +24,11 @@ VAE = dict(block_out_channels=(8, 8, 16, 16), **vae.blocks(4), layers_per_block=
 SCHEDULER = dict(_class_name="PNDMScheduler", beta_end=0.012, beta_schedule="scaled_linear", beta_start=0.00085,
                  num_train_timesteps=1000, set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1,
                  trained_betas=None, clip_sample=False)
-LIBRARIES = dict(scheduler=["diffusers", "PNDMScheduler"], text_encoder=["transformers", "CLIPTextModel"],
-                 tokenizer=["transformers", "CLIPTokenizer"], unet=["diffusers", "UNet2DConditionModel"],
-                 vae=["diffusers", "AutoencoderKL"], safety_checker=[None, None], feature_extractor=[None, None])
+MODEL_INDEX = dict(
+    _class_name="StableDiffusionPipeline", feature_extractor=[None, None], safety_checker=[None, None],
+    scheduler=["diffusers", "PNDMScheduler"], text_encoder=["transformers", "CLIPTextModel"],
+    tokenizer=["transformers", "CLIPTokenizer"], unet=["diffusers", "UNet2DConditionModel"],
+    vae=["diffusers", "AutoencoderKL"])
 SAMPLERS = {"dpmsolver++": DPMSolverMultistepScheduler, "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler}
 FLOAT64 = (diffusers.models.embeddings, scheduling_ddim, scheduling_dpmsolver_multistep, scheduling_euler_discrete)
 
@@ -93,7 +95,7 @@ def dump(name, folder):
     unet.write(folder / "unet", unet_model, dtype)
     vae.write(folder / "vae", autoencoder, dtype)
     common.write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
-    common.write_json(folder / "model_index.json", {"_class_name": "StableDiffusionPipeline", **LIBRARIES})
+    common.write_json(folder / "model_index.json", MODEL_INDEX)
     tokenizer = write_tokenizer(folder / "tokenizer")
 
     def ids(text):

@@ -45,6 +45,11 @@ CASES = {
                     norm_num_groups=8, cross_attention_dim=40, sample_size=8, transformer_layers_per_block=2,
                     flip_sin_to_cos=False, freq_shift=1, norm_eps=1e-6, out_channels=4),
         shape=(1, 9, 13, 20), timesteps=(777,), dtype=torch.float16, shards=3),
+    "unet-lists": dict(  # layers and transformer blocks per level
+        config=dict(block_out_channels=(8, 16, 16), down_block_types=(CROSS_DOWN, CROSS_DOWN, DOWN),
+                    up_block_types=(UP, CROSS_UP, CROSS_UP), layers_per_block=(1, 2, 1), attention_head_dim=(1, 2, 4),
+                    transformer_layers_per_block=(2, 1, 1), norm_num_groups=4, cross_attention_dim=20, sample_size=8),
+        shape=(2, 8, 8, 3), timesteps=(1, 600), dtype=torch.float32),
 }
 
 
