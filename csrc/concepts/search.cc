@@ -1,0 +1,251 @@
+#include "concepts/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/mse_loss.h"
+
+namespace cones {
+
+ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const SearchOptions& options)
+    : unet_(unet), options_(options), position_(unet.kv_tensors().size(), -1) {
+  if (!options.within.empty() && options.within.size() != options.tensors.size())
+    fail("CONES_OPTION_INVALID", "`within` needs one index list per searched tensor.");
+  for (std::size_t i = 0; i < options.tensors.size(); ++i) {
+    const auto kv = static_cast<std::size_t>(options.tensors[i]);
+    if (kv >= position_.size() || position_[kv] != -1)
+      fail("CONES_OPTION_INVALID", "Searched tensors must be distinct K-V tensors of the model.");
+    position_[kv] = static_cast<int>(i);
+
+    const KvWeights* weights = unet.kv_tensors()[kv];
+    const Shape& shape = weights->parameter().shape;
+    const bool adam = options.optimizer == Optimizer::adam;
+    State state{weights, context.empty(shape), context.zeros(shape), adam ? context.zeros(shape) : Tensor(),
+                adam ? context.zeros(shape) : Tensor(), context.zeros(shape), {}, {}, {}};
+    if (!context.planning()) weights->parameter().read(0, shape.size(), state.theta.data());
+    if (!options.within.empty()) {
+      state.allowed.assign(static_cast<std::size_t>(shape.size()), false);
+      for (std::uint32_t index : options.within[i]) {
+        if (index >= state.allowed.size()) fail("CONES_OPTION_INVALID", "An index in `within` is out of range.");
+        state.allowed[index] = true;
+      }
+    }
+    tensors_.push_back(std::move(state));
+  }
+}
+
+// γ = ξ ⊙ θ as the kernels read it, for forward and for the gradient with respect to the input.
+void ConceptSearch::pack(const Context& context) {
+  for (State& state : tensors_) {
+    Tensor gamma = context.empty(state.theta.shape());
+    if (!context.planning()) {
+      const float *theta = state.theta.data(), *displacement = state.displacement.data();
+      float* out = gamma.data();
+      context.parallel(gamma.size(), 1 << 16, [&](index_t begin, index_t end, int) {
+        for (index_t i = begin; i < end; ++i) out[i] = theta[i] - displacement[i] * theta[i];
+      });
+    }
+    const index_t out = state.weights->out(), in = state.weights->in();
+    state.forward = PackedMatrix::pack(context, gamma.data(), in, out, 1, in);
+    state.backward = PackedMatrix::pack(context, gamma.data(), out, in, in, 1);
+  }
+}
+
+StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch) {
+  pack(context);
+  const KvView view{.masks = {}, .scaled = this};
+  // Once backward has begun, ξ changes tensor by tensor: the abort flag counts only until then.
+  Context uninterrupted = context;
+  Tape tape(uninterrupted, this);
+  const TextKv text = unet_.project_text(tape, Var(batch.embeddings), view);
+  const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view,
+                        .checkpointing = options_.checkpointing};
+  const Var output = unet_.forward(tape, input);
+  uninterrupted.aborted = nullptr;
+
+  MseLoss loss = mse_loss(context, output.value(), batch.target, batch.weights, true);
+  if (!context.planning() && !std::isfinite(loss.loss))
+    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) +
+                                      ". Lower the learning rate, or check the pictures and the model's weights.");
+  ++steps_;  // Adam's bias correction counts from 1
+  Tape::accumulate(context, output.gradient(), loss.gradient);
+  tape.backward();
+  return {loss.loss, loss.means};
+}
+
+void ConceptSearch::update(State& state, index_t row, index_t rows, index_t column, index_t columns,
+                           const float* gradient, index_t stride) {
+  const index_t in = state.weights->in();
+  const bool adam = options_.optimizer == Optimizer::adam, algorithm1 = options_.algorithm == Algorithm::one;
+  const double step = static_cast<double>(steps_);
+  const auto beta1 = static_cast<float>(options_.beta1), beta2 = static_cast<float>(options_.beta2);
+  const auto rate = static_cast<float>(adam ? options_.learning_rate / (1 - std::pow(options_.beta1, step))
+                                            : options_.learning_rate);
+  const auto correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, step)));
+  const auto epsilon = static_cast<float>(options_.epsilon);
+
+  for (index_t r = 0; r < rows; ++r) {
+    const index_t begin = (row + r) * in + column;
+    for (index_t c = 0; c < columns; ++c) {
+      const index_t i = begin + c;
+      if (!state.allowed.empty() && !state.allowed[static_cast<std::size_t>(i)]) continue;
+      float& displacement = state.displacement.data()[i];
+      const float xi = 1.0f - displacement;
+      float g = state.theta.data()[i] * gradient[r * stride + c];
+      if (algorithm1) g *= xi;
+      state.score.data()[i] += g;
+      if (algorithm1) g *= xi;
+
+      float move = rate * g;
+      if (adam) {
+        float &m = state.first_moment.data()[i], &v = state.second_moment.data()[i];
+        m += (1 - beta1) * (g - m);
+        v = beta2 * v + (1 - beta2) * g * g;
+        move = rate * m / (std::sqrt(v) * correction2 + epsilon);
+      }
+      displacement += move;  // ξ −= move
+      if (options_.clamp) displacement = std::clamp(displacement, 0.0f, 1.0f);
+    }
+  }
+}
+
+ConceptSearch::State* ConceptSearch::find(const Parameter& parameter) {
+  for (State& state : tensors_)
+    if (&state.weights->parameter() == &parameter) return &state;
+  return nullptr;
+}
+
+bool ConceptSearch::wants(const Parameter& parameter) const {
+  return const_cast<ConceptSearch*>(this)->find(parameter) != nullptr;
+}
+
+void ConceptSearch::add(const Context&, const Parameter& parameter, const Tensor& gradient) {
+  State* state = find(parameter);
+  check(state != nullptr, "gradients arrive only for searched tensors");
+  update(*state, 0, state->weights->out(), 0, state->weights->in(), gradient.data(), state->weights->in());
+}
+
+void ConceptSearch::add_outer(const Context& context, const Parameter& parameter, const Tensor& x, const Tensor& dy) {
+  State* state = find(parameter);
+  check(state != nullptr, "gradients arrive only for searched tensors");
+  gemm_outer_tiles(context, dy, x,
+                   [&](index_t row, index_t rows, index_t column, index_t columns, const float* tile, index_t stride,
+                       int) { update(*state, row, rows, column, columns, tile, stride); });
+}
+
+const PackedMatrix* ConceptSearch::forward(int kv_index) const {
+  const int i = position_[static_cast<std::size_t>(kv_index)];
+  return i < 0 ? nullptr : &tensors_[static_cast<std::size_t>(i)].forward;
+}
+
+const PackedMatrix* ConceptSearch::backward(int kv_index) const {
+  const int i = position_[static_cast<std::size_t>(kv_index)];
+  return i < 0 ? nullptr : &tensors_[static_cast<std::size_t>(i)].backward;
+}
+
+const Tensor& ConceptSearch::ranking(Ranking by, std::size_t i) const {
+  return by == Ranking::displacement ? tensors_[i].displacement : tensors_[i].score;
+}
+
+std::vector<std::vector<std::uint32_t>> ConceptSearch::select_threshold(Ranking by, double threshold) const {
+  std::vector<std::vector<std::uint32_t>> selected(tensors_.size());
+  for (std::size_t t = 0; t < tensors_.size(); ++t) {
+    const Tensor& values = ranking(by, t);
+    for (index_t i = 0; i < values.size(); ++i)
+      if (static_cast<double>(values.data()[i]) > threshold) selected[t].push_back(static_cast<std::uint32_t>(i));
+  }
+  return selected;
+}
+
+ConceptSearch::Selection ConceptSearch::select_count(Ranking by, std::int64_t count) const {
+  std::vector<float> positive;
+  for (std::size_t t = 0; t < tensors_.size(); ++t) {
+    const Tensor& values = ranking(by, t);
+    std::copy_if(values.data(), values.data() + values.size(), std::back_inserter(positive),
+                 [](float value) { return value > 0; });
+  }
+  Selection selection{std::vector<std::vector<std::uint32_t>>(tensors_.size()), 0};
+  count = std::min(count, static_cast<std::int64_t>(positive.size()));
+  if (count <= 0) return selection;
+  const auto last = positive.begin() + (count - 1);
+  std::nth_element(positive.begin(), last, positive.end(), std::greater<>());
+  const float lowest = *last;
+  // Equal values fill up what the strictly higher ones leave.
+  std::int64_t equal = count - std::count_if(positive.begin(), last, [lowest](float v) { return v > lowest; });
+  for (std::size_t t = 0; t < tensors_.size(); ++t) {
+    const Tensor& values = ranking(by, t);
+    for (index_t i = 0; i < values.size(); ++i) {
+      const float value = values.data()[i];
+      if (value > lowest || (value == lowest && equal-- > 0))
+        selection.indices[t].push_back(static_cast<std::uint32_t>(i));
+    }
+  }
+  selection.threshold = static_cast<double>(lowest);
+  return selection;
+}
+
+namespace {
+
+constexpr std::uint32_t kStateMagic = 0x31585343;  // "CSX1"
+
+struct StateHeader {
+  std::uint32_t magic, tensors;
+  std::uint64_t weights;
+  std::int64_t steps;
+};
+
+}  // namespace
+
+std::vector<std::byte> ConceptSearch::save() const {
+  StateHeader header{kStateMagic, static_cast<std::uint32_t>(tensors_.size()), 0, steps_};
+  std::size_t bytes = sizeof header;
+  const auto each = [](const State& s, const auto& f) {
+    for (const Tensor* tensor : {&s.displacement, &s.first_moment, &s.second_moment, &s.score})
+      if (tensor->defined()) f(*tensor);
+  };
+  for (const State& state : tensors_) {
+    header.weights += static_cast<std::uint64_t>(state.theta.size());
+    each(state, [&](const Tensor& tensor) { bytes += static_cast<std::size_t>(tensor.size()) * sizeof(float); });
+  }
+  std::vector<std::byte> out(bytes);
+  std::memcpy(out.data(), &header, sizeof header);
+  std::size_t at = sizeof header;
+  for (const State& state : tensors_)
+    each(state, [&](const Tensor& tensor) {
+      const std::size_t size = static_cast<std::size_t>(tensor.size()) * sizeof(float);
+      std::memcpy(out.data() + at, tensor.data(), size);
+      at += size;
+    });
+  return out;
+}
+
+void ConceptSearch::load(std::span<const std::byte> bytes) {
+  const auto reject = [] {
+    fail("CONES_STATE_INVALID",
+         "The saved state is damaged or belongs to a search with other tensors or another optimizer. "
+         "Resume with the options that the search was started with.");
+  };
+  const std::vector<std::byte> mine = save();
+  StateHeader header, own;
+  if (bytes.size() != mine.size()) reject();
+  std::memcpy(&header, bytes.data(), sizeof header);
+  std::memcpy(&own, mine.data(), sizeof own);
+  if (header.magic != own.magic || header.tensors != own.tensors || header.weights != own.weights || header.steps < 0)
+    reject();
+  std::vector<float> values((bytes.size() - sizeof header) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + sizeof header, values.size() * sizeof(float));
+  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) reject();
+
+  steps_ = header.steps;
+  const float* from = values.data();
+  for (State& state : tensors_)
+    for (Tensor* tensor : {&state.displacement, &state.first_moment, &state.second_moment, &state.score})
+      if (tensor->defined()) {
+        std::copy_n(from, tensor->size(), tensor->data());
+        from += tensor->size();
+      }
+}
+
+}  // namespace cones

@@ -1,0 +1,102 @@
+// The search for concept neurons: Algorithm A2 (default) and Algorithm 1 of the paper.
+//
+// ξ scales every searched K-V weight, γ = ξ ⊙ θ, and starts at 1. Each step lowers the concept-implanting loss L(γ) a
+// little; what was scaled down most, or whose summed score θ·∂L/∂θ is highest, is a concept neuron (Theorem 3.1).
+//
+//   A2 (App. A.2):  score g = θ ⊙ ∇L(γ);  gradient of ξ = g                (Eq. A13, A15)
+//   1 (§3.1):       score g = γ ⊙ ∇L(γ);  gradient of ξ = ξ ⊙ g           (Eq. 11: γ' = γ ⊙ (1 − ρ γ ⊙ ∇L))
+//   both:           S = Σ_k g                                                (M_p of Algorithm 1)
+//
+// Per weight only fp32 state is held: the displacement 1 − ξ (kept instead of ξ: it is tiny, and fp32 is dense near 0),
+// the optimiser's moments, and S. The weight gradient dYᵀX becomes an update of this state tile by tile as it is
+// computed and is never stored.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "diffusion/training_batch.h"
+#include "model/unet.h"
+
+namespace cones {
+
+enum class Algorithm { a2, one };
+enum class Optimizer { adam, sgd };
+enum class Ranking { displacement, score };
+
+struct SearchOptions {
+  Algorithm algorithm = Algorithm::a2;
+  Optimizer optimizer = Optimizer::adam;
+  double learning_rate = 6e-5;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // Adam's, PyTorch's defaults
+  bool clamp = true;                                  // keep ξ within [0, 1]
+  std::vector<int> tensors;                           // indices of the searched K-V tensors
+  std::vector<std::vector<std::uint32_t>> within;     // per searched tensor, or empty: no restriction
+  bool checkpointing = false;
+};
+
+struct StepResult {
+  double loss = 0;
+  std::vector<double> rows;  // unweighted mean squared error per row
+};
+
+class ConceptSearch final : public ParameterGradients, public ScaledKv {
+ public:
+  /// The UNet must outlive the search; its weights are only read.
+  ConceptSearch(const Context& context, const UNet& unet, const SearchOptions& options);
+
+  /// One step on one batch. Aborts before ξ changes or not at all, so the state is always that of a whole step.
+  /// CONES_LOSS_NOT_FINITE leaves the state as it was.
+  StepResult step(const Context& context, const TrainingBatch& batch);
+  std::int64_t steps_done() const { return steps_; }
+
+  /// Values that rank neurons, shaped like tensor i of the searched ones.
+  const Tensor& ranking(Ranking by, std::size_t i) const;
+  std::size_t size() const { return tensors_.size(); }
+  const Parameter& parameter(std::size_t i) const { return tensors_[i].weights->parameter(); }
+
+  /// Sorted indices with ranking > threshold, per searched tensor.
+  std::vector<std::vector<std::uint32_t>> select_threshold(Ranking by, double threshold) const;
+  struct Selection {
+    std::vector<std::vector<std::uint32_t>> indices;
+    double threshold;  // the lowest ranking selected
+  };
+  /// The `count` highest-ranked weights over all searched tensors, never one whose ranking is not positive (its scaling
+  /// down did not lower the loss). Equal values go in order of tensor and index.
+  Selection select_count(Ranking by, std::int64_t count) const;
+
+  /// The whole state: steps, then per tensor displacement, first and second moment, S. Little-endian.
+  std::vector<std::byte> save() const;
+  /// CONES_STATE_INVALID when the bytes are not a state of a search like this one.
+  void load(std::span<const std::byte> state);
+
+  // ParameterGradients
+  bool wants(const Parameter& parameter) const override;
+  void add(const Context& context, const Parameter& parameter, const Tensor& gradient) override;
+  void add_outer(const Context& context, const Parameter& parameter, const Tensor& x, const Tensor& dy) override;
+  // ScaledKv
+  const PackedMatrix* forward(int kv_index) const override;
+  const PackedMatrix* backward(int kv_index) const override;
+
+ private:
+  struct State {
+    const KvWeights* weights;
+    Tensor theta, displacement, first_moment, second_moment, score;
+    std::vector<bool> allowed;  // empty: all
+    PackedMatrix forward, backward;
+  };
+  State* find(const Parameter& parameter);
+  void pack(const Context& context);
+  void update(State& state, index_t row, index_t rows, index_t column, index_t columns, const float* gradient,
+              index_t stride);
+
+  const UNet& unet_;
+  SearchOptions options_;
+  std::vector<State> tensors_;
+  std::vector<int> position_;  // by K-V index: position in tensors_, or -1
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace cones

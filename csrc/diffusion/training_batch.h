@@ -1,0 +1,41 @@
+// Noised pictures with what the UNet should predict for them: the inputs of the concept-implanting loss (Eq. 2–4).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/context.h"
+
+namespace cones {
+
+enum class Prediction { epsilon, v_prediction };
+
+/// One training row: x_t = √ᾱ_t·z + √(1 − ᾱ_t)·ε.
+struct TrainingBatch {
+  Tensor latents;                 // x_t [B, h, w, C]
+  Tensor target;                  // ε, or v = √ᾱ_t·ε − √(1 − ᾱ_t)·z, [B, h, w, C]
+  std::vector<double> timesteps;  // [B]
+  std::vector<double> weights;    // [B], loss = Σ_b weight_b · mean((output_b − target_b)²)
+  Tensor embeddings;              // [B, T, D]
+};
+
+/// Where a row's noise comes from: normals [offset, offset + 2·h·w·C) of stream `seed`; the first half samples the
+/// autoencoder's posterior, the second is ε.
+struct NoiseSource {
+  std::uint64_t seed, offset;
+};
+
+struct NoisedRow {
+  index_t picture;  // row of `moments`
+  int timestep;
+  NoiseSource noise;
+};
+
+/// moments [N, h, w, 2C]: mean and log-variance of the autoencoder's posterior; z = latent_scale·(mean + σ·n).
+/// Fills latents, target and timesteps of the batch.
+void make_noised_rows(const Context& context, const Tensor& moments, double latent_scale,
+                      std::span<const double> alphas_cumprod, Prediction prediction, std::span<const NoisedRow> rows,
+                      TrainingBatch& batch);
+
+}  // namespace cones
