@@ -1,0 +1,60 @@
+"""The two profiles: `gpu` is the model as it should be; `cpu` is the best that one CPU thread trains in an hour and three quarters."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    name: str
+    world: str
+    """A key of world.WORLDS."""
+    size: int
+    """Picture height and width in pixels; latents are an eighth of it."""
+    seed: int
+    scenes: int
+    """Rendered scenes that everything is trained on."""
+    # Autoencoder
+    vae_channels: tuple[int, int, int, int]
+    vae_steps: int
+    vae_batch: int
+    # CLIP pair; the text width is also the UNet's cross_attention_dim
+    text_width: int
+    text_layers: int
+    text_mlp: int
+    vision_width: int
+    vision_layers: int
+    vision_patch: int
+    clip_steps: int
+    clip_batch: int
+    # UNet
+    unet_channels: tuple[int, ...]
+    unet_layers: int
+    unet_head_dim: int
+    unet_steps: int
+    unet_batch: int
+    unet_rate: float
+    device: str
+    threads: int
+
+    @property
+    def latent_size(self) -> int:
+        return self.size // 8
+
+
+PROFILES = {
+    "cpu": Profile(
+        name="cpu", world="core", size=64, seed=20230723, scenes=24_000,
+        vae_channels=(24, 48, 96, 96), vae_steps=1_900, vae_batch=16,
+        text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=8,
+        clip_steps=600, clip_batch=96,
+        unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=6_000, unet_batch=32, unet_rate=1e-3,
+        device="cpu", threads=1),
+    "gpu": Profile(
+        name="gpu", world="full", size=128, seed=20230723, scenes=100_000,
+        vae_channels=(24, 48, 96, 96), vae_steps=6_000, vae_batch=64,
+        text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=16,
+        clip_steps=3_000, clip_batch=256,
+        unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=20_000, unet_batch=256, unet_rate=1e-3,
+        device="cuda", threads=8),
+}

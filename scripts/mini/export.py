@@ -1,0 +1,19 @@
+"""Writes models/mini (diffusers layout) and models/mini-clip (transformers layout) from the stages' checkpoints."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import models
+import train_clip
+import train_unet
+import train_vae
+from config import Profile
+
+
+def export(p: Profile, work: Path, tokenizer_dir: Path, out: Path) -> None:
+    clip = train_clip.load(p, tokenizer_dir, work / "clip")
+    text = models.text_tower(clip)
+    models.export(out / "mini", tokenizer_dir, text, train_unet.load(p, work / "unet"), train_vae.load(p, work / "scenes", work / "vae"))
+    models.export_clip(out / "mini-clip", tokenizer_dir, clip)
+    print(json.dumps({"cosine": train_clip.distinctness(p, tokenizer_dir, clip)}))

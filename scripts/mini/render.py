@@ -1,0 +1,205 @@
+"""Draws scenes: procedural places, sprites on them, hats and sunglasses on faces."""
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+import world
+from scene import Scene, Thing
+
+
+class Renderer:
+    """Draws scenes of one size from a set of sprites. `sprites` maps a hexcode to an RGBA picture."""
+
+    def __init__(self, sprites: dict[str, Image.Image], size: int):
+        self.size = size
+        self.sprites = sprites
+
+    def draw(self, rng: Random, scene: Scene) -> np.ndarray:
+        """`[size, size, 3]` uint8. Everything that the scene leaves open (positions, sizes, shades) comes from `rng`."""
+        size = self.size
+        canvas = _plain(rng, size, scene.place) if scene.plain else _PLACES[scene.place](rng, size)
+        for thing, (x, y, extent) in zip(scene.things, _layout(rng, scene)):
+            sprite = self._thing(thing)
+            if rng.random() < 0.5:
+                sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            scale = extent * size / max(sprite.size)
+            sprite = sprite.resize([max(1, round(side * scale)) for side in sprite.size], Image.Resampling.LANCZOS)
+            sprite = sprite.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, expand=True)
+            canvas.paste(sprite, (round(x * size - sprite.width / 2), round(y * size - sprite.height / 2)), sprite)
+        return np.asarray(canvas)
+
+    def _thing(self, thing: Thing) -> Image.Image:
+        if thing.sprite in world.SUBJECTS:
+            return self._subject(world.SUBJECTS[thing.sprite])
+        sprite = self.sprites[thing.sprite]
+        if thing.colour:
+            sprite = tint(sprite, world.COLOURS[thing.colour])
+        if thing.wears:
+            sprite = self._dress(sprite, thing.wears)
+        return sprite
+
+    def _subject(self, subject: world.Subject) -> Image.Image:
+        sprite = self.sprites[subject.sprite]
+        if subject.hue is not None:
+            sprite = turn_hue(sprite, subject.hue)
+        if subject.on_top:
+            sprite = _on_top(sprite, self.sprites[subject.on_top], 0.55)
+        return sprite
+
+    def _dress(self, face: Image.Image, accessory: str) -> Image.Image:
+        worn = self.sprites[world.ACCESSORIES[accessory]]
+        if accessory == "hat":
+            return _on_top(face, worn, 0.6)
+        width = round(face.width * 0.72)
+        worn = worn.resize((width, round(worn.height * width / worn.width)), Image.Resampling.LANCZOS)
+        dressed = face.copy()
+        dressed.alpha_composite(worn, ((face.width - width) // 2, round(face.height * 0.46 - worn.height / 2)))
+        return dressed
+
+
+def _on_top(base: Image.Image, top: Image.Image, share: float) -> Image.Image:
+    """`top`, `share` as wide as `base`, standing on it with a little overlap."""
+    width = round(base.width * share)
+    top = top.resize((width, round(top.height * width / top.width)), Image.Resampling.LANCZOS)
+    rise = round(top.height * 0.72)
+    out = Image.new("RGBA", (base.width, base.height + rise))
+    out.alpha_composite(base, (0, rise))
+    out.alpha_composite(top, ((base.width - width) // 2, 0))
+    return out
+
+
+def tint(sprite: Image.Image, rgb: tuple[int, int, int]) -> Image.Image:
+    """Paints a sprite: its brightness runs black -> colour -> white, with a rest of its own colours."""
+    pixels = np.asarray(sprite).astype(np.float32)  # [H, W, 4]
+    colour = np.array(rgb, np.float32)
+    light = pixels[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
+    mean = light[pixels[..., 3] > 127].mean()
+    # The sprite's own mean brightness becomes the pure colour, so that dark and light sprites are painted alike.
+    level = np.clip(light / (2 * mean), 0, 1)[..., None]
+    painted = np.where(level < 0.5, colour * (0.35 + 1.3 * level), colour + (255 - colour) * (level - 0.5) * 1.2)
+    pixels[..., :3] = 0.85 * painted + 0.15 * pixels[..., :3]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGBA")
+
+
+def turn_hue(sprite: Image.Image, degrees: float) -> Image.Image:
+    hsv = np.array(sprite.convert("RGB").convert("HSV"))
+    hsv[..., 0] = (hsv[..., 0].astype(int) + round(degrees / 360 * 256)) % 256
+    out = Image.fromarray(hsv, "HSV").convert("RGBA")
+    out.putalpha(sprite.getchannel("A"))
+    return out
+
+
+def _layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]:
+    """Centre and extent of each thing, in parts of the picture."""
+    jitter = lambda spread: rng.uniform(-spread, spread)
+    if len(scene.things) == 1:
+        extent = rng.uniform(0.6, 0.82)
+        slack = (1 - extent) / 2
+        return [(0.5 + jitter(slack * 0.8), 0.53 + jitter(slack * 0.6), extent)]
+    relation = scene.relation
+    if relation == "beside":
+        relation = rng.choice(("left", "right"))
+    extents = rng.uniform(0.44, 0.5), rng.uniform(0.44, 0.5)
+    if relation in ("left", "right"):
+        y = 0.55 + jitter(0.08)
+        places = [(0.26 + jitter(0.02), y + jitter(0.04)), (0.74 + jitter(0.02), y + jitter(0.04))]
+    else:
+        x = 0.5 + jitter(0.1)
+        places = [(x + jitter(0.04), 0.26 + jitter(0.02)), (x + jitter(0.04), 0.74 + jitter(0.02))]
+    if relation in ("right", "below"):
+        places.reverse()
+    return [(*place, extent) for place, extent in zip(places, extents)]
+
+
+# --- places ---------------------------------------------------------------------------------------------------------
+
+def _gradient(size: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> np.ndarray:
+    t = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
+    return np.broadcast_to((1 - t) * np.array(top, np.float32) + t * np.array(bottom, np.float32), (size, size, 3)).copy()
+
+
+def _shade(rng: Random, rgb: tuple[int, int, int], spread: int = 10) -> tuple[int, int, int]:
+    return tuple(min(255, max(0, channel + rng.randint(-spread, spread))) for channel in rgb)
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGB")
+
+
+def _plain(rng: Random, size: int, colour: str) -> Image.Image:
+    rgb = _shade(rng, world.COLOURS[colour], 8)
+    return _image(_gradient(size, rgb, tuple(channel * 0.93 for channel in rgb)))
+
+
+def _grass(rng: Random, size: int) -> Image.Image:
+    pixels = _gradient(size, _shade(rng, (120, 190, 245)), _shade(rng, (215, 238, 252)))
+    horizon = round(size * rng.uniform(0.4, 0.6))
+    pixels[horizon:] = _gradient(size, _shade(rng, (130, 200, 80)), _shade(rng, (50, 140, 50)))[:size - horizon]
+    image = _image(pixels)
+    draw = ImageDraw.Draw(image)
+    for _ in range(14):  # tufts
+        x, y = rng.uniform(0, size), rng.uniform(horizon + 2, size)
+        draw.line([(x, y), (x + rng.uniform(-1, 1), y - size * 0.05)], fill=_shade(rng, (40, 120, 40)), width=max(1, size // 64))
+    return image
+
+
+def _beach(rng: Random, size: int) -> Image.Image:
+    pixels = _gradient(size, _shade(rng, (110, 200, 250)), _shade(rng, (205, 238, 252)))
+    sea = round(size * rng.uniform(0.32, 0.42))
+    sand = sea + round(size * rng.uniform(0.15, 0.22))
+    pixels[sea:sand] = _shade(rng, (30, 130, 200))
+    pixels[sand:sand + max(1, size // 32)] = (240, 250, 252)  # foam
+    pixels[sand + max(1, size // 32):] = _gradient(size, _shade(rng, (245, 222, 160)), _shade(rng, (222, 184, 118)))[:size - sand - max(1, size // 32)]
+    return _image(pixels)
+
+
+def _snow(rng: Random, size: int) -> Image.Image:
+    pixels = _gradient(size, _shade(rng, (165, 190, 215)), _shade(rng, (215, 226, 238)))
+    horizon = round(size * rng.uniform(0.5, 0.62))
+    pixels[horizon:] = _gradient(size, (250, 252, 255), (222, 232, 244))[:size - horizon]
+    image = _image(pixels)
+    draw = ImageDraw.Draw(image)
+    radius = size / 80
+    for _ in range(22):  # flakes
+        x, y = rng.uniform(0, size), rng.uniform(0, size)
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=(255, 255, 255))
+    return image
+
+
+def _night(rng: Random, size: int) -> Image.Image:
+    image = _image(_gradient(size, _shade(rng, (10, 12, 40), 6), _shade(rng, (36, 40, 92), 8)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(18):  # stars
+        x, y, radius = rng.uniform(0, size), rng.uniform(0, size * 0.8), rng.uniform(0.3, 0.9) * size / 64
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=(250, 246, 210))
+    x, radius = rng.choice((0.14, 0.86)) * size, size * 0.09
+    draw.ellipse([x - radius, size * 0.13 - radius, x + radius, size * 0.13 + radius], fill=(246, 240, 196))
+    draw.rectangle([0, size * 0.86, size, size], fill=_shade(rng, (18, 34, 40), 5))
+    return image
+
+
+def _sunset(rng: Random, size: int) -> Image.Image:
+    image = _image(_gradient(size, _shade(rng, (110, 50, 130)), _shade(rng, (255, 150, 60))))
+    draw = ImageDraw.Draw(image)
+    x, horizon, radius = rng.uniform(0.15, 0.85) * size, size * rng.uniform(0.7, 0.78), size * 0.16
+    draw.ellipse([x - radius, horizon - radius, x + radius, horizon + radius], fill=(255, 226, 120))
+    draw.rectangle([0, horizon, size, size], fill=_shade(rng, (70, 34, 72), 6))
+    return image
+
+
+def _room(rng: Random, size: int) -> Image.Image:
+    pixels = _gradient(size, _shade(rng, (240, 216, 186)), _shade(rng, (228, 200, 166)))
+    floor = round(size * rng.uniform(0.66, 0.74))
+    pixels[floor:] = _gradient(size, _shade(rng, (164, 106, 62)), _shade(rng, (122, 74, 42)))[:size - floor]
+    pixels[floor:floor + max(1, size // 40)] = (250, 244, 236)  # skirting board
+    image = _image(pixels)
+    draw = ImageDraw.Draw(image)
+    left = rng.choice((0.06, 0.68)) * size
+    draw.rectangle([left, size * 0.08, left + size * 0.26, size * 0.36], fill=(160, 214, 248), outline=(255, 255, 255), width=max(1, size // 32))
+    return image
+
+
+_PLACES = {"grass": _grass, "beach": _beach, "snow": _snow, "night": _night, "sunset": _sunset, "room": _room}

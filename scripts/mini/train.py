@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Trains models/mini from nothing: `python scripts/mini/train.py --profile gpu --sprites FOLDER --clip-bpe FOLDER`.
+
+Stages: pack (sprites, vocabulary) -> scenes -> vae -> clip -> cache -> unet -> export. Each keeps its result in the work
+folder and is skipped when it is done, so the same command goes on where it was cut off; `--minutes 9` ends it in time
+(exit status 3 means: call again). A machine without the source data needs only the work folder's `pack/` (under 2 MB).
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import bpe  # noqa: E402
+import data  # noqa: E402
+import loop  # noqa: E402
+import sprites  # noqa: E402
+from config import PROFILES  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = ("pack", "scenes", "vae", "clip", "cache", "unet", "export")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, required=True)
+    parser.add_argument("--sprites", type=Path, help="folder of <hexcode>.webp sprites (only the pack stage needs it)")
+    parser.add_argument("--clip-bpe", type=Path, help="folder with CLIP's vocab.json and merges.txt (only the pack stage needs it)")
+    parser.add_argument("--work", type=Path, default=ROOT / ".cache" / "mini", help="where stages keep their results")
+    parser.add_argument("--out", type=Path, default=ROOT / "models", help="mini/ and mini-clip/ are written here")
+    parser.add_argument("--until", choices=STAGES, default="export", help="last stage to run")
+    parser.add_argument("--only", choices=STAGES, help="run this stage alone, on whatever the earlier ones have left so far")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long; call again to go on")
+    args = parser.parse_args()
+
+    p = PROFILES[args.profile]
+    torch.set_num_threads(p.threads)
+    torch.set_float32_matmul_precision("high")
+    deadline = time.monotonic() + args.minutes * 60
+    pack, work = args.work / "pack", args.work / p.name
+    packed, tokenizer = pack / "sprites.zip", pack / "tokenizer"
+
+    def run_pack() -> None:
+        if packed.exists() and tokenizer.exists():
+            return
+        if not args.sprites or not args.clip_bpe:
+            parser.error(f"{pack} is empty: give --sprites and --clip-bpe once, or copy that folder from where they were given")
+        sprites.pack(args.sprites, packed)
+        bpe.build(args.clip_bpe, tokenizer)
+
+    def run_vae() -> None:
+        import train_vae
+        if not loop.finished(work / "vae", p.vae_steps):
+            train_vae.train(p, work / "scenes", work / "vae", deadline)
+
+    def run_clip() -> None:
+        import train_clip
+        if not loop.finished(work / "clip", p.clip_steps):
+            train_clip.train(p, work / "scenes", tokenizer, work / "clip", deadline)
+
+    def run_cache() -> None:
+        import cache
+        cache.build(p, work, tokenizer)
+
+    def run_unet() -> None:
+        import train_unet
+        if not loop.finished(work / "unet", p.unet_steps):
+            train_unet.train(p, work, work / "unet", deadline)
+
+    def run_export() -> None:
+        import export
+        export.export(p, work, tokenizer, args.out)
+
+    stages = {"pack": run_pack, "scenes": lambda: data.build(p, packed, work / "scenes"), "vae": run_vae, "clip": run_clip,
+              "cache": run_cache, "unet": run_unet, "export": run_export}
+    try:
+        for name in [args.only] if args.only else STAGES[:STAGES.index(args.until) + 1]:
+            print(f"[{name}]", flush=True)
+            stages[name]()
+    except loop.OutOfTime as stage:
+        print(f"out of time in {stage}: run the same command again to go on")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The UNet, trained to predict noise (epsilon) on cached latents, with the text tower frozen."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+import cache
+import loop
+import models
+from config import Profile
+
+EMPTY = 0.1  # share of empty captions, for classifier-free guidance
+SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023): nearly clean latents would take most of the training otherwise
+
+
+def alphas_cumprod() -> Tensor:
+    """`[1000]` for the scaled-linear schedule of models.SCHEDULER."""
+    betas = torch.linspace(models.SCHEDULER["beta_start"] ** 0.5, models.SCHEDULER["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0).float()
+
+
+def train(p: Profile, work: Path, folder: Path, deadline: float) -> None:
+    torch.manual_seed(p.seed + 2)
+    model = models.unet(p).to(p.device)
+    latents, text = cache.load(work / "cache")
+    alphas = alphas_cumprod().to(p.device)
+
+    def loss_of(step: int, rng: np.random.Generator) -> Tensor:
+        rows = np.sort(rng.choice(len(latents), p.unet_batch, replace=False))
+        says = np.where(rng.random(len(rows)) < EMPTY, len(text) - 1, rows)
+        x = torch.from_numpy(latents[rows]).to(p.device).float()  # [B, 4, h, w]
+        c = torch.from_numpy(text[says]).to(p.device).view(torch.bfloat16)  # [B, 77, D]
+        noise = torch.from_numpy(rng.standard_normal(x.shape, np.float32)).to(p.device)
+        # Timesteps in equal strata: less variance per batch than independent draws.
+        t = torch.from_numpy(((np.arange(len(rows)) + rng.random(len(rows))) / len(rows) * 1000).astype(np.int64)).to(p.device)
+        t = t[torch.from_numpy(rng.permutation(len(rows))).to(p.device)]
+        a = alphas[t][:, None, None, None]
+        with torch.autocast(p.device, torch.bfloat16):
+            predicted = model(a.sqrt() * x + (1 - a).sqrt() * noise, t, c).sample
+        snr = a / (1 - a)
+        return ((predicted.float() - noise).square() * (snr.clamp(max=SNR_CAP) / snr)).mean()
+
+    loop.train("unet", model, loss_of, folder=folder, steps=p.unet_steps, rate=p.unet_rate, seed=p.seed + 2, deadline=deadline,
+               decay=0.998)
+
+
+def load(p: Profile, folder: Path) -> UNet2DConditionModel:
+    """The averaged UNet."""
+    model = models.unet(p)
+    model.load_state_dict(loop.averaged(folder))
+    return model.eval()
