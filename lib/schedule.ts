@@ -7,7 +7,7 @@ import type { PredictionType, SchedulerConfig } from './model-config/types';
 import { ddim } from './samplers/ddim';
 import { dpmSolverMultistep } from './samplers/dpm-solver-multistep';
 import { euler } from './samplers/euler';
-import type { SamplerOptions, SamplerSchedule } from './samplers/types';
+import type { SamplerOptions, SamplerSchedule, SamplerStep } from './samplers/types';
 
 export { alphasCumprod } from './samplers/noise-levels';
 export type { SamplerOptions, SamplerSchedule, SamplerStep } from './samplers/types';
@@ -37,6 +37,16 @@ export function samplerSchedule(
     );
   }
   return SAMPLERS[sampler](config, options);
+}
+
+/** The steps as rows of eight numbers, in the order of the native contract's `NativeStepField`. */
+export function flattenSteps(steps: readonly SamplerStep[]): Float64Array {
+  return Float64Array.from(
+    steps.flatMap((s) => [
+      ...[s.timestep, s.inputScale, s.x0FromX, s.x0FromOutput],
+      ...[s.xFromX, s.xFromX0, s.xFromPreviousX0, s.noise],
+    ]),
+  );
 }
 
 /** How a training example is made at one timestep; see {@link trainingCoefficients}. */

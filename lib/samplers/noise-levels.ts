@@ -7,10 +7,18 @@ import type { SchedulerConfig, TimestepSpacing } from '../model-config/types';
  * Betas, alphas and products are rounded to fp32 where diffusers rounds them, because the model was
  * trained on that table: near t = 0 the rounding of a product changes 1 - product in its fifth digit.
  */
-export function alphasCumprod(config: SchedulerConfig): Float32Array {
+export function alphasCumprod(config: SchedulerConfig): Float64Array {
   const alphas = computeBetas(config).map((beta) => Math.fround(1 - beta));
   let product = 1;
-  const products = Float32Array.from(alphas, (alpha) => (product *= alpha));
+  const products = Float64Array.from(alphas, (alpha) => Math.fround((product *= alpha)));
+  // Solvers divide by both ends: there must be some noise at every timestep, and some picture.
+  if (!products.every((value) => value > 0 && value < 1)) {
+    throw new ConesError(
+      'CONES_CONFIG_INVALID',
+      'The betas of the scheduler config are too small or too large: in fp32 they leave no noise at the first ' +
+        'timestep, or no picture at the last.',
+    );
+  }
   return config.rescaleBetasZeroSnr ? rescaleToZeroTerminalSnr(products) : products;
 }
 
@@ -42,11 +50,11 @@ function fp32Linspace(from: number, to: number, count: number): number[] {
 }
 
 /** Lin et al. 2023 (arXiv 2305.08891), Algorithm 1, on products instead of betas. */
-function rescaleToZeroTerminalSnr(products: Float32Array): Float32Array {
+function rescaleToZeroTerminalSnr(products: Float64Array): Float64Array {
   const roots = Array.from(products, Math.sqrt);
   const first = roots[0]!;
   const last = roots[roots.length - 1]!;
-  return Float32Array.from(roots, (root) => (((root - last) * first) / (first - last)) ** 2);
+  return Float64Array.from(roots, (root) => Math.fround((((root - last) * first) / (first - last)) ** 2));
 }
 
 /**

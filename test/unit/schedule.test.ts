@@ -142,6 +142,10 @@ describe('options out of range', () => {
     expect(refused('ddim', config, { steps: 10 })).toBe('CONES_CONFIG_INVALID');
   });
 
+  test.each([{ beta_start: 0.1, beta_end: 0.9 }, { beta_start: 1e-9, beta_end: 1e-9 }])('betas %j', (change) => {
+    expect(refused('euler', configWith({ ...change, beta_schedule: 'linear' }), { steps: 10 })).toBe('CONES_CONFIG_INVALID');
+  });
+
   test('Karras spacing of the cosine schedule', () => {
     const config = configWith({ beta_schedule: 'squaredcos_cap_v2', use_karras_sigmas: true });
     expect(refused('dpm-solver-multistep', config, { steps: 10 })).toBe('CONES_OPTION_INVALID');

@@ -1,0 +1,91 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { invalid, unsupported } from './parse';
+import { fileError, readJson } from './read-json';
+import { readSchedulerConfig } from './scheduler';
+import { readTextConfig } from './text-encoder';
+import type { ModelConfig } from './types';
+import { readUNetConfig } from './unet';
+import { readVaeConfig } from './vae';
+
+export { readSchedulerConfig } from './scheduler';
+export { readTextConfig } from './text-encoder';
+export { readUNetConfig } from './unet';
+export { readVaeConfig } from './vae';
+export type * from './types';
+
+/** Classes that each part of a model may have, in model_index.json. */
+const COMPONENTS: Readonly<Record<string, readonly string[]>> = {
+  unet: ['UNet2DConditionModel'],
+  vae: ['AutoencoderKL'],
+  text_encoder: ['CLIPTextModel'],
+  tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast'],
+};
+
+/** Parts that the engine leaves out: they do not draw. */
+const UNUSED_COMPONENTS = ['scheduler', 'safety_checker', 'feature_extractor', 'image_encoder', 'requires_safety_checker'];
+
+/**
+ * Reads and checks a model folder in diffusers layout. Weights are located, not opened.
+ * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
+ */
+export async function loadModelConfig(folder: string): Promise<ModelConfig> {
+  const root = path.resolve(folder);
+  try {
+    await stat(root);
+  } catch (cause) {
+    throw fileError(root, cause);
+  }
+  await checkIndex(path.join(root, 'model_index.json'));
+  const [unet, text, vae, scheduler] = await Promise.all([
+    readUNetConfig(path.join(root, 'unet')),
+    readTextConfig(path.join(root, 'text_encoder')),
+    readVaeConfig(path.join(root, 'vae')),
+    readSchedulerConfig(path.join(root, 'scheduler')),
+  ]);
+  checkFit(root, unet, text, vae);
+  return { folder: root, unet, text, vae, scheduler, tokenizerFolder: path.join(root, 'tokenizer') };
+}
+
+async function checkIndex(file: string): Promise<void> {
+  const index = await readJson(file);
+  for (const [name, classes] of Object.entries(COMPONENTS)) {
+    const entry = index[name];
+    const className = Array.isArray(entry) && entry.length === 2 ? (entry[1] as unknown) : undefined;
+    if (className === undefined) throw invalid(file, `"${name}" must be a [library, class] pair`);
+    if (!classes.includes(className as string)) throw unsupported(file, name, entry, classes.join(' or '));
+  }
+  for (const [name, entry] of Object.entries(index)) {
+    if (name.startsWith('_') || Object.hasOwn(COMPONENTS, name) || UNUSED_COMPONENTS.includes(name)) continue;
+    // A part such as text_encoder_2 would change the pictures; [null, null] says that it is not there.
+    if (Array.isArray(entry) && entry.some((part) => part !== null)) {
+      throw unsupported(file, name, entry, [...Object.keys(COMPONENTS), ...UNUSED_COMPONENTS].join(', '));
+    }
+  }
+}
+
+/** The parts must fit each other. */
+function checkFit(
+  root: string,
+  unet: ModelConfig['unet'],
+  text: ModelConfig['text'],
+  vae: ModelConfig['vae'],
+): void {
+  const file = path.join(root, 'unet', 'config.json');
+  if (unet.crossAttentionDim !== text.hiddenSize) {
+    throw invalid(
+      file,
+      `"cross_attention_dim" is ${unet.crossAttentionDim}, but the text encoder's "hidden_size" is ${text.hiddenSize}`,
+    );
+  }
+  if (unet.inChannels !== vae.latentChannels) {
+    // Inpainting and depth models have more channels than latents.
+    throw unsupported(file, 'in_channels', unet.inChannels, `${vae.latentChannels}, the autoencoder's "latent_channels"`);
+  }
+  if (unet.outChannels !== vae.latentChannels) {
+    throw unsupported(file, 'out_channels', unet.outChannels, `${vae.latentChannels}, the autoencoder's "latent_channels"`);
+  }
+  if (vae.inChannels !== 3 || vae.outChannels !== 3) {
+    throw unsupported(path.join(root, 'vae', 'config.json'), 'in_channels', vae.inChannels, '3 in, 3 out');
+  }
+}

@@ -1,0 +1,71 @@
+import { readFile, stat } from 'node:fs/promises';
+import { ConesError } from '../errors';
+
+export type JsonObject = Record<string, unknown>;
+
+/** Real configs nest four levels, tokenizers six. */
+const MAX_DEPTH = 32;
+
+/**
+ * Reads a JSON file that must hold an object. Python's `Infinity` and `-Infinity`, which diffusers
+ * writes, are understood.
+ * @param maxBytes Larger files are refused unread; no config comes near the default of 1 MiB.
+ * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_IO or CONES_CONFIG_INVALID.
+ */
+export async function readJson(file: string, maxBytes = 2 ** 20): Promise<JsonObject> {
+  const text = await readText(file, maxBytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(withoutPythonisms(text));
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ConesError('CONES_CONFIG_INVALID', `${file} is not valid JSON: ${reason}`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConesError('CONES_CONFIG_INVALID', `${file} must hold a JSON object.`);
+  }
+  return value as JsonObject;
+}
+
+/** Replaces `Infinity` by 1e999, which is JSON for it, and refuses nesting that would exhaust a stack later. */
+function withoutPythonisms(text: string): string {
+  let depth = 0;
+  // Strings are matched whole, so that nothing inside them changes or counts.
+  return text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]|\bInfinity\b/g, (token) => {
+    if (token === 'Infinity') return '1e999';
+    if (token === '[' || token === '{') depth++;
+    if (token === ']' || token === '}') depth--;
+    if (depth > MAX_DEPTH) throw new Error(`nested deeper than ${MAX_DEPTH} levels`);
+    return token;
+  });
+}
+
+/** Reads a text file of at most `maxBytes`. */
+export async function readText(file: string, maxBytes: number): Promise<string> {
+  try {
+    const { size } = await stat(file);
+    if (size > maxBytes) {
+      throw new ConesError('CONES_CONFIG_INVALID', `${file} has ${size} bytes; at most ${maxBytes} are expected.`);
+    }
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    if (cause instanceof ConesError) throw cause;
+    throw fileError(file, cause);
+  }
+}
+
+/** What a failed access to a model's file means. */
+export function fileError(file: string, cause: unknown): ConesError {
+  const { code } = Object(cause) as { code?: unknown };
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new ConesError(
+      'CONES_MODEL_NOT_FOUND',
+      `${file} does not exist. A model is a folder in diffusers layout (model_index.json, unet/, text_encoder/, ` +
+        'vae/, tokenizer/, scheduler/).',
+      { cause },
+    );
+  }
+  return new ConesError('CONES_IO', `${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
+    cause,
+  });
+}

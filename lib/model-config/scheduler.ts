@@ -1,0 +1,88 @@
+import path from 'node:path';
+import { z } from 'zod';
+import { invalid, parseConfig, unsupported } from './parse';
+import { readJson } from './read-json';
+import type { SchedulerConfig } from './types';
+
+/** The classes whose configs diffusers lets each other read: all variance-preserving noise schedules. */
+const CLASSES = [
+  ...['DDIMScheduler', 'DDPMScheduler', 'DEISMultistepScheduler', 'DPMSolverMultistepScheduler'],
+  ...['DPMSolverSDEScheduler', 'DPMSolverSinglestepScheduler', 'EulerAncestralDiscreteScheduler'],
+  ...['EulerDiscreteScheduler', 'HeunDiscreteScheduler', 'KDPM2AncestralDiscreteScheduler', 'KDPM2DiscreteScheduler'],
+  ...['LMSDiscreteScheduler', 'PNDMScheduler', 'UniPCMultistepScheduler'],
+];
+
+const beta = z.number().positive().lt(1);
+
+const KEYS = {
+  used: {
+    num_train_timesteps: z.int().min(2).max(100_000).default(1000),
+    beta_start: beta.default(0.0001),
+    beta_end: beta.default(0.02),
+    beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),
+    trained_betas: z.array(beta).nullish(),
+    prediction_type: z.enum(['epsilon', 'v_prediction']).default('epsilon'),
+    steps_offset: z.int().min(0).max(100_000).default(0),
+    set_alpha_to_one: z.boolean().default(true),
+    timestep_spacing: z.enum(['leading', 'linspace', 'trailing']).nullish(),
+    rescale_betas_zero_snr: z.boolean().default(false),
+    use_karras_sigmas: z.boolean().nullish(),
+  },
+  fixed: {
+    // diffusers' DDIM would clip by default where the key is absent; no latent diffusion model wants that.
+    clip_sample: [false],
+    thresholding: [false],
+    algorithm_type: ['dpmsolver++', 'deis'],
+    solver_order: [2],
+    // diffusers reads the others' solver types as midpoint.
+    solver_type: ['midpoint', 'bh1', 'bh2', 'logrho'],
+    final_sigmas_type: ['zero'],
+    interpolation_type: ['linear'],
+    timestep_type: ['discrete'],
+    lambda_min_clipped: [-Infinity, null],
+    variance_type: [null, 'fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log'],
+    use_beta_sigmas: [false, null],
+    use_exponential_sigmas: [false, null],
+    use_flow_sigmas: [false],
+    use_lu_lambdas: [false],
+    use_dynamic_shifting: [false],
+    sigma_min: [null],
+    sigma_max: [null],
+    shift_terminal: [null],
+  },
+  ignored: [
+    // Of samplers that the engine does not have.
+    ...['skip_prk_steps', 'disable_corrector', 'predict_x0', 'solver_p', 'noise_sampler_seed'],
+    // They belong to switches that are off (see above), or change nothing when the last noise level is zero.
+    ...['clip_sample_range', 'dynamic_thresholding_ratio', 'sample_max_value', 'flow_shift', 'time_shift_type'],
+    ...['lower_order_final', 'euler_at_final'],
+  ],
+};
+
+/** Reads `scheduler/` of a model folder. */
+export async function readSchedulerConfig(folder: string): Promise<SchedulerConfig> {
+  const file = path.join(folder, 'scheduler_config.json');
+  const json = await readJson(file);
+  const className = json['_class_name'];
+  if (className !== undefined && !CLASSES.includes(className as string)) {
+    throw unsupported(file, '_class_name', className, CLASSES.join(', '));
+  }
+  const config = parseConfig(file, json, KEYS);
+  const betas = config.trained_betas ?? null;
+  if (betas !== null && betas.length !== config.num_train_timesteps) {
+    throw invalid(file, `"trained_betas" has ${betas.length} entries; "num_train_timesteps" is ${config.num_train_timesteps}`);
+  }
+  return {
+    numTrainTimesteps: config.num_train_timesteps,
+    betaStart: config.beta_start,
+    betaEnd: config.beta_end,
+    betaSchedule: config.beta_schedule,
+    trainedBetas: betas,
+    predictionType: config.prediction_type,
+    stepsOffset: config.steps_offset,
+    setAlphaToOne: config.set_alpha_to_one,
+    timestepSpacing: config.timestep_spacing ?? null,
+    rescaleBetasZeroSnr: config.rescale_betas_zero_snr,
+    useKarrasSigmas: config.use_karras_sigmas ?? false,
+  };
+}

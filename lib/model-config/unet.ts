@@ -1,0 +1,140 @@
+import path from 'node:path';
+import { z } from 'zod';
+import { channels, count, epsilon, invalid, parseConfig, unsupported } from './parse';
+import { readJson } from './read-json';
+import type { UNetConfig } from './types';
+import { findWeights } from './weights';
+
+const perLevel = z.union([count, z.array(count)]);
+
+const KEYS = {
+  used: {
+    sample_size: z.union([count, z.tuple([count, count])]).nullish(),
+    in_channels: count.default(4),
+    out_channels: count.default(4),
+    center_input_sample: z.boolean().default(false),
+    flip_sin_to_cos: z.boolean().default(true),
+    freq_shift: z.number().min(-1).max(1).default(0),
+    down_block_types: z
+      .array(z.enum(['CrossAttnDownBlock2D', 'DownBlock2D']))
+      .default(['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D']),
+    up_block_types: z
+      .array(z.enum(['CrossAttnUpBlock2D', 'UpBlock2D']))
+      .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
+    block_out_channels: channels.default([320, 640, 1280, 1280]),
+    layers_per_block: perLevel.default(2),
+    norm_num_groups: count.default(32),
+    norm_eps: epsilon.default(1e-5),
+    cross_attention_dim: perLevel.default(1280),
+    transformer_layers_per_block: perLevel.default(1),
+    // diffusers named the number of heads "attention_head_dim" (huggingface/diffusers#2011).
+    attention_head_dim: perLevel.default(8),
+    num_attention_heads: perLevel.nullish(),
+    only_cross_attention: z.union([z.boolean(), z.array(z.boolean())]).default(false),
+    time_embedding_dim: count.nullish(),
+  },
+  fixed: {
+    mid_block_type: ['UNetMidBlock2DCrossAttn'],
+    downsample_padding: [1],
+    mid_block_scale_factor: [1],
+    act_fn: ['silu', 'swish'],
+    reverse_transformer_layers_per_block: [null],
+    encoder_hid_dim: [null],
+    encoder_hid_dim_type: [null],
+    dual_cross_attention: [false],
+    class_embed_type: [null],
+    addition_embed_type: [null],
+    addition_time_embed_dim: [null],
+    num_class_embeds: [null],
+    resnet_time_scale_shift: ['default'],
+    resnet_skip_time_act: [false],
+    resnet_out_scale_factor: [1],
+    time_embedding_type: ['positional'],
+    time_embedding_act_fn: [null],
+    timestep_post_act: [null],
+    time_cond_proj_dim: [null],
+    conv_in_kernel: [3],
+    conv_out_kernel: [3],
+    projection_class_embeddings_input_dim: [null],
+    attention_type: ['default'],
+    class_embeddings_concat: [false, null],
+    mid_block_only_cross_attention: [null, false],
+    cross_attention_norm: [null],
+  },
+  // Attention is fp32 already; dropout is for training; the shape of the weights tells the kind of projection;
+  // the last belongs to addition_embed_type.
+  ignored: ['upcast_attention', 'dropout', 'use_linear_projection', 'addition_embed_type_num_heads'],
+};
+
+/** Reads `unet/` of a model folder. */
+export async function readUNetConfig(folder: string): Promise<UNetConfig> {
+  const file = path.join(folder, 'config.json');
+  const config = parseConfig(file, await readJson(file), KEYS);
+  const blockOutChannels = config.block_out_channels;
+  const levels = blockOutChannels.length;
+
+  const onePerLevel = <T>(key: string, value: T[]): T[] => {
+    if (value.length !== levels) {
+      throw invalid(file, `"${key}" has ${value.length} entries, but "block_out_channels" has ${levels}`);
+    }
+    return value;
+  };
+  const expand = (key: string, value: number | number[]): number[] =>
+    typeof value === 'number' ? new Array<number>(levels).fill(value) : onePerLevel(key, value);
+
+  const downTypes = onePerLevel('down_block_types', config.down_block_types);
+  const upTypes = onePerLevel('up_block_types', config.up_block_types);
+  const downAttention = downTypes.map((type) => type === 'CrossAttnDownBlock2D');
+  const upAttention = upTypes.map((type) => type === 'CrossAttnUpBlock2D');
+
+  if ([config.only_cross_attention].flat().includes(true)) {
+    throw unsupported(file, 'only_cross_attention', config.only_cross_attention, 'false');
+  }
+  const crossAttentionDims = new Set([config.cross_attention_dim].flat());
+  if (crossAttentionDims.size !== 1) {
+    throw unsupported(file, 'cross_attention_dim', config.cross_attention_dim, 'one number for all levels');
+  }
+  const timeEmbeddingDim = blockOutChannels[0]! * 4;
+  if (config.time_embedding_dim != null && config.time_embedding_dim !== timeEmbeddingDim) {
+    throw unsupported(file, 'time_embedding_dim', config.time_embedding_dim, `null or ${timeEmbeddingDim}`);
+  }
+  if (blockOutChannels[0]! % 2 !== 0) {
+    throw invalid(file, `"block_out_channels" starts with ${blockOutChannels[0]}, which sine and cosine cannot share`);
+  }
+
+  const headsKey = config.num_attention_heads != null ? 'num_attention_heads' : 'attention_head_dim';
+  const heads = expand(headsKey, config.num_attention_heads ?? config.attention_head_dim);
+  const groups = config.norm_num_groups;
+  blockOutChannels.forEach((levelChannels, level) => {
+    if (levelChannels % groups !== 0) {
+      throw invalid(file, `${levelChannels} channels of level ${level} are not a multiple of "norm_num_groups" ${groups}`);
+    }
+    const attends = downAttention[level]! || upAttention[levels - 1 - level]! || level === levels - 1;
+    if (attends && levelChannels % heads[level]! !== 0) {
+      throw invalid(
+        file,
+        `${levelChannels} channels of level ${level} are not a multiple of its ${heads[level]} attention heads ("${headsKey}")`,
+      );
+    }
+  });
+
+  const { sample_size: size } = config;
+  return {
+    sampleSize: size == null ? null : typeof size === 'number' ? [size, size] : size,
+    inChannels: config.in_channels,
+    outChannels: config.out_channels,
+    blockOutChannels,
+    downAttention,
+    upAttention,
+    layersPerBlock: expand('layers_per_block', config.layers_per_block),
+    heads,
+    transformerLayers: expand('transformer_layers_per_block', config.transformer_layers_per_block),
+    crossAttentionDim: [...crossAttentionDims][0]!,
+    normGroups: groups,
+    normEps: config.norm_eps,
+    flipSinToCos: config.flip_sin_to_cos,
+    freqShift: config.freq_shift,
+    centerInput: config.center_input_sample,
+    files: await findWeights(folder, 'diffusion_pytorch_model'),
+  };
+}

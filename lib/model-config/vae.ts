@@ -1,0 +1,63 @@
+import path from 'node:path';
+import { z } from 'zod';
+import { channels, count, invalid, parseConfig } from './parse';
+import { readJson } from './read-json';
+import type { VaeConfig } from './types';
+import { findWeights } from './weights';
+
+const KEYS = {
+  used: {
+    in_channels: count.default(3),
+    out_channels: count.default(3),
+    latent_channels: count.default(4),
+    down_block_types: z.array(z.enum(['DownEncoderBlock2D'])).default(['DownEncoderBlock2D']),
+    up_block_types: z.array(z.enum(['UpDecoderBlock2D'])).default(['UpDecoderBlock2D']),
+    block_out_channels: channels.default([64]),
+    layers_per_block: count.default(1),
+    norm_num_groups: count.default(32),
+    scaling_factor: z.number().positive().default(0.18215),
+    use_quant_conv: z.boolean().default(true),
+    use_post_quant_conv: z.boolean().default(true),
+    mid_block_add_attention: z.boolean().default(true),
+  },
+  fixed: {
+    act_fn: ['silu', 'swish'],
+    shift_factor: [null, 0],
+    latents_mean: [null],
+    latents_std: [null],
+  },
+  ignored: ['sample_size', 'force_upcast'],
+};
+
+/** Reads `vae/` of a model folder. */
+export async function readVaeConfig(folder: string): Promise<VaeConfig> {
+  const file = path.join(folder, 'config.json');
+  const config = parseConfig(file, await readJson(file), KEYS);
+  const blockOutChannels = config.block_out_channels;
+  for (const key of ['down_block_types', 'up_block_types'] as const) {
+    if (config[key].length !== blockOutChannels.length) {
+      throw invalid(
+        file,
+        `"${key}" has ${config[key].length} entries, but "block_out_channels" has ${blockOutChannels.length}`,
+      );
+    }
+  }
+  const odd = blockOutChannels.find((value) => value % config.norm_num_groups !== 0);
+  if (odd !== undefined) {
+    throw invalid(file, `${odd} channels are not a multiple of "norm_num_groups" ${config.norm_num_groups}`);
+  }
+  return {
+    inChannels: config.in_channels,
+    outChannels: config.out_channels,
+    latentChannels: config.latent_channels,
+    blockOutChannels,
+    layersPerBlock: config.layers_per_block,
+    normGroups: config.norm_num_groups,
+    midAttention: config.mid_block_add_attention,
+    quantConv: config.use_quant_conv,
+    postQuantConv: config.use_post_quant_conv,
+    scalingFactor: config.scaling_factor,
+    downscale: 2 ** (blockOutChannels.length - 1),
+    files: await findWeights(folder, 'diffusion_pytorch_model'),
+  };
+}

@@ -1,0 +1,55 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { ConesError } from '../errors';
+import { invalid } from './parse';
+import { fileError, readJson } from './read-json';
+
+/** Only in the order of preference: full precision first. */
+const VARIANTS = ['', '.fp16', '.bf16'] as const;
+
+/** A shard's name, not a path: an index may not point outside its folder. */
+const shardName = z.string().regex(/^[\w.-]+\.safetensors$/, 'must be the name of a .safetensors file in the same folder');
+const weightMap = z.record(z.string(), shardName).refine((map) => Object.keys(map).length > 0, 'must not be empty');
+
+/**
+ * The safetensors files of one component: a single file, or the shards that its index names.
+ * @param stem `model` (transformers) or `diffusion_pytorch_model` (diffusers).
+ * @returns Absolute paths.
+ * @throws ConesError CONES_MODEL_NOT_FOUND when there is none or a shard is missing.
+ */
+export async function findWeights(folder: string, stem: string): Promise<string[]> {
+  for (const variant of VARIANTS) {
+    const single = path.resolve(folder, `${stem}${variant}.safetensors`);
+    if (await isFile(single)) return [single];
+    const index = path.resolve(folder, `${stem}.safetensors.index${variant}.json`);
+    if (await isFile(index)) return shards(index);
+  }
+  throw new ConesError(
+    'CONES_MODEL_NOT_FOUND',
+    `${folder} has no ${stem}.safetensors (nor .fp16, .bf16 or sharded weights). ` +
+      'Only safetensors are read: save a .bin model with save_pretrained(..., safe_serialization=True).',
+  );
+}
+
+async function shards(index: string): Promise<string[]> {
+  // One line per tensor: far more tensors than any model has fit into 16 MiB.
+  const json = await readJson(index, 2 ** 24);
+  const map = weightMap.safeParse(json['weight_map']);
+  if (!map.success) throw invalid(index, `"weight_map" ${map.error.issues[0]!.message}`);
+  const files = [...new Set(Object.values(map.data))].sort().map((name) => path.join(path.dirname(index), name));
+  for (const file of files) {
+    if (!(await isFile(file))) throw fileError(file, { code: 'ENOENT' });
+  }
+  return files;
+}
+
+async function isFile(file: string): Promise<boolean> {
+  try {
+    return (await stat(file)).isFile();
+  } catch (cause) {
+    const error = fileError(file, cause);
+    if (error.code === 'CONES_MODEL_NOT_FOUND') return false;
+    throw error;
+  }
+}
