@@ -1,31 +1,52 @@
 // Inner loops of matrix multiplication for one instruction set.
+//
+// Every result is one chain of multiply-adds over k in ascending order, whatever the size of the tile, so results do not
+// depend on how a caller cuts its work into tiles, batches or threads. Between calls the chain lies in C.
 #pragma once
 
 #include <cstdint>
 
 namespace cones {
 
-struct GemmKernels {
-  int panel_width;  // columns of one packed panel of B
-  int tile_rows;    // most rows of A that one call of `tile` takes
+/// A run of k indices: A and B for consecutive values of k (in a convolution, one tap of the filter).
+struct GemmSegment {
+  const float* const* a;  // one pointer per row of the tile: an implicit im2col, rows may lie anywhere
+  const float* b;         // [depth][panel_width], 64-byte aligned
+};
 
-  /// C[r][0, columns) = (accumulate ? C : 0) + Σ_k A[r][k] · B[k][0, columns), for r < rows ≤ tile_rows.
-  /// a: one pointer per row (an implicit im2col: rows may lie anywhere), each with `depth` consecutive floats.
-  /// b: one packed panel [depth][panel_width], 64-byte aligned, columns beyond `columns` zero.
-  /// Each element is one chain of fused multiply-adds over k in ascending order, whatever the tile's size, so results
-  /// do not depend on how the work is cut into tiles, batches or threads.
+/// C[r][j] = (accumulate ? C[r][j] : 0) + Σ over segments and k of A[r][k] · B[k][j], then + bias + residual.
+struct GemmTile {
+  int rows;                            // 1 ≤ rows ≤ tile_rows
+  int columns;                         // 1 ≤ columns ≤ panel_width; B beyond them is read but does not matter
+  int segments;
+  std::int64_t depth;                  // k per segment
+  std::int64_t offset;                 // added to every pointer of A
+  const GemmSegment* segment;
+  float* c;
+  std::int64_t c_stride;
+  bool accumulate;
+  const float* const* bias = nullptr;      // one pointer per row, or null
+  const float* const* residual = nullptr;  // one pointer per row, or null; not C
+};
+
+struct GemmKernels {
+  int panel_width;  // columns of one packed panel of B, a multiple of 8
+  int tile_rows;    // most rows of A that one call takes
+
+  void (*run)(const GemmTile& tile);
+
+  /// One segment, nothing added: C[r][0, columns) = (accumulate ? C : 0) + Σ_k A[r][k] · B[k][0, columns).
   void (*tile)(int rows, std::int64_t depth, const float* const* a, const float* b, float* c, std::int64_t c_stride,
                int columns, bool accumulate);
 
-  /// The same with B masked while it is loaded (y = x (M ⊙ W)ᵀ, DESIGN "Masks are data"): bit j of
-  /// mask[k * panel_width / 8 ...] is 1 where B[k][j] is kept.
-  void (*tile_masked)(int rows, std::int64_t depth, const float* const* a, const float* b, const std::uint8_t* mask,
-                      float* c, std::int64_t c_stride, int columns, bool accumulate);
+  /// `run` with B masked while it is loaded (y = x (M ⊙ W)ᵀ): bit j of the panel_width / 8 bytes at
+  /// mask[k * panel_width / 8] is 1 where B[k][j] is kept. One segment.
+  void (*run_masked)(const GemmTile& tile, const std::uint8_t* mask);
 
   /// Outer product for weight gradients: C[i][j] = (accumulate ? C : 0) + Σ_m P[m][i] · Q[m][j], i < rows ≤ tile_rows,
-  /// j < columns ≤ panel_width; P and Q are row-major with the given strides.
-  void (*outer)(int rows, int columns, std::int64_t depth, const float* p, std::int64_t p_stride, const float* q,
-                std::int64_t q_stride, float* c, std::int64_t c_stride, bool accumulate);
+  /// j < columns ≤ panel_width. P [depth][tile_rows] and Q [depth][panel_width] are packed; all of both may be read.
+  void (*outer)(int rows, int columns, std::int64_t depth, const float* p, const float* q, float* c,
+                std::int64_t c_stride, bool accumulate);
 };
 
 }  // namespace cones

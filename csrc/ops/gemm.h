@@ -1,0 +1,41 @@
+// Matrix multiplication with one operand packed in advance, and the outer product of weight gradients.
+//
+// Results are bit-identical whatever the number of threads, the number of rows (the batch) or the cut into tiles:
+// each element is one chain over k in ascending order (kernels/gemm_kernels.h). They differ between instruction sets.
+#pragma once
+
+#include <functional>
+
+#include "ops/packed_matrix.h"
+
+namespace cones {
+
+/// What is added to A · B, each null for nothing: first bias + group bias, then the residual.
+struct Epilogue {
+  const float* bias = nullptr;        // [N]
+  const float* residual = nullptr;    // [M, N] with the output's stride; must not overlap the output
+  const float* group_bias = nullptr;  // [⌈M / rows_per_group⌉, N]: one more bias for each run of rows
+  index_t rows_per_group = 0;
+};
+
+/// out [M, N] = a [M, K] · (mask ⊙ B [K, N]) + epilogue. Strides are in floats between rows.
+void gemm(const Context& context, const float* a, index_t a_stride, index_t m, const PackedMatrix& b, float* out,
+          index_t out_stride, const Epilogue& epilogue = {}, const PackedMask* mask = nullptr);
+
+/// Weight gradient [N, K] = pᵀ q for p [M, N] and q [M, K].
+Tensor gemm_outer(const Context& context, const Tensor& p, const Tensor& q);
+
+/// Receives columns [column, column + columns) of rows [row, row + rows) of pᵀ q, finished; called on the computing
+/// thread `lane`, concurrently for different tiles, exactly once per element.
+using TileConsumer = std::function<void(index_t row, index_t rows, index_t column, index_t columns, const float* tile,
+                                        index_t stride, int lane)>;
+
+/// gemm_outer without storing the result. While planning, `consume` is not called.
+void gemm_outer_tiles(const Context& context, const Tensor& p, const Tensor& q, const TileConsumer& consume);
+
+/// Sums over the rows [N] of x [M, N] (in double): the gradient of a bias.
+Tensor column_sums(const Context& context, const Tensor& x);
+/// The same for each run of `rows_per_group` rows: [M / rows_per_group, N].
+Tensor column_sums(const Context& context, const Tensor& x, index_t rows_per_group);
+
+}  // namespace cones
