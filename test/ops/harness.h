@@ -23,7 +23,7 @@ void report(const char* file, int line, const std::string& message);
 #define TEST(name) TEST_BODY(name, TEST_CONCAT(test_body_, __LINE__))
 #define TEST_BODY(name, body)                                   \
   static void body();                                           \
-  static const cones::test::Registration body##_entry(name, body); \
+  static const cones::test::Registration TEST_CONCAT(test_entry_, __LINE__)(name, body); \
   static void body()
 
 #define EXPECT(condition) \
