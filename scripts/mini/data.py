@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import numpy as np
+import torch
 
 import scene
 import sprites
@@ -17,20 +20,27 @@ CAPTIONS = 4  # ways of saying one scene; the UNet's first one may hold a distra
 
 
 def build(p: Profile, packed: Path, folder: Path) -> None:
-    """Renders the training scenes once; later stages only read them."""
+    """Renders the training scenes once; later stages only read them. Each scene depends on its own number alone."""
     if (folder / "captions.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    renderer = Renderer(sprites.load(packed), p.size)
-    pictures = np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, (p.scenes, p.size, p.size, 3))
-    captions = []
-    for i in range(p.scenes):
-        rng = Random(f"{p.seed}-{i}")
-        what = scene.sample(rng, world.WORLDS[p.world])
-        pictures[i] = renderer.draw(rng, what)
-        captions.append([scene.caption(rng, what, distract=0.12)] + [scene.caption(rng, what) for _ in range(CAPTIONS - 1)])
-    pictures.flush()
+    np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, (p.scenes, p.size, p.size, 3)).flush()
+    parts = [range(start, min(start + 500, p.scenes)) for start in range(0, p.scenes, 500)]
+    with ProcessPoolExecutor(p.threads) as pool:
+        captions = [says for part in pool.map(partial(_render, p, packed, folder), parts) for says in part]
     (folder / "captions.json").write_text(json.dumps(captions))
+
+
+def _render(p: Profile, packed: Path, folder: Path, rows: range) -> list[list[str]]:
+    renderer = Renderer(sprites.load(packed), p.size)
+    pictures = np.load(folder / "pictures.npy", mmap_mode="r+")
+    captions = []
+    for row in rows:
+        rng = Random(f"{p.seed}-{row}")
+        what = scene.sample(rng, world.WORLDS[p.world])
+        pictures[row] = renderer.draw(rng, what)
+        captions.append([scene.caption(rng, what, distract=0.12)] + [scene.caption(rng, what) for _ in range(CAPTIONS - 1)])
+    return captions
 
 
 def pictures(folder: Path) -> np.ndarray:
@@ -41,7 +51,6 @@ def captions(folder: Path) -> list[list[str]]:
     return json.loads((folder / "captions.json").read_text())
 
 
-def to_model(batch: np.ndarray):
+def to_model(batch: np.ndarray) -> torch.Tensor:
     """`[B, H, W, 3]` uint8 -> `[B, 3, H, W]` float in [-1, 1]."""
-    import torch
-    return torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -46,7 +46,7 @@ def train(p: Profile, scenes: Path, folder: Path, deadline: float) -> None:
         with torch.autocast(p.device, torch.bfloat16):
             return model(x, noise)
 
-    loop.train("vae", model, loss_of, folder=folder, steps=p.vae_steps, rate=1e-3, seed=p.seed, deadline=deadline, decay=0.995)
+    loop.train("vae", model, loss_of, folder=folder, steps=p.vae_steps, rate=1.5e-3, seed=p.seed, deadline=deadline, decay=0.995)
 
 
 @torch.no_grad()
