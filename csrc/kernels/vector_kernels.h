@@ -48,16 +48,18 @@ struct VectorKernels {
   void (*layer_norm_weight_gradients)(std::int64_t rows, std::int64_t channels, const float* x, const float* dy,
                                       const float* statistics, float* dweight, float* dbias);
 
-  // ---- softmax over the rows of panels [keys, width]; one column is one query; width divides by 16 ----
-  /// One step of the online softmax in base 2. In: scores s; running maximum `max` and sum `sum` of each column.
-  /// Out: s = 2^(s − new maximum), max and sum brought up to date, and correction = 2^(old maximum − new maximum),
-  /// by which everything accumulated so far must be multiplied. Start with max = −∞, sum = 0.
-  void (*softmax_panel)(std::int64_t keys, int width, float* s, float* max, float* sum, float* correction);
-  /// rows [count, width] *= factor[width].
-  void (*scale_panel)(std::int64_t count, int width, float* rows, const float* factor);
-  /// Backward: s = 2^(s − logsumexp2) (the probabilities), ds = s · (ds − delta), per column.
-  void (*softmax_panel_backward)(std::int64_t keys, int width, float* s, float* ds, const float* logsumexp2,
-                                 const float* delta);
+  // ---- softmax over the keys of a panel [keys, width], one query per column. Columns are processed in whole vectors
+  // of up to 16: the panel and the arrays per column must have room for `columns` rounded up to that. ----
+  /// One step of the online softmax in base 2. In: scores s; running maximum and sum of each column.
+  /// Out: s = 2^(s − new maximum), maximum and sum brought up to date, and correction = 2^(old maximum − new maximum),
+  /// by which everything accumulated so far must be multiplied. Start with maximum = −∞, sum = 0.
+  void (*softmax_panel)(std::int64_t keys, int columns, int width, float* s, float* maximum, float* sum,
+                        float* correction);
+  /// rows [count, width] *= factor[column].
+  void (*scale_panel)(std::int64_t count, int columns, int width, float* rows, const float* factor);
+  /// Backward: s becomes the probabilities p = 2^(s − logsumexp2), ds becomes p · (ds − delta).
+  void (*softmax_panel_backward)(std::int64_t keys, int columns, int width, float* s, float* ds,
+                                 const float* logsumexp2, const float* delta);
   /// target [columns, rows] = factor · sourceᵀ for source [rows, columns] with the given strides between rows.
   void (*transpose)(std::int64_t rows, std::int64_t columns, const float* source, std::int64_t source_stride,
                     float factor, float* target, std::int64_t target_stride);
