@@ -1,0 +1,145 @@
+import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
+import { ConesError } from './errors';
+import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files';
+
+/** A text as the text encoder reads it. */
+export interface Encoding {
+  /** [maxLength]: BOS, the text's tokens, EOS, padding. */
+  readonly ids: Int32Array;
+  /** How many of `ids` are not padding. */
+  readonly length: number;
+  /** The words of the text that fit, normalised (lower case). */
+  readonly words: readonly string[];
+  /** [maxLength]: index into `words` of the word that the token is part of; -1 for BOS, EOS and padding. */
+  readonly wordOfToken: Int32Array;
+  /** The end of the text that did not fit, normalised; '' when all of it did. */
+  readonly truncated: string;
+}
+
+/** CLIP's byte-pair encoding, equal to transformers' `CLIPTokenizer`. */
+export class Tokenizer {
+  /** Tokens per text, BOS and EOS included: 77 for CLIP. */
+  readonly maxLength: number;
+  readonly #bpe: BpeTokenizer;
+  readonly #files: TokenizerFiles;
+
+  private constructor(files: TokenizerFiles, maxLength: number) {
+    this.#files = files;
+    this.#bpe = createBpe(files);
+    this.maxLength = maxLength;
+  }
+
+  /**
+   * Loads the `tokenizer/` folder of a model.
+   * @param limits What the text encoder can take: its number of positions (which caps `maxLength`) and of embeddings.
+   * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
+   */
+  static async load(folder: string, limits: { maxPositions: number; vocabSize: number }): Promise<Tokenizer> {
+    const files = await readTokenizerFiles(folder);
+    const largest = Object.values(files.vocab).reduce((a, b) => Math.max(a, b), 0);
+    if (largest >= limits.vocabSize) {
+      throw new ConesError(
+        'CONES_CONFIG_INVALID',
+        `${folder} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
+      );
+    }
+    return new Tokenizer(files, Math.min(files.maxLength, limits.maxPositions));
+  }
+
+  /** Encodes one text. Text beyond `maxLength` is cut off and returned in `truncated`. */
+  encode(text: string): Encoding {
+    const { vocab, bos, eos, pad } = this.#files;
+    const tokens = this.#tokenize(text);
+    const kept = tokens.slice(0, this.maxLength - 2);
+    const ids = new Int32Array(this.maxLength).fill(vocab[pad]!);
+    ids.set([bos, ...kept, eos].map((token) => vocab[token]!));
+
+    const wordOfToken = new Int32Array(this.maxLength).fill(-1);
+    const words: string[] = [];
+    let wordStart = 0;
+    kept.forEach((token, i) => {
+      wordOfToken[i + 1] = words.length;
+      const wordEnds = token.endsWith('</w>') || token === bos || token === eos || i === kept.length - 1;
+      if (wordEnds) {
+        words.push(this.#decode(kept.slice(wordStart, i + 1)));
+        wordStart = i + 1;
+      }
+    });
+    return {
+      ids,
+      length: kept.length + 2,
+      words,
+      wordOfToken,
+      truncated: this.#decode(tokens.slice(kept.length)),
+    };
+  }
+
+  /** The id of a word that is one token, such as a rare token that names a subject; null otherwise. */
+  tokenId(word: string): number | null {
+    const tokens = this.#tokenize(word);
+    return tokens.length === 1 ? this.#files.vocab[tokens[0]!]! : null;
+  }
+
+  #tokenize(text: string): string[] {
+    // JavaScript lower-cases a final sigma to ς; the Rust library, which CLIP was used with, always to σ.
+    return this.#bpe.encode(text.replaceAll('Σ', 'σ'), { add_special_tokens: false }).tokens;
+  }
+
+  #decode(tokens: readonly string[]): string {
+    const ids = tokens.map((token) => this.#files.vocab[token]!);
+    if (ids.length === 0) return '';
+    const text = this.#bpe.decode(ids);
+    return text.replaceAll('</w>', ' ').trimEnd();
+  }
+}
+
+/**
+ * The pipeline of CLIP's tokenizer.json around a given vocabulary. Nothing but the vocabulary and the
+ * merges is taken from a file: a foreign regular expression could run for ever.
+ */
+function createBpe({ vocab, merges, bos, eos }: TokenizerFiles): BpeTokenizer {
+  const special = [...new Set([bos, eos])].map((content) => ({
+    id: vocab[content],
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  }));
+  const json = {
+    added_tokens: special,
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'NFC' },
+        { type: 'Replace', pattern: { Regex: String.raw`\s+` }, content: ' ' },
+        { type: 'Lowercase' },
+      ],
+    },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        {
+          type: 'Split',
+          pattern: { Regex: String.raw`'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+` },
+          behavior: 'Removed',
+          invert: true,
+        },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+      ],
+    },
+    post_processor: null,
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      unk_token: eos,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '</w>',
+      fuse_unk: false,
+      vocab,
+      merges,
+    },
+  };
+  return new BpeTokenizer(json, {});
+}

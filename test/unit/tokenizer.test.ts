@@ -1,0 +1,180 @@
+/** CLIP's tokenizer against ids of transformers' CLIPTokenizer (scripts/golden_tokenizer.py), and hostile files. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { Tokenizer } from '../../lib/tokenizer';
+
+const LIMITS = { maxPositions: 77, vocabSize: 49408 };
+const golden = JSON.parse(readFileSync(path.join(__dirname, '../goldens/tokenizer.json'), 'utf8')) as {
+  texts: [string, number[]][];
+};
+const mergesText = gunzipSync(readFileSync(path.join(__dirname, '../fixtures/clip-bpe/merges.txt.gz'))).toString('utf8');
+
+/** CLIP's vocabulary follows from its merges: byte symbols, the same ending a word, merges, special tokens. */
+function clipVocab(): Record<string, number> {
+  const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+  const printable = [...range(33, 127), ...range(161, 173), ...range(174, 256)];
+  const symbols = [...printable, ...range(256, 256 + 256 - printable.length)].map((c) => String.fromCharCode(c));
+  const merged = mergesText.split('\n').slice(1).filter(Boolean).map((line) => line.replace(' ', ''));
+  const tokens = [...symbols, ...symbols.map((s) => `${s}</w>`), ...merged, '<|startoftext|>', '<|endoftext|>'];
+  return Object.fromEntries(tokens.map((token, id) => [token, id]));
+}
+
+let folder: string;
+beforeEach(() => (folder = mkdtempSync(path.join(tmpdir(), 'cones-tokenizer-'))));
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function write(files: Record<string, unknown>): void {
+  for (const [name, content] of Object.entries(files)) {
+    writeFileSync(path.join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
+  }
+}
+
+function clip(config: object = {}, map?: object): Promise<Tokenizer> {
+  write({
+    'vocab.json': clipVocab(),
+    'merges.txt': mergesText,
+    'tokenizer_config.json': { model_max_length: 77, ...config },
+    ...(map && { 'special_tokens_map.json': map }),
+  });
+  return Tokenizer.load(folder, LIMITS);
+}
+
+/** A tokenizer.json with the letters a and b, as transformers writes it. */
+function tinyJson(): Record<string, unknown> & { model: Record<string, unknown> } {
+  return {
+    added_tokens: [
+      { id: 5, content: '<|startoftext|>' },
+      { id: 6, content: '<|endoftext|>' },
+    ],
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' }, { type: 'Lowercase' }],
+    },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        {
+          type: 'Split',
+          pattern: { Regex: "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+" },
+          behavior: 'Removed',
+          invert: true,
+        },
+        { type: 'ByteLevel' },
+      ],
+    },
+    model: {
+      type: 'BPE',
+      end_of_word_suffix: '</w>',
+      vocab: { a: 0, b: 1, 'a</w>': 2, 'b</w>': 3, 'ab</w>': 4 },
+      merges: [['a', 'b</w>']],
+    },
+  };
+}
+
+test('ids equal those of transformers', async () => {
+  const tokenizer = await clip();
+  expect(golden.texts.length).toBeGreaterThan(300);
+  const different = golden.texts.filter(([text, ids]) => {
+    const { ids: ours, length } = tokenizer.encode(text);
+    return JSON.stringify([...ours.subarray(0, length)]) !== JSON.stringify(ids);
+  });
+  expect(different.map(([text]) => text)).toEqual([]);
+});
+
+test('a text becomes maxLength ids: BOS, tokens, EOS, padding', async () => {
+  const { ids, length, words, wordOfToken, truncated } = (await clip()).encode('A  photo of a sks Supercalifragilistic cat!');
+  expect(ids).toHaveLength(77);
+  expect(ids[0]).toBe(49406);
+  expect([...ids.subarray(length - 1)]).toEqual(new Array(77 - length + 1).fill(49407)); // EOS, then SD 1's padding
+  expect(words).toEqual(['a', 'photo', 'of', 'a', 'sks', 'supercalifragilistic', 'cat', '!']);
+  expect(truncated).toBe('');
+  // One token a word, except the long one.
+  const inner = [...wordOfToken.subarray(1, length - 1)];
+  expect(inner.slice(0, 5)).toEqual([0, 1, 2, 3, 4]);
+  expect(inner.filter((word) => word === 5).length).toBeGreaterThan(1);
+  expect(inner.slice(-2)).toEqual([6, 7]);
+  expect([wordOfToken[0], wordOfToken[length - 1], wordOfToken[76]]).toEqual([-1, -1, -1]);
+});
+
+test('text that does not fit is returned', async () => {
+  const tokenizer = await clip();
+  const fits = tokenizer.encode('word '.repeat(75));
+  expect([fits.length, fits.truncated]).toEqual([77, '']);
+  const cut = tokenizer.encode(`${'word '.repeat(74)}last, Then a Cafe\u0301 cat`);
+  expect(cut.length).toBe(77);
+  expect(cut.words.at(-1)).toBe('last');
+  expect(cut.truncated).toBe(', then a café cat');
+});
+
+test('maxLength is capped by the text encoder', async () => {
+  const config = { model_max_length: 1000000000000000019884624838656 };
+  expect((await clip(config)).maxLength).toBe(77);
+  expect((await clip({ model_max_length: 20 })).encode('a').ids).toHaveLength(20);
+});
+
+test('Stable Diffusion 2 pads with "!"', async () => {
+  const { ids, length } = (await clip({ pad_token: '<|endoftext|>' }, { pad_token: '!' })).encode('a cat');
+  expect([length, ids[3], ids[4], ids[76]]).toEqual([4, 49407, 0, 0]);
+});
+
+test('special_tokens_map.json yields to added_tokens_decoder', async () => {
+  const tokenizer = await clip({ added_tokens_decoder: {}, pad_token: { content: '<|endoftext|>' } }, { pad_token: '!' });
+  expect(tokenizer.encode('a').ids[76]).toBe(49407);
+});
+
+test('tokenId finds single tokens only', async () => {
+  const tokenizer = await clip();
+  const vocab = clipVocab();
+  expect(tokenizer.tokenId('sks')).toBe(vocab['sks</w>']);
+  expect(tokenizer.tokenId('SKS')).toBe(vocab['sks</w>']);
+  // In CLIP's vocabulary only as the beginning of a word.
+  expect(tokenizer.tokenId('ktn')).toBeNull();
+  expect(tokenizer.tokenId('supercalifragilistic')).toBeNull();
+  expect(tokenizer.tokenId('a cat')).toBeNull();
+  expect(tokenizer.tokenId('')).toBeNull();
+});
+
+test('tokenizer.json is used when there is one', async () => {
+  write({ 'tokenizer.json': tinyJson(), 'vocab.json': 'not read', 'merges.txt': 'not read' });
+  const tokenizer = await Tokenizer.load(folder, { maxPositions: 8, vocabSize: 7 });
+  expect([...tokenizer.encode('AB ba').ids]).toEqual([5, 4, 1, 2, 6, 6, 6, 6]);
+});
+
+describe('hostile or damaged files', () => {
+  const broken = (change: (json: ReturnType<typeof tinyJson>) => void): Record<string, unknown> => {
+    const json = tinyJson();
+    change(json);
+    return { 'tokenizer.json': json };
+  };
+  const INVALID = 'CONES_CONFIG_INVALID';
+  const UNSUPPORTED = 'CONES_CONFIG_UNSUPPORTED';
+
+  test.each<[string, Record<string, unknown>, string]>([
+    ['nothing there', {}, 'CONES_MODEL_NOT_FOUND'],
+    ['no merges', { 'vocab.json': clipVocab() }, 'CONES_MODEL_NOT_FOUND'],
+    ['not JSON', { 'tokenizer.json': '{"model"' }, INVALID],
+    ['another model', broken((json) => (json.model['type'] = 'Unigram')), UNSUPPORTED],
+    ['no model', { 'tokenizer.json': { added_tokens: 3 } }, UNSUPPORTED],
+    ['another normalizer', broken((json) => (json['normalizer'] = { type: 'Lowercase' })), UNSUPPORTED],
+    ['a foreign pattern', broken((json) => Object.assign(json, { pre_tokenizer: { pretokenizers: [{ type: 'Split', pattern: { Regex: '(a+)+$' } }, { type: 'ByteLevel' }] } })), UNSUPPORTED],
+    ['an id that is no index', broken((json) => (json.model['vocab'] = { a: 1e9 })), INVALID],
+    ['a negative id', broken((json) => (json.model['vocab'] = { a: -1 })), INVALID],
+    ['an id that is no number', broken((json) => (json.model['vocab'] = { a: '0' })), INVALID],
+    ['an id twice', broken((json) => (json.model['vocab'] = { a: 0, b: 0 })), INVALID],
+    ['an id twice through added tokens', broken((json) => (json['added_tokens'] = [{ id: 0, content: '<|endoftext|>' }])), INVALID],
+    ['a merge of three', broken((json) => (json.model['merges'] = ['a b c'])), INVALID],
+    ['a merge of numbers', broken((json) => (json.model['merges'] = [[1, 2]])), INVALID],
+    ['a merge into no token', broken((json) => (json.model['merges'] = [['b', 'b']])), INVALID],
+    ['no special tokens', broken((json) => (json['added_tokens'] = [])), INVALID],
+    ['padding that is no token', { ...broken(() => {}), 'tokenizer_config.json': { pad_token: '<pad>' } }, INVALID],
+    ['padding that is no text', { ...broken(() => {}), 'tokenizer_config.json': { pad_token: 7 } }, INVALID],
+    ['no length', { ...broken(() => {}), 'tokenizer_config.json': { model_max_length: 0 } }, INVALID],
+    ['more tokens than embeddings', broken((json) => (json.model['vocab'] = { a: 7 })), INVALID],
+    ['__proto__ as a token', { 'tokenizer.json': '{"model": {"__proto__": {"type": "BPE"}}}' }, UNSUPPORTED],
+  ])('%s', async (_, files, code) => {
+    write(files);
+    await expect(Tokenizer.load(folder, { maxPositions: 8, vocabSize: 7 })).rejects.toMatchObject({ code });
+  });
+});
