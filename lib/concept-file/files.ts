@@ -1,0 +1,43 @@
+import { randomUUID } from 'node:crypto';
+import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { ConesError } from '../errors';
+
+/** @throws ConesError `CONES_IO` */
+export async function readRegularFile(file: string): Promise<Buffer> {
+  try {
+    // A pipe or a device may never end.
+    if (!(await stat(file)).isFile()) throw new Error('it is not a regular file');
+    return await readFile(file);
+  } catch (cause) {
+    throw ioError(`${file} cannot be read`, cause);
+  }
+}
+
+/**
+ * Writes a file so that a crash or a full disk leaves either the old content or the new one: into a
+ * temporary file beside it, flushed, then renamed.
+ *
+ * @throws ConesError `CONES_IO`; the temporary file is then gone
+ */
+export async function writeFileAtomic(file: string, bytes: Uint8Array): Promise<void> {
+  const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}.tmp`);
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw ioError(`${file} cannot be written`, cause);
+  }
+}
+
+function ioError(what: string, cause: unknown): ConesError {
+  const reason = cause instanceof Object && 'message' in cause ? String(cause.message) : String(cause);
+  return new ConesError('CONES_IO', `${what}: ${reason}. Check the path and its permissions.`, { cause });
+}

@@ -1,0 +1,293 @@
+import { isDeepStrictEqual } from 'node:util';
+import { decodeConceptFile, encodeConceptFile, FORMAT_VERSION } from './concept-file/container';
+import { checkData } from './concept-file/data';
+import { readRegularFile, writeFileAtomic } from './concept-file/files';
+import { weightsOf } from './concept-file/header';
+import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
+import { runAtOnce, runInPieces } from './concept-file/pieces';
+import { difference, equal, intersection, union } from './concept-file/sets';
+import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
+import { ConesError } from './errors';
+
+export type { LayerOverlap, Overlap } from './concept-file/overlap';
+export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
+
+/** What `cones inspect --json` prints. */
+export interface ConceptInfo {
+  readonly formatVersion: number;
+  readonly fingerprint: string;
+  readonly subjects: readonly {
+    readonly identifier: string;
+    readonly token: string;
+    readonly category: string;
+    readonly embedding: { readonly dtype: string; readonly length: number } | null;
+  }[];
+  readonly method: string;
+  readonly steps: number;
+  readonly engineVersion: string;
+  readonly neuronCount: number;
+  readonly weightCount: number;
+  readonly density: number;
+  /** Size of the file in bytes. */
+  readonly byteLength: number;
+  readonly tensors: readonly {
+    readonly name: string;
+    readonly shape: readonly number[];
+    readonly neuronCount: number;
+    readonly density: number;
+    readonly coding: 'golomb' | 'bitmap';
+    /** Bytes that its neurons take in the file. */
+    readonly byteLength: number;
+  }[];
+  readonly report: { readonly [key: string]: Json } | null;
+}
+
+/**
+ * The concept neurons of one or more subjects: a set of K-V weights of one base model that, shut to zero,
+ * make it draw them. Immutable; a `.cones` file in memory (docs/concept-file.md).
+ */
+export class Concept implements ConceptData {
+  readonly fingerprint: string;
+  readonly subjects: readonly Subject[];
+  readonly method: string;
+  readonly steps: number;
+  readonly engineVersion: string;
+  readonly report?: { readonly [key: string]: Json };
+  readonly tensors: ReadonlyMap<string, ConceptTensor>;
+  /** Number of concept neurons. */
+  readonly neuronCount: number;
+  /** Number of weights among which they were chosen: the elements of all `tensors`. */
+  readonly weightCount: number;
+
+  /** `data` must have been checked, and belong to nobody else. */
+  private constructor(data: ConceptData) {
+    this.fingerprint = data.fingerprint;
+    this.subjects = Object.freeze(data.subjects);
+    this.method = data.method;
+    this.steps = data.steps;
+    this.engineVersion = data.engineVersion;
+    if (data.report) this.report = data.report;
+    this.tensors = data.tensors;
+    const tensors = [...data.tensors.values()];
+    this.neuronCount = tensors.reduce((sum, { indices }) => sum + indices.length, 0);
+    this.weightCount = tensors.reduce((sum, { shape }) => sum + weightsOf(shape), 0);
+    Object.freeze(this);
+  }
+
+  /**
+   * A concept from its parts, which are copied. Values of `float16` embeddings are rounded to halves, so that
+   * saving changes nothing.
+   *
+   * @throws ConesError `CONES_OPTION_INVALID` when a part is missing, of the wrong type or out of range
+   */
+  static create(data: ConceptData): Concept {
+    return new Concept(checkData(data));
+  }
+
+  /** @throws ConesError `CONES_CONCEPT_CORRUPT` when `bytes` are not a whole, undamaged concept file */
+  static fromBuffer(bytes: Uint8Array): Concept {
+    return new Concept(runAtOnce(decodeConceptFile(bytes)));
+  }
+
+  /** @throws ConesError `CONES_IO` when the file cannot be read, `CONES_CONCEPT_CORRUPT` when it is no concept file */
+  static async load(path: string): Promise<Concept> {
+    const bytes = await readRegularFile(path);
+    try {
+      return new Concept(await runInPieces(decodeConceptFile(bytes)));
+    } catch (cause) {
+      if (cause instanceof ConesError) throw new ConesError(cause.code, `${path}: ${cause.message}`, { cause });
+      throw cause;
+    }
+  }
+
+  /** The bytes of a concept file. */
+  toBuffer(): Buffer {
+    return runAtOnce(encodeConceptFile(this)).bytes;
+  }
+
+  /**
+   * Saves the concept so that a crash leaves either the old file or the new one.
+   *
+   * @throws ConesError `CONES_IO`
+   */
+  async save(path: string): Promise<void> {
+    const { bytes } = await runInPieces(encodeConceptFile(this));
+    await writeFileAtomic(path, bytes);
+  }
+
+  /** This concept with some parts exchanged: other neurons (`tensors`), another identifier (`subjects`) … */
+  with(changes: Partial<ConceptData>): Concept {
+    return Concept.create({ ...dataOf(this), ...changes });
+  }
+
+  /** Fraction of the weights that are concept neurons: "sparsity" in the paper's Table 2, where 0.0132 is typical. */
+  get density(): number {
+    return this.neuronCount / this.weightCount;
+  }
+
+  /** @throws ConesError `CONES_CONCEPT_MISMATCH` unless the concept was made for the base model with this fingerprint */
+  assertBaseModel(fingerprint: string): void {
+    if (fingerprint === this.fingerprint) return;
+    throw new ConesError(
+      'CONES_CONCEPT_MISMATCH',
+      `The concept of ${this.subjects.map(({ identifier }) => identifier).join(', ')} was made for the base model ${this.fingerprint}, ` +
+        `but this is ${fingerprint}: load the model that it was made for, or find the concept again with this one.`,
+    );
+  }
+
+  /**
+   * The neurons of the given weights in the given order, as the native core wants them; an empty array for a
+   * weight in which the concept has none. The arrays are the concept's own, not to be written to.
+   *
+   * @throws ConesError `CONES_CONCEPT_MISMATCH` when the concept has neurons in a weight that is not named
+   */
+  indicesFor(tensorNames: readonly string[]): Uint32Array[] {
+    const named = new Set(tensorNames);
+    for (const [name, { indices }] of this.tensors) {
+      if (indices.length > 0 && !named.has(name)) {
+        throw new ConesError('CONES_CONCEPT_MISMATCH', `The concept has neurons in ${name}, which this model lacks: load the model that it was made for.`);
+      }
+    }
+    return tensorNames.map((name) => this.tensors.get(name)?.indices ?? new Uint32Array());
+  }
+
+  /** A summary that can be printed as JSON. */
+  info(): ConceptInfo {
+    const { header, bytes } = runAtOnce(encodeConceptFile(this));
+    const { fingerprint, method, steps, engineVersion, neuronCount, weightCount, density } = this;
+    return {
+      formatVersion: FORMAT_VERSION,
+      fingerprint,
+      subjects: header.subjects.map((subject) => ({ ...subject, embedding: subject.embedding ?? null })),
+      method,
+      steps,
+      engineVersion,
+      neuronCount,
+      weightCount,
+      density,
+      byteLength: bytes.length,
+      tensors: header.tensors.map(({ name, shape, count, coding, byteLength }) => ({
+        name,
+        shape,
+        neuronCount: count,
+        density: count / weightsOf(shape),
+        coding,
+        byteLength,
+      })),
+      report: this.report ?? null,
+    };
+  }
+
+  /**
+   * Whether both shut the same neurons of the same base model for the same subjects (embeddings included), in
+   * whatever order. How they were found does not count, nor do weights without neurons.
+   */
+  equals(other: Concept): boolean {
+    if (this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
+    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier, subject]));
+    if (!isDeepStrictEqual(byIdentifier(this), byIdentifier(other))) return false;
+    return [...this.tensors].every(([name, { indices }]) => equal(indices, other.tensors.get(name)?.indices ?? new Uint32Array()));
+  }
+
+  /**
+   * All neurons and all subjects of the given concepts: shutting them draws all subjects in one picture
+   * (paper §3.2, "Additivity of Concept Neurons").
+   *
+   * @throws ConesError `CONES_CONCEPT_MISMATCH` when the base models differ, `CONES_OPTION_INVALID` when two
+   *   concepts use one identifier for different subjects (rename one with {@link with})
+   */
+  static union(first: Concept, ...others: Concept[]): Concept {
+    return combine('union', union, [first, ...others], 'all');
+  }
+
+  /** Neurons that all given concepts share, with the subjects of all. Throws as {@link union}. */
+  static intersection(first: Concept, ...others: Concept[]): Concept {
+    return combine('intersection', intersection, [first, ...others], 'all');
+  }
+
+  /** Neurons of `first` that none of the others has, with the subjects of `first`. Throws as {@link union}. */
+  static difference(first: Concept, ...others: Concept[]): Concept {
+    return combine('difference', difference, [first, ...others], 'first');
+  }
+
+  /**
+   * How far the neurons of two concepts coincide: over all weights, and for each weight of either one.
+   *
+   * @throws ConesError `CONES_CONCEPT_MISMATCH` when the base models differ
+   */
+  static jaccard(a: Concept, b: Concept): Overlap & { readonly layers: readonly LayerOverlap[] } {
+    const layers = [...shapes([a, b])].map(([name, shape]) => tensorOverlap(name, tensorOf(a, name, shape), tensorOf(b, name, shape)));
+    return { ...totalOverlap(layers), layers };
+  }
+}
+
+/** Folds `operate` over the concepts, weight by weight. The report tells what was combined. */
+function combine(
+  method: string,
+  operate: (a: Uint32Array, b: Uint32Array) => Uint32Array,
+  concepts: readonly [Concept, ...Concept[]],
+  subjectsOf: 'all' | 'first',
+): Concept {
+  const [first] = concepts;
+  const tensors = new Map<string, ConceptTensor>();
+  for (const [name, shape] of shapes(concepts)) {
+    const indices = concepts.map((concept) => tensorOf(concept, name, shape).indices).reduce(operate);
+    tensors.set(name, { shape, indices });
+  }
+  const operands = concepts.map(({ subjects, method, steps, neuronCount }) => ({
+    identifiers: subjects.map(({ identifier }) => identifier),
+    method,
+    steps,
+    neuronCount,
+  }));
+  return Concept.create({
+    fingerprint: first.fingerprint,
+    subjects: subjectsOf === 'all' ? mergeSubjects(concepts) : first.subjects,
+    method,
+    steps: 0,
+    engineVersion: first.engineVersion,
+    report: { operands },
+    tensors,
+  });
+}
+
+/** The weights that any of the concepts lists, with their shapes. */
+function shapes(concepts: readonly [Concept, ...Concept[]]): Map<string, readonly number[]> {
+  const [first] = concepts;
+  const all = new Map<string, readonly number[]>();
+  for (const concept of concepts) {
+    concept.assertBaseModel(first.fingerprint);
+    for (const [name, { shape }] of concept.tensors) {
+      const known = all.get(name);
+      if (known && !isDeepStrictEqual(known, shape)) {
+        const message = `${name} is [${known.join(', ')}] in one concept and [${shape.join(', ')}] in another: one of them was made for another model.`;
+        throw new ConesError('CONES_CONCEPT_MISMATCH', message);
+      }
+      all.set(name, shape);
+    }
+  }
+  return all;
+}
+
+function tensorOf(concept: Concept, name: string, shape: readonly number[]): ConceptTensor {
+  return concept.tensors.get(name) ?? { shape, indices: new Uint32Array() };
+}
+
+function mergeSubjects(concepts: readonly Concept[]): Subject[] {
+  const merged = new Map<string, Subject>();
+  for (const subject of concepts.flatMap(({ subjects }) => subjects)) {
+    const known = merged.get(subject.identifier);
+    if (known && !isDeepStrictEqual(known, subject)) {
+      throw new ConesError(
+        'CONES_OPTION_INVALID',
+        `Two concepts use the identifier ${subject.identifier} for different subjects: rename one first, with concept.with({ subjects }).`,
+      );
+    }
+    merged.set(subject.identifier, subject);
+  }
+  return [...merged.values()];
+}
+
+function dataOf({ fingerprint, subjects, method, steps, engineVersion, report, tensors }: Concept): ConceptData {
+  return { fingerprint, subjects, method, steps, engineVersion, tensors, ...(report ? { report } : {}) };
+}
