@@ -16,7 +16,7 @@
 
 namespace cones::CONES_ISA {
 
-/// Access to all lanes of a vector; Part is access to its first n (the others read as zero and are not written).
+/// Access to all lanes of a vector; Part is access to its first n, 0 ≤ n ≤ kLanes (the others read as zero and are not written).
 /// max and min return their second operand where either is NaN, so max(limit, x) lets NaN through.
 struct Full {};
 
@@ -85,14 +85,17 @@ struct vec {
 };
 constexpr int kLanes = 1;
 struct Part {
-  CONES_INLINE explicit Part(std::int64_t) {}
+  bool any;
+  CONES_INLINE explicit Part(std::int64_t n) : any(n > 0) {}
 };
 
 CONES_INLINE vec set(float x) { return {x}; }
 CONES_INLINE vec load(const float* p, Full) { return {*p}; }
-CONES_INLINE vec load(const float*, Part) { return {0}; }
+CONES_INLINE vec load(const float* p, Part part) { return {part.any ? *p : 0}; }
 CONES_INLINE void store(float* p, vec x, Full) { *p = x.x; }
-CONES_INLINE void store(float*, vec, Part) {}
+CONES_INLINE void store(float* p, vec x, Part part) {
+  if (part.any) *p = x.x;
+}
 CONES_INLINE vec operator+(vec a, vec b) { return {a.x + b.x}; }
 CONES_INLINE vec operator-(vec a, vec b) { return {a.x - b.x}; }
 CONES_INLINE vec operator*(vec a, vec b) { return {a.x * b.x}; }
@@ -105,7 +108,7 @@ CONES_INLINE vec round(vec a) {  // to nearest, ties to even, for |a| < 2^22
   const float magic = 12582912.0f;
   return {(a.x + magic) - magic};
 }
-CONES_INLINE vec keep(vec, Part) { return {0}; }
+CONES_INLINE vec keep(vec a, Part part) { return {part.any ? a.x : 0}; }
 constexpr float kLowestPower = -127;
 CONES_INLINE vec scale_by_power(vec x, vec n) {
   const float shifted = n.x + 12582912.0f;  // 1.5 · 2^23: n now lies in the lowest bits
