@@ -12,8 +12,8 @@
 // computed and is never stored.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -50,7 +50,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   /// One step on one batch. Aborts before ξ changes or not at all, so the state is always that of a whole step.
   /// CONES_LOSS_NOT_FINITE leaves the state as it was.
   StepResult step(const Context& context, const TrainingBatch& batch);
-  std::int64_t steps_done() const { return steps_; }
+  /// May be read while another thread runs step().
+  std::int64_t steps_done() const { return steps_.load(std::memory_order_relaxed); }
 
   /// Values that rank neurons, shaped like tensor i of the searched ones.
   const Tensor& ranking(Ranking by, std::size_t i) const;
@@ -96,7 +97,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   SearchOptions options_;
   std::vector<State> tensors_;
   std::vector<int> position_;  // by K-V index: position in tensors_, or -1
-  std::int64_t steps_ = 0;
+  std::atomic<std::int64_t> steps_{0};
 };
 
 }  // namespace cones

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "ops/activation.h"
+#include "ops/affine.h"
 #include "ops/concat.h"
 #include "ops/group_norm.h"
 #include "ops/time_embedding.h"

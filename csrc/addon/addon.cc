@@ -1,0 +1,52 @@
+// The addon's entry: what `require('cones.node')` returns (typings/native.d.ts).
+#include <napi.h>
+
+#include <cmath>
+
+#include "addon/abort.h"
+#include "addon/arguments.h"
+#include "addon/instance.h"
+#include "addon/mask.h"
+#include "addon/model.h"
+#include "addon/search.h"
+#include "base/rng.h"
+
+namespace cones::addon {
+namespace {
+
+// randomNormal(seed: bigint, offset: number, count: number): Float32Array
+Napi::Value random_normal(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsBigInt() || !info[1].IsNumber() || !info[2].IsNumber())
+    invalid(env, "randomNormal needs a bigint seed, an offset and a count.");
+  bool lossless = false;
+  const std::uint64_t seed = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+  const double offset = info[1].As<Napi::Number>().DoubleValue(), count = info[2].As<Napi::Number>().DoubleValue();
+  if (!(offset >= 0 && offset <= 0x1p53) || !(count >= 0 && count <= 0x1p31))
+    invalid(env, "randomNormal: offset and count must not be negative, nor count above 2^31.");
+  auto values = Napi::Float32Array::New(env, static_cast<std::size_t>(count));
+  philox_normal(seed, static_cast<std::uint64_t>(offset), values.Data(), static_cast<index_t>(count));
+  return values;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto* instance = new Instance(env);
+  env.SetInstanceData(instance);
+  const auto define = [&](Napi::FunctionReference& reference, Napi::Function function) {
+    reference = Napi::Persistent(function);
+    return function;
+  };
+  define(instance->model_class, NativeModel::define(env));
+  define(instance->search_class, NativeSearch::define(env));
+  define(instance->mask_class, NativeMask::define(env));
+  exports.Set("NativeAbort", define(instance->abort_class, NativeAbort::define(env)));
+  exports.Set("loadModel", Napi::Function::New(env, &NativeModel::load, "loadModel"));
+  exports.Set("randomNormal", Napi::Function::New(env, random_normal, "randomNormal"));
+  return exports;
+}
+
+}  // namespace
+}  // namespace cones::addon
+
+static Napi::Object init_addon(Napi::Env env, Napi::Object exports) { return cones::addon::init(env, exports); }
+NODE_API_MODULE(cones, init_addon)

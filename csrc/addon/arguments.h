@@ -1,0 +1,60 @@
+// Reads JavaScript arguments. lib/ has validated them for users; what is checked here keeps a wrong call from crashing.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "addon/abort.h"
+#include "base/context.h"
+
+namespace cones::addon {
+
+/// Throws a JavaScript error CONES_OPTION_INVALID.
+[[noreturn]] void invalid(Napi::Env env, const std::string& message);
+
+bool has(const Napi::Object& object, const char* key);
+double number(const Napi::Object& object, const char* key);
+/// A whole number in [low, high].
+std::int64_t integer(const Napi::Object& object, const char* key, std::int64_t low, std::int64_t high);
+bool boolean(const Napi::Object& object, const char* key, bool fallback = false);
+std::string text(const Napi::Object& object, const char* key);
+std::uint64_t seed(const Napi::Object& object, const char* key);
+std::vector<std::string> strings(const Napi::Object& object, const char* key);
+std::vector<int> integers(const Napi::Object& object, const char* key);
+std::vector<bool> booleans(const Napi::Object& object, const char* key);
+Napi::Object object(const Napi::Object& parent, const char* key);
+/// Empty when absent.
+Napi::Function callback(const Napi::Object& object, const char* key);
+/// Null when absent.
+NativeAbort* abort_option(const Napi::Object& object);
+
+/// A copy of a typed array's elements; the array must be of exactly this type.
+template <class T>
+std::vector<T> elements(const Napi::Value& value, const char* name);
+template <class T>
+std::vector<T> elements(const Napi::Object& object, const char* key) {
+  return elements<T>(object.Get(key), key);
+}
+/// An array of Uint32Arrays.
+std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, const char* name);
+
+/// Copies into a tensor as it is.
+Tensor to_tensor(const Context& context, const std::vector<float>& values, const Shape& shape);
+/// [B, C, h, w] → [B, h, w, C]
+Tensor to_channels_last(const Context& context, const std::vector<float>& values, const Shape& channels_last);
+/// [B, h, w, C] → [B, C, h, w]
+std::vector<float> to_channels_first(const Tensor& tensor);
+std::vector<float> to_vector(const Tensor& tensor);
+
+/// A new typed array with a copy of `values`.
+template <class T>
+Napi::Value to_array(Napi::Env env, const std::vector<T>& values) {
+  auto array = Napi::TypedArrayOf<T>::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+}  // namespace cones::addon

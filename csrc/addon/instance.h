@@ -1,0 +1,71 @@
+// What one Node environment (the main thread or a worker) owns: classes, pending promises, and the way back to JavaScript.
+//
+// Jobs run on threads of their own. Whatever they have to say to JavaScript goes as a message through one thread-safe
+// function. When the environment ends, all jobs are aborted and their threads joined before Node frees that function.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+
+#include "addon/abort.h"
+
+namespace cones::addon {
+
+class JobQueue;
+
+/// Turns a finished job's result into a JavaScript value; runs on the JavaScript thread.
+using Settle = std::function<Napi::Value(Napi::Env)>;
+
+class Instance {
+ public:
+  using Message = std::function<void(Napi::Env, Instance&)>;
+
+  explicit Instance(Napi::Env env);
+  static Instance& of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
+
+  Napi::FunctionReference model_class, search_class, mask_class, abort_class;
+
+  // On the JavaScript thread:
+  /// A new promise; `keep` (this object) and `callback` (may be empty) live until it settles.
+  std::uint64_t add_pending(Napi::Env env, Napi::Object keep, Napi::Function callback, Flag flag,
+                            Napi::Promise* promise);
+  void resolve(Napi::Env env, std::uint64_t id, const Settle& settle);
+  void reject(Napi::Env env, std::uint64_t id, const std::string& code, const std::string& message);
+  /// Calls the pending job's callback; what it throws aborts the job and becomes its rejection.
+  void notify(Napi::Env env, std::uint64_t id, const std::function<std::vector<napi_value>(Napi::Env)>& arguments);
+  void add_queue(JobQueue* queue) { queues_.insert(queue); }
+  void remove_queue(JobQueue* queue) { queues_.erase(queue); }
+
+  // On any thread:
+  void post(Message message);
+
+ private:
+  struct Pending {
+    Napi::Promise::Deferred deferred;
+    Napi::ObjectReference keep;
+    Napi::FunctionReference callback;
+    Flag flag;
+    std::unique_ptr<Napi::Error> thrown;  // by the callback
+  };
+  static void deliver(Napi::Env env, Napi::Function, Instance* instance, Message* message);
+  using Channel = Napi::TypedThreadSafeFunction<Instance, Message, &Instance::deliver>;
+  Pending take(std::uint64_t id);
+  void shut_down();
+
+  Napi::Env env_;
+  Channel channel_;
+  std::unordered_map<std::uint64_t, Pending> pending_;
+  std::uint64_t next_id_ = 1;
+  std::set<JobQueue*> queues_;
+};
+
+/// A JavaScript Error with a `code`.
+Napi::Error make_error(Napi::Env env, const std::string& code, const std::string& message);
+
+}  // namespace cones::addon

@@ -1,0 +1,67 @@
+// A thread that runs a model's jobs one after another.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "addon/instance.h"
+
+namespace cones::addon {
+
+/// What a running job may do besides computing.
+class Progress {
+ public:
+  Progress(Instance& instance, std::uint64_t id) : instance_(instance), id_(id) {}
+  /// Calls the job's callback on the JavaScript thread.
+  void notify(std::function<std::vector<napi_value>(Napi::Env)> arguments) const;
+
+ private:
+  Instance& instance_;
+  std::uint64_t id_;
+};
+
+/// Runs on the job's thread; what it returns makes the promise's value on the JavaScript thread.
+using Work = std::function<Settle(const std::atomic<bool>& aborted, const Progress& progress)>;
+
+class JobQueue : public std::enable_shared_from_this<JobQueue> {
+ public:
+  explicit JobQueue(Instance& instance);
+  /// On the JavaScript thread, like every method here.
+  ~JobQueue();
+  JobQueue(const JobQueue&) = delete;
+  JobQueue& operator=(const JobQueue&) = delete;
+
+  struct Options {
+    Napi::Object keep;                 // stays alive until the job ends
+    Napi::Function callback = {};      // for Progress::notify
+    NativeAbort* abort = nullptr;
+  };
+  Napi::Promise add(Napi::Env env, const Options& options, Work work);
+  /// Sets the abort flag of every job that has not finished.
+  void abort_all();
+  /// Aborts all jobs, drops those that have not begun and waits for the running one. Nothing can be added afterwards.
+  void stop();
+
+ private:
+  struct Job {
+    std::uint64_t id;
+    Flag aborted;
+    Work work;
+  };
+  void run();
+  void run_job(Job job);
+
+  Instance& instance_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job> waiting_;
+  Flag running_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace cones::addon

@@ -1,0 +1,41 @@
+// NativeMask: concept neurons of one model, immutable.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "concepts/mask.h"
+#include "model/model.h"
+
+namespace cones::addon {
+
+/// The model keeps its packed layout; a mask serves only the model that made it.
+struct ModelMask {
+  std::shared_ptr<const Model> model;
+  ConceptMask mask;
+};
+
+class NativeMask : public Napi::ObjectWrap<NativeMask> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  /// Only createMask constructs it, with an External<std::shared_ptr<const ModelMask>>.
+  explicit NativeMask(const Napi::CallbackInfo& info);
+  static Napi::Value make(Napi::Env env, std::shared_ptr<const ModelMask> mask);
+
+  const std::shared_ptr<const ModelMask>& mask() const { return mask_; }
+
+ private:
+  Napi::Value size(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<const ModelMask> mask_;
+};
+
+/// The optional array of NativeMask | null, one per batch row; empty when absent. A mask of another model is
+/// CONES_CONCEPT_MISMATCH.
+using MaskRows = std::vector<std::shared_ptr<const ConceptMask>>;
+MaskRows mask_rows(const Napi::Object& object, const char* key, index_t batch, const Model& model);
+std::vector<const ConceptMask*> mask_pointers(const MaskRows& rows);
+
+}  // namespace cones::addon

@@ -1,0 +1,230 @@
+#include "addon/model.h"
+
+#include "addon/arguments.h"
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+namespace cones::addon {
+namespace {
+
+UNetConfig unet_config(const Napi::Object& o) {
+  UNetConfig c;
+  c.in_channels = static_cast<int>(integer(o, "inChannels", 1, 1 << 16));
+  c.out_channels = static_cast<int>(integer(o, "outChannels", 1, 1 << 16));
+  c.block_out_channels = integers(o, "blockOutChannels");
+  c.down_attention = booleans(o, "downAttention");
+  c.up_attention = booleans(o, "upAttention");
+  c.layers_per_block = integers(o, "layersPerBlock");
+  c.heads = integers(o, "heads");
+  c.transformer_layers = integers(o, "transformerLayers");
+  c.cross_attention_dim = static_cast<int>(integer(o, "crossAttentionDim", 1, 1 << 16));
+  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
+  c.norm_eps = static_cast<float>(number(o, "normEps"));
+  c.flip_sin_to_cos = boolean(o, "flipSinToCos");
+  c.freq_shift = number(o, "freqShift");
+  c.center_input = boolean(o, "centerInput");
+  const std::size_t levels = c.block_out_channels.size();
+  if (levels == 0 || c.down_attention.size() != levels || c.up_attention.size() != levels ||
+      c.layers_per_block.size() != levels || c.heads.size() != levels || c.transformer_layers.size() != levels)
+    invalid(o.Env(), "The UNet config's lists must have one entry per level.");
+  return c;
+}
+
+TextConfig text_config(const Napi::Object& o) {
+  TextConfig c;
+  c.vocab_size = static_cast<int>(integer(o, "vocabSize", 1, 1 << 24));
+  c.hidden_size = static_cast<int>(integer(o, "hiddenSize", 1, 1 << 16));
+  c.intermediate_size = static_cast<int>(integer(o, "intermediateSize", 1, 1 << 18));
+  c.layers = static_cast<int>(integer(o, "layers", 1, 1 << 10));
+  c.heads = static_cast<int>(integer(o, "heads", 1, 1 << 10));
+  c.max_positions = static_cast<int>(integer(o, "maxPositions", 1, 1 << 16));
+  c.activation = text(o, "activation") == "gelu" ? Activation::gelu : Activation::quick_gelu;
+  c.layer_norm_eps = static_cast<float>(number(o, "layerNormEps"));
+  return c;
+}
+
+VaeConfig vae_config(const Napi::Object& o) {
+  VaeConfig c;
+  c.in_channels = static_cast<int>(integer(o, "inChannels", 1, 1 << 16));
+  c.out_channels = static_cast<int>(integer(o, "outChannels", 1, 1 << 16));
+  c.latent_channels = static_cast<int>(integer(o, "latentChannels", 1, 1 << 16));
+  c.block_out_channels = integers(o, "blockOutChannels");
+  c.layers_per_block = static_cast<int>(integer(o, "layersPerBlock", 1, 1 << 8));
+  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
+  c.mid_attention = boolean(o, "midAttention");
+  c.quant_conv = boolean(o, "quantConv");
+  c.post_quant_conv = boolean(o, "postQuantConv");
+  return c;
+}
+
+}  // namespace
+
+Napi::Function NativeModel::define(Napi::Env env) {
+  return DefineClass(env, "NativeModel",
+                     {InstanceAccessor("kvTensors", &NativeModel::kv_tensors, nullptr),
+                      InstanceAccessor("isa", &NativeModel::isa, nullptr),
+                      InstanceMethod("kvBytes", &NativeModel::kv_bytes),
+                      InstanceMethod("memory", &NativeModel::memory),
+                      InstanceMethod("planDenoise", &NativeModel::plan_denoise),
+                      InstanceMethod("planGradient", &NativeModel::plan_gradient),
+                      InstanceMethod("planEncode", &NativeModel::plan_encode),
+                      InstanceMethod("planDecode", &NativeModel::plan_decode),
+                      InstanceMethod("encodeText", &NativeModel::encode_text),
+                      InstanceMethod("tokenGradient", &NativeModel::token_gradient),
+                      InstanceMethod("encodeImages", &NativeModel::encode_images),
+                      InstanceMethod("decode", &NativeModel::decode),
+                      InstanceMethod("denoise", &NativeModel::denoise),
+                      InstanceMethod("sample", &NativeModel::sample),
+                      InstanceMethod("gradient", &NativeModel::gradient),
+                      InstanceMethod("loss", &NativeModel::loss),
+                      InstanceMethod("createMask", &NativeModel::create_mask),
+                      InstanceMethod("createSearch", &NativeModel::create_search),
+                      InstanceMethod("dispose", &NativeModel::dispose)});
+}
+
+NativeModel::NativeModel(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "NativeModel is made by loadModel().");
+  const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
+  model_ = loaded.model;
+  queue_ = loaded.queue;
+}
+
+Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsObject()) invalid(env, "loadModel needs its options.");
+  const auto o = info[0].As<Napi::Object>();
+  ModelOptions options;
+  options.unet = unet_config(object(o, "unet"));
+  options.text = text_config(object(o, "text"));
+  options.vae = vae_config(object(o, "vae"));
+  options.files = {strings(object(o, "text"), "files"), strings(object(o, "unet"), "files"),
+                   strings(object(o, "vae"), "files")};
+  options.threads = static_cast<int>(integer(o, "threads", 1, 1024));
+  options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
+
+  // The queue is owned from JavaScript only (its destructor joins its thread): by an External until the model exists.
+  auto queue = std::make_shared<JobQueue>(Instance::of(env));
+  const auto keep = Napi::External<std::shared_ptr<JobQueue>>::New(
+      env, new std::shared_ptr<JobQueue>(queue), [](Napi::Env, std::shared_ptr<JobQueue>* owned) { delete owned; });
+  Napi::Object holder = Napi::Object::New(env);
+  holder.Set("queue", keep);
+  JobQueue* raw = queue.get();
+  return queue->add(env, {.keep = holder}, [options, raw](const std::atomic<bool>&, const Progress&) -> Settle {
+    auto model = std::make_shared<Model>(options);
+    return [model, raw](Napi::Env e) -> Napi::Value {
+      Loaded loaded{model, raw->shared_from_this()};
+      return Instance::of(e).model_class.New({Napi::External<Loaded>::New(e, &loaded)});
+    };
+  });
+}
+
+const std::shared_ptr<Model>& NativeModel::model(Napi::Env env) const {
+  if (!model_) throw make_error(env, "CONES_DISPOSED", "The engine was disposed. Load the model again.");
+  return model_;
+}
+
+Napi::Value NativeModel::kv_tensors(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array list = Napi::Array::New(env);
+  for (const KvWeights* weights : model(env)->unet().kv_tensors()) {
+    Napi::Object tensor = Napi::Object::New(env);
+    Napi::Array shape = Napi::Array::New(env, 2);
+    shape.Set(0u, Napi::Number::New(env, static_cast<double>(weights->out())));
+    shape.Set(1u, Napi::Number::New(env, static_cast<double>(weights->in())));
+    tensor.Set("name", Napi::String::New(env, weights->parameter().name));
+    tensor.Set("shape", shape);
+    list.Set(static_cast<std::uint32_t>(weights->index()), tensor);
+  }
+  return list;
+}
+
+Napi::Value NativeModel::kv_bytes(const Napi::CallbackInfo& info) {
+  const auto& tensors = model(info.Env())->unet().kv_tensors();
+  const double index = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+  if (!(index >= 0 && index < static_cast<double>(tensors.size()))) invalid(info.Env(), "kvBytes: no such tensor.");
+  const Parameter& parameter = tensors[static_cast<std::size_t>(index)]->parameter();
+  const std::size_t size = static_cast<std::size_t>(parameter.size()) * dtype_size(parameter.dtype);
+  return Napi::Buffer<std::byte>::Copy(info.Env(), parameter.bytes, size);
+}
+
+Napi::Value NativeModel::isa(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), model(info.Env())->context(nullptr).kernels->isa);
+}
+
+Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
+  const auto use = model(info.Env())->memory();
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(use.weights)));
+  result.Set("inUse", Napi::Number::New(info.Env(), static_cast<double>(use.in_use)));
+  result.Set("peak", Napi::Number::New(info.Env(), static_cast<double>(use.peak)));
+  result.Set("limit", Napi::Number::New(info.Env(), static_cast<double>(use.limit)));
+  return result;
+}
+
+namespace {
+
+std::vector<index_t> sizes(const Napi::CallbackInfo& info, std::size_t count) {
+  std::vector<index_t> values;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
+    if (!(value >= 1 && value <= 1 << 20)) invalid(info.Env(), "Sizes must be positive whole numbers.");
+    values.push_back(static_cast<index_t>(value));
+  }
+  return values;
+}
+
+// Runs on the JavaScript thread, where core errors must become JavaScript ones.
+Napi::Value planned(Napi::Env env, const std::function<std::size_t()>& plan) {
+  try {
+    return Napi::Number::New(env, static_cast<double>(plan()));
+  } catch (const Error& error) {
+    throw make_error(env, error.code(), error.what());
+  }
+}
+
+}  // namespace
+
+Napi::Value NativeModel::plan_denoise(const Napi::CallbackInfo& info) {
+  const auto s = sizes(info, 4);
+  return planned(info.Env(), [&] { return model(info.Env())->plan_denoise(s[0], s[1], s[2], s[3]); });
+}
+
+Napi::Value NativeModel::plan_gradient(const Napi::CallbackInfo& info) {
+  const auto s = sizes(info, 4);
+  const bool checkpointing = info[4].ToBoolean().Value();
+  return planned(info.Env(), [&] { return model(info.Env())->plan_gradient(s[0], s[1], s[2], s[3], checkpointing); });
+}
+
+Napi::Value NativeModel::plan_encode(const Napi::CallbackInfo& info) {
+  const auto s = sizes(info, 2);
+  return planned(info.Env(), [&] { return model(info.Env())->plan_encode(s[0], s[1]); });
+}
+
+Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
+  const auto s = sizes(info, 2);
+  return planned(info.Env(), [&] { return model(info.Env())->plan_decode(s[0], s[1]); });
+}
+
+Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!queue_) {
+    auto deferred = Napi::Promise::Deferred::New(env);
+    deferred.Resolve(env.Undefined());
+    return deferred.Promise();
+  }
+  queue_->abort_all();
+  auto owned = std::make_shared<std::shared_ptr<Model>>(std::move(model_));
+  model_ = nullptr;
+  // The last job of the queue: when it runs, all others have ended, and the weights go on the job's thread. The promise
+  // keeps this object, and with it the queue, until then.
+  return queue_->add(env, {.keep = Value()}, [owned, this](const std::atomic<bool>&, const Progress&) -> Settle {
+    owned->reset();
+    return [this](Napi::Env e) {
+      queue_ = nullptr;  // joins the queue's thread, which has nothing left to do
+      return e.Undefined();
+    };
+  });
+}
+
+}  // namespace cones::addon

@@ -1,0 +1,57 @@
+// NativeModel: a model and the queue of its jobs (typings/native.d.ts).
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/job_queue.h"
+#include "model/model.h"
+
+namespace cones::addon {
+
+class NativeModel : public Napi::ObjectWrap<NativeModel> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  /// Only loadModel constructs it, with an External<Loaded>.
+  explicit NativeModel(const Napi::CallbackInfo& info);
+
+  /// The addon's loadModel(options) → Promise<NativeModel>.
+  static Napi::Value load(const Napi::CallbackInfo& info);
+
+  struct Loaded {
+    std::shared_ptr<Model> model;
+    std::shared_ptr<JobQueue> queue;
+  };
+
+ private:
+  Napi::Value kv_tensors(const Napi::CallbackInfo& info);
+  Napi::Value kv_bytes(const Napi::CallbackInfo& info);
+  Napi::Value isa(const Napi::CallbackInfo& info);
+  Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value plan_denoise(const Napi::CallbackInfo& info);
+  Napi::Value plan_gradient(const Napi::CallbackInfo& info);
+  Napi::Value plan_encode(const Napi::CallbackInfo& info);
+  Napi::Value plan_decode(const Napi::CallbackInfo& info);
+  Napi::Value encode_text(const Napi::CallbackInfo& info);
+  Napi::Value token_gradient(const Napi::CallbackInfo& info);
+  Napi::Value encode_images(const Napi::CallbackInfo& info);
+  Napi::Value decode(const Napi::CallbackInfo& info);
+  Napi::Value denoise(const Napi::CallbackInfo& info);
+  Napi::Value sample(const Napi::CallbackInfo& info);
+  Napi::Value gradient(const Napi::CallbackInfo& info);
+  Napi::Value loss(const Napi::CallbackInfo& info);
+  Napi::Value create_mask(const Napi::CallbackInfo& info);
+  Napi::Value create_search(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+
+  /// Throws CONES_DISPOSED when there is no model any more.
+  const std::shared_ptr<Model>& model(Napi::Env env) const;
+  /// Queues `work` on this model; `options` is the call's options object (abort, callbacks).
+  Napi::Value run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work);
+
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<JobQueue> queue_;
+};
+
+}  // namespace cones::addon

@@ -1,0 +1,180 @@
+// NativeModel's jobs without gradients: text, pictures, denoising, sampling, masks. Each copies its arguments, queues the
+// work, and makes JavaScript values of the result.
+#include "addon/arguments.h"
+#include "addon/latent_arguments.h"
+#include "addon/mask.h"
+#include "addon/model.h"
+#include "base/error.h"
+#include "diffusion/sampler.h"
+
+namespace cones::addon {
+namespace {
+
+constexpr std::int64_t kMaxSide = 1 << 14;
+
+Napi::Object options_of(const Napi::CallbackInfo& info, std::size_t i) {
+  if (!info[i].IsObject()) invalid(info.Env(), "An options object is missing.");
+  return info[i].As<Napi::Object>();
+}
+
+index_t size_of(const Napi::CallbackInfo& info, std::size_t i) {
+  const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
+  if (!(value >= 1 && value <= static_cast<double>(kMaxSide)))
+    invalid(info.Env(), "Sizes must be whole numbers from 1 to " + std::to_string(kMaxSide) + ".");
+  return static_cast<index_t>(value);
+}
+
+Settle array_result(std::vector<float> values) {
+  return [values = std::move(values)](Napi::Env env) { return to_array(env, values); };
+}
+
+}  // namespace
+
+Napi::Value NativeModel::run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work) {
+  model(env);
+  return queue_->add(env,
+                     {.keep = Value(),
+                      .callback = callback_key ? callback(options, callback_key) : Napi::Function(),
+                      .abort = abort_option(options)},
+                     std::move(work));
+}
+
+Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto ids = elements<std::int32_t>(info[0], "ids");
+  const index_t rows = size_of(info, 1);
+  const Napi::Object o = options_of(info, 2);
+  std::vector<std::int32_t> replace_ids;
+  std::vector<float> replace_rows;
+  if (has(o, "replaceIds")) {
+    replace_ids = elements<std::int32_t>(o, "replaceIds");
+    replace_rows = elements<float>(o, "replaceRows");
+  }
+  return run(env, o, nullptr,
+             [m = model(env), ids = std::move(ids), rows, replace_ids = std::move(replace_ids),
+              replace_rows = std::move(replace_rows)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+               const Context context = m->context(&aborted);
+               const auto count = static_cast<index_t>(ids.size());
+               if (count == 0 || count % rows != 0)
+                 fail("CONES_OPTION_INVALID", "The token ids must fill all rows equally.");
+               Tape tape(context);
+               Var replaced;
+               if (!replace_ids.empty())
+                 replaced = Var(to_tensor(context, replace_rows,
+                                          {static_cast<index_t>(replace_ids.size()), m->text().config().hidden_size}));
+               const Var states = m->text().forward(tape, ids, rows, count / rows, replaced, replace_ids);
+               return array_result(to_vector(states.value()));
+             });
+}
+
+Napi::Value NativeModel::encode_images(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto pixels = elements<float>(info[0], "pixels");
+  const index_t batch = size_of(info, 1), height = size_of(info, 2), width = size_of(info, 3);
+  return run(env, options_of(info, 4), nullptr,
+             [m = model(env), pixels = std::move(pixels), batch, height, width](const std::atomic<bool>& aborted,
+                                                                                const Progress&) -> Settle {
+               const Context context = m->context(&aborted);
+               m->require_memory(m->plan_encode(height, width));
+               const Tensor all = to_tensor(context, pixels, {batch, height, width, m->vae().config().in_channels});
+               std::vector<float> moments;
+               for (index_t b = 0; b < batch; ++b) {  // one at a time: pictures are large and independent
+                 Tape tape(context);
+                 const auto one = to_channels_first(m->vae().encode(tape, Var(all.slice(b, b + 1))).value());
+                 moments.insert(moments.end(), one.begin(), one.end());
+               }
+               return array_result(std::move(moments));
+             });
+}
+
+Napi::Value NativeModel::decode(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto latents = elements<float>(info[0], "latents");
+  const index_t batch = size_of(info, 1), height = size_of(info, 2), width = size_of(info, 3);
+  return run(env, options_of(info, 4), nullptr,
+             [m = model(env), latents = std::move(latents), batch, height, width](const std::atomic<bool>& aborted,
+                                                                                  const Progress&) -> Settle {
+               const Context context = m->context(&aborted);
+               m->require_memory(m->plan_decode(height, width));
+               const Tensor all =
+                   to_channels_last(context, latents, {batch, height, width, m->vae().config().latent_channels});
+               std::vector<float> pixels;
+               for (index_t b = 0; b < batch; ++b) {
+                 Tape tape(context);
+                 const Tensor one = m->vae().decode(tape, Var(all.slice(b, b + 1))).value();
+                 pixels.insert(pixels.end(), one.data(), one.data() + one.size());
+               }
+               return array_result(std::move(pixels));
+             });
+}
+
+Napi::Value NativeModel::denoise(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object o = options_of(info, 0);
+  return run(env, o, nullptr,
+             [m = model(env), in = LatentArguments(o, *model(env)), timesteps = elements<double>(o, "timesteps")](
+                 const std::atomic<bool>& aborted, const Progress&) -> Settle {
+               const Context context = m->context(&aborted);
+               in.check_rows(timesteps.size(), "timesteps");
+               m->require_memory(m->plan_denoise(in.shape[0], in.shape[1], in.shape[2], in.tokens));
+               Tape tape(context);
+               const KvView view{.masks = mask_pointers(in.masks)};
+               const TextKv text = m->unet().project_text(tape, Var(in.text_tensor(context, *m)), view);
+               const Var output = m->unet().forward(tape, {.latents = Var(in.latent_tensor(context)),
+                                                           .timesteps = timesteps, .text = text, .view = view});
+               return array_result(to_channels_first(output.value()));
+             });
+}
+
+Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object o = options_of(info, 0);
+  LatentArguments in(o, *model(env));
+  std::vector<float> negative;
+  if (has(o, "negativeEmbeddings")) negative = elements<float>(o, "negativeEmbeddings");
+  const auto flat = elements<double>(o, "steps");
+  constexpr std::size_t fields = sizeof(SolverStep) / sizeof(double);
+  if (flat.empty() || flat.size() % fields != 0) invalid(env, "steps must hold 8 numbers per step.");
+  std::vector<SolverStep> steps;
+  for (std::size_t i = 0; i < flat.size(); i += fields)
+    steps.push_back({flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6], flat[i + 7]});
+
+  return run(env, o, "onStep",
+             [m = model(env), in = std::move(in), negative = std::move(negative), steps = std::move(steps),
+              seeds = elements<std::uint64_t>(o, "seeds"), guidance = number(o, "guidance"),
+              preview = boolean(o, "preview")](const std::atomic<bool>& aborted, const Progress& progress) -> Settle {
+               const Context context = m->context(&aborted);
+               in.check_rows(seeds.size(), "seeds");
+               const bool guided = !negative.empty() && guidance != 1;
+               m->require_memory(m->plan_denoise(guided ? 2 * in.shape[0] : in.shape[0], in.shape[1], in.shape[2], in.tokens));
+               SampleInput input{.latents = in.latent_tensor(context),
+                                 .embeddings = in.text_tensor(context, *m),
+                                 .negative_embeddings = {},
+                                 .guidance = guidance,
+                                 .steps = steps,
+                                 .seeds = seeds,
+                                 .masks = mask_pointers(in.masks),
+                                 .on_step = {}};
+               if (guided) input.negative_embeddings = to_tensor(context, negative, in.text_shape(*m));
+               input.on_step = [&](int step, const Tensor& x0) {
+                 std::vector<float> values = preview ? to_channels_first(x0) : std::vector<float>();
+                 progress.notify([step, values = std::move(values)](Napi::Env e) -> std::vector<napi_value> {
+                   return {Napi::Number::New(e, step + 1), values.empty() ? e.Null() : to_array(e, values)};
+                 });
+               };
+               return array_result(to_channels_first(cones::sample(context, m->unet(), input)));
+             });
+}
+
+Napi::Value NativeModel::create_mask(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return run(env, Napi::Object::New(env), nullptr,
+             [m = model(env), indices = index_lists(info[0], "indices")](const std::atomic<bool>& aborted,
+                                                                         const Progress&) -> Settle {
+               auto mask = std::make_shared<const ModelMask>(
+                   ModelMask{m, ConceptMask(m->context(&aborted), m->unet().kv_tensors(), indices)});
+               return [mask](Napi::Env e) { return NativeMask::make(e, mask); };
+             });
+}
+
+}  // namespace cones::addon

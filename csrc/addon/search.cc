@@ -1,0 +1,243 @@
+#include "addon/search.h"
+
+#include <chrono>
+#include <span>
+
+#include "addon/arguments.h"
+#include "addon/latent_arguments.h"
+#include "base/error.h"
+
+namespace cones::addon {
+namespace {
+
+Napi::Value index_arrays(Napi::Env env, const std::vector<std::vector<std::uint32_t>>& lists) {
+  Napi::Array result = Napi::Array::New(env, lists.size());
+  for (std::uint32_t i = 0; i < lists.size(); ++i) result.Set(i, to_array(env, lists[i]));
+  return result;
+}
+
+Ranking ranking_of(const Napi::Value& value) {
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "displacement") return Ranking::displacement;
+  if (name == "score") return Ranking::score;
+  invalid(value.Env(), "Neurons are ranked by \"displacement\" or \"score\".");
+}
+
+double number_argument(const Napi::Value& value, const char* name) {
+  if (!value.IsNumber()) invalid(value.Env(), std::string(name) + " must be a number.");
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+SearchOptions search_options(const Napi::Object& o) {
+  SearchOptions options;
+  options.algorithm = text(o, "algorithm") == "1" ? Algorithm::one : Algorithm::a2;
+  options.optimizer = text(o, "optimizer") == "sgd" ? Optimizer::sgd : Optimizer::adam;
+  options.learning_rate = number(o, "learningRate");
+  options.beta1 = number(o, "beta1");
+  options.beta2 = number(o, "beta2");
+  options.epsilon = number(o, "epsilon");
+  options.clamp = boolean(o, "clamp");
+  options.checkpointing = boolean(o, "checkpointing");
+  for (std::int32_t index : elements<std::int32_t>(o, "tensors")) options.tensors.push_back(index);
+  if (has(o, "within")) options.within = index_lists(o.Get("within"), "within");
+  return options;
+}
+
+}  // namespace
+
+Napi::Function NativeSearch::define(Napi::Env env) {
+  return DefineClass(env, "NativeSearch",
+                     {InstanceAccessor("step", &NativeSearch::step, nullptr),
+                      InstanceMethod("run", &NativeSearch::run),
+                      InstanceMethod("update", &NativeSearch::update),
+                      InstanceMethod("saveState", &NativeSearch::save_state),
+                      InstanceMethod("loadState", &NativeSearch::load_state),
+                      InstanceMethod("ranking", &NativeSearch::ranking),
+                      InstanceMethod("selectThreshold", &NativeSearch::select_threshold),
+                      InstanceMethod("selectCount", &NativeSearch::select_count),
+                      InstanceMethod("dispose", &NativeSearch::dispose)});
+}
+
+NativeSearch::NativeSearch(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "NativeSearch is made by createSearch().");
+  const Created& created = *info[0].As<Napi::External<Created>>().Data();
+  job_ = created.job;
+  queue_ = created.queue;
+}
+
+Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<Model> model, JobQueue* queue) {
+  const UNetConfig& config = model->unet().config();
+  const Shape shape = latent_shape(o, 2 * index_t{config.in_channels});
+  const auto offsets = elements<std::int32_t>(o, "captionOffsets");
+  const auto flat = elements<std::int32_t>(o, "captions");
+  std::vector<std::vector<int>> captions;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    if (offsets[i] < 0 || offsets[i + 1] < offsets[i] || static_cast<std::size_t>(offsets[i + 1]) > flat.size())
+      invalid(o.Env(), "captionOffsets must ascend within captions.");
+    captions.emplace_back(flat.begin() + offsets[i], flat.begin() + offsets[i + 1]);
+  }
+  SearchDataOptions data;
+  data.subjects = integer(o, "subjects", 1, 1 << 20);
+  data.latent_scale = number(o, "latentScale");
+  data.captions = std::move(captions);
+  data.subject_batch = static_cast<int>(integer(o, "subjectBatch", 1, 1024));
+  data.prior_batch = static_cast<int>(integer(o, "priorBatch", 0, 1024));
+  data.prior_weight = number(o, "priorWeight");
+  data.alphas_cumprod = elements<double>(o, "alphasCumprod");
+  data.prediction = text(o, "prediction") == "v_prediction" ? Prediction::v_prediction : Prediction::epsilon;
+  data.min_timestep = static_cast<int>(integer(o, "minTimestep", 0, 1 << 20));
+  data.max_timestep = static_cast<int>(integer(o, "maxTimestep", 1, 1 << 20));
+  data.seed = seed(o, "seed");
+
+  return [model = std::move(model), queue, shape, data = std::move(data), options = search_options(o),
+          moments = elements<float>(o, "moments"), embeddings = elements<float>(o, "embeddings"),
+          tokens = integer(o, "tokens", 1, 1 << 16)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+    const Context context = model->context(&aborted);
+    SearchDataOptions filled = data;
+    filled.moments = to_channels_last(context, moments, shape);
+    const index_t width = model->unet().config().cross_attention_dim;
+    filled.embeddings =
+        to_tensor(context, embeddings, {static_cast<index_t>(embeddings.size()) / (tokens * width), tokens, width});
+    auto job = std::make_shared<SearchJob>();
+    job->model = model;
+    job->data = std::make_unique<SearchData>(std::move(filled));
+    model->require_memory(model->plan_search(*job->data, options));
+    job->search = std::make_unique<ConceptSearch>(context, model->unet(), options);
+    return [job, queue](Napi::Env env) -> Napi::Value {
+      Created created{job, queue->shared_from_this()};
+      return Instance::of(env).search_class.New({Napi::External<Created>::New(env, &created)});
+    };
+  };
+}
+
+const std::shared_ptr<SearchJob>& NativeSearch::job(Napi::Env env) const {
+  if (!job_) throw make_error(env, "CONES_DISPOSED", "The search was disposed. Start another one.");
+  return job_;
+}
+
+Napi::Value NativeSearch::add(Napi::Env env, const JobQueue::Options& options, Work work) {
+  return queue_->add(env, options, std::move(work));
+}
+
+Napi::Value NativeSearch::step(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(job(info.Env())->search->steps_done()));
+}
+
+Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsObject()) invalid(env, "run needs its options.");
+  const auto o = info[0].As<Napi::Object>();
+  const std::int64_t steps = integer(o, "steps", 0, std::int64_t{1} << 40);
+  return add(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
+             [j = job(env), steps](const std::atomic<bool>& aborted, const Progress& progress) -> Settle {
+               const Context context = j->model->context(&aborted);
+               const int subjects = j->data->options().subject_batch;
+               for (std::int64_t i = 0; i < steps; ++i) {
+                 const auto begin = std::chrono::steady_clock::now();
+                 const TrainingBatch batch = j->data->batch(context, j->search->steps_done());
+                 const StepResult result = j->search->step(context, batch);
+                 double subject = 0, prior = 0;
+                 for (int r = 0; r < static_cast<int>(result.rows.size()); ++r)
+                   (r < subjects ? subject : prior) += result.rows[static_cast<std::size_t>(r)];
+                 subject /= subjects;
+                 if (const int priors = static_cast<int>(result.rows.size()) - subjects; priors > 0) prior /= priors;
+                 const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - begin;
+                 progress.notify([done = j->search->steps_done(), loss = result.loss, subject, prior,
+                                  time = ms.count()](Napi::Env e) -> std::vector<napi_value> {
+                   return {Napi::Number::New(e, static_cast<double>(done)), Napi::Number::New(e, loss),
+                           Napi::Number::New(e, subject), Napi::Number::New(e, prior), Napi::Number::New(e, time)};
+                 });
+                 context.check_aborted();
+               }
+               return [](Napi::Env e) { return e.Undefined(); };
+             });
+}
+
+Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsObject()) invalid(env, "update needs its options.");
+  const auto o = info[0].As<Napi::Object>();
+  return add(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
+             [j = job(env), in = LatentArguments(o, *job(env)->model), target = elements<float>(o, "target"),
+              timesteps = elements<double>(o, "timesteps"), weights = elements<double>(o, "weights")](
+                 const std::atomic<bool>& aborted, const Progress&) -> Settle {
+               const Context context = j->model->context(&aborted);
+               in.check_rows(timesteps.size(), "timesteps");
+               in.check_rows(weights.size(), "weights");
+               const TrainingBatch batch{in.latent_tensor(context), to_channels_last(context, target, in.shape),
+                                         timesteps, weights, in.text_tensor(context, *j->model)};
+               const StepResult result = j->search->step(context, batch);
+               return [result](Napi::Env e) -> Napi::Value {
+                 Napi::Object value = Napi::Object::New(e);
+                 value.Set("loss", Napi::Number::New(e, result.loss));
+                 value.Set("rows", to_array(e, result.rows));
+                 return value;
+               };
+             });
+}
+
+Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
+  return add(info.Env(), {.keep = Value()},
+             [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
+               return [bytes = j->search->save()](Napi::Env e) -> Napi::Value {
+                 return Napi::Buffer<std::byte>::Copy(e, bytes.data(), bytes.size());
+               };
+             });
+}
+
+Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
+  if (!info[0].IsBuffer()) invalid(info.Env(), "A search's state must be a Buffer.");
+  const auto buffer = info[0].As<Napi::Buffer<std::byte>>();
+  return add(info.Env(), {.keep = Value()},
+             [j = job(info.Env()), bytes = std::vector<std::byte>(buffer.Data(), buffer.Data() + buffer.Length())](
+                 const std::atomic<bool>&, const Progress&) -> Settle {
+               j->search->load(bytes);
+               return [](Napi::Env e) { return e.Undefined(); };
+             });
+}
+
+Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {
+  return add(info.Env(), {.keep = Value()},
+             [j = job(info.Env()), by = ranking_of(info[0])](const std::atomic<bool>&, const Progress&) -> Settle {
+               std::vector<std::vector<float>> values;
+               for (std::size_t i = 0; i < j->search->size(); ++i) values.push_back(to_vector(j->search->ranking(by, i)));
+               return [values = std::move(values)](Napi::Env e) -> Napi::Value {
+                 Napi::Array result = Napi::Array::New(e, values.size());
+                 for (std::uint32_t i = 0; i < values.size(); ++i) result.Set(i, to_array(e, values[i]));
+                 return result;
+               };
+             });
+}
+
+Napi::Value NativeSearch::select_threshold(const Napi::CallbackInfo& info) {
+  return add(info.Env(), {.keep = Value()},
+             [j = job(info.Env()), by = ranking_of(info[0]), threshold = number_argument(info[1], "threshold")](
+                 const std::atomic<bool>&, const Progress&) -> Settle {
+               return [indices = j->search->select_threshold(by, threshold)](Napi::Env e) {
+                 return index_arrays(e, indices);
+               };
+             });
+}
+
+Napi::Value NativeSearch::select_count(const Napi::CallbackInfo& info) {
+  const double count = number_argument(info[1], "count");
+  if (!(count >= 0 && count <= 1e15)) invalid(info.Env(), "count must be a whole number, 0 or more.");
+  return add(info.Env(), {.keep = Value()},
+             [j = job(info.Env()), by = ranking_of(info[0]), count](const std::atomic<bool>&, const Progress&) -> Settle {
+               return [selection = j->search->select_count(by, static_cast<std::int64_t>(count))](
+                          Napi::Env e) -> Napi::Value {
+                 Napi::Object result = Napi::Object::New(e);
+                 result.Set("indices", index_arrays(e, selection.indices));
+                 result.Set("threshold", Napi::Number::New(e, selection.threshold));
+                 return result;
+               };
+             });
+}
+
+Napi::Value NativeSearch::dispose(const Napi::CallbackInfo& info) {
+  job_ = nullptr;  // a running job keeps its own reference until it ends
+  return info.Env().Undefined();
+}
+
+}  // namespace cones::addon

@@ -1,0 +1,53 @@
+// NativeSearch: a concept search and its data, on its model's queue.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/job_queue.h"
+#include "concepts/search.h"
+#include "concepts/search_data.h"
+#include "model/model.h"
+
+namespace cones::addon {
+
+/// Members are declared so that the search is destroyed before the model it refers to.
+struct SearchJob {
+  std::shared_ptr<Model> model;
+  std::unique_ptr<SearchData> data;
+  std::unique_ptr<ConceptSearch> search;
+};
+
+class NativeSearch : public Napi::ObjectWrap<NativeSearch> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  /// Only createSearch constructs it, with an External<Created>.
+  explicit NativeSearch(const Napi::CallbackInfo& info);
+
+  struct Created {
+    std::shared_ptr<SearchJob> job;
+    std::shared_ptr<JobQueue> queue;
+  };
+  /// Reads the options on the JavaScript thread; the returned work builds the search and settles with a NativeSearch.
+  static Work create(const Napi::Object& options, std::shared_ptr<Model> model, JobQueue* queue);
+
+ private:
+  Napi::Value step(const Napi::CallbackInfo& info);
+  Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value update(const Napi::CallbackInfo& info);
+  Napi::Value save_state(const Napi::CallbackInfo& info);
+  Napi::Value load_state(const Napi::CallbackInfo& info);
+  Napi::Value ranking(const Napi::CallbackInfo& info);
+  Napi::Value select_threshold(const Napi::CallbackInfo& info);
+  Napi::Value select_count(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+
+  const std::shared_ptr<SearchJob>& job(Napi::Env env) const;
+  Napi::Value add(Napi::Env env, const JobQueue::Options& options, Work work);
+
+  std::shared_ptr<SearchJob> job_;
+  std::shared_ptr<JobQueue> queue_;
+};
+
+}  // namespace cones::addon

@@ -1,0 +1,76 @@
+// A whole text-to-image model: text encoder, UNet and autoencoder, with the threads and memory that its jobs share.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "io/weights.h"
+#include "model/clip_text.h"
+#include "model/config.h"
+#include "model/unet.h"
+#include "model/vae.h"
+
+namespace cones {
+
+class SearchData;      // concepts/search_data.h
+struct SearchOptions;  // concepts/search.h
+
+struct ModelFiles {
+  std::vector<std::string> text, unet, vae;  // safetensors, one or all shards
+};
+
+struct ModelOptions {
+  ModelFiles files;
+  TextConfig text;
+  UNetConfig unet;
+  VaeConfig vae;
+  int threads = 1;
+  std::size_t memory_limit = SIZE_MAX;  // bytes, weights and activations together
+};
+
+class Model {
+ public:
+  /// Maps the files, checks every tensor against the configs and packs the weights.
+  explicit Model(const ModelOptions& options);
+
+  /// A context for one job; `aborted` may be null.
+  Context context(const std::atomic<bool>* aborted) const;
+  /// A context in which nothing is computed and memory is only counted.
+  Context planning_context() const;
+
+  const ClipText& text() const { return *text_; }
+  const UNet& unet() const { return *unet_; }
+  const Vae& vae() const { return *vae_; }
+  const ModelOptions& options() const { return options_; }
+
+  struct MemoryUse {
+    std::size_t weights, in_use, peak, limit;
+  };
+  MemoryUse memory() const;
+  /// CONES_OUT_OF_MEMORY, before anything runs, when a job that needs `bytes` on top of what is in use does not fit.
+  void require_memory(std::size_t bytes) const;
+
+  /// Peak bytes of a UNet call, without and with gradients of all K-V weights; of an encoding; of a decoding.
+  std::size_t plan_denoise(index_t batch, index_t height, index_t width, index_t tokens) const;
+  std::size_t plan_gradient(index_t batch, index_t height, index_t width, index_t tokens, bool checkpointing) const;
+  /// Of a concept search, its state included.
+  std::size_t plan_search(const SearchData& data, const SearchOptions& options) const;
+  std::size_t plan_encode(index_t height, index_t width) const;
+  std::size_t plan_decode(index_t height, index_t width) const;
+
+ private:
+  ModelOptions options_;
+  std::shared_ptr<Memory> memory_;
+  std::shared_ptr<ThreadPool> pool_;
+  std::unique_ptr<Weights> text_weights_, unet_weights_, vae_weights_;
+  std::unique_ptr<ClipText> text_;
+  std::unique_ptr<UNet> unet_;
+  std::unique_ptr<Vae> vae_;
+  std::size_t weight_bytes_ = 0;
+};
+
+}  // namespace cones
