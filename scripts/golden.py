@@ -7,9 +7,9 @@ import shutil
 
 import torch
 
-from golden import clip, common, pipeline, search, unet, vae
+from golden import clip, clip_model, common, pipeline, search, unet, vae
 
-KINDS = (unet, clip, vae, search, pipeline)
+KINDS = (unet, clip, clip_model, vae, search, pipeline)
 
 
 def main():

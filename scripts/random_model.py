@@ -39,7 +39,7 @@ def write_vae(configs, out):
 
 def write_text_encoder(configs, out):
     config = read_json(configs / "text_encoder" / "config.json")
-    clip.write(out / "text_encoder", clip.build(config, SEEDS["text_encoder"], DTYPE), DTYPE)
+    clip.write(out / "text_encoder", clip.build(config, SEEDS["text_encoder"], DTYPE), DTYPE, clip.SD1_KEYS)
 
 
 def write_rest(configs, out):

@@ -31,19 +31,19 @@ def build(config, seed, dtype):
     return common.randomize(CLIPTextModel(config), seed, dtype)
 
 
-def published_weights(model, position_ids):
-    """The tensor names of published checkpoints: under `text_model.`, the older ones with the position ids."""
-    weights = {f"text_model.{k.removeprefix('text_model.')}": v for k, v in model.state_dict().items()}
-    if position_ids:
-        weights["text_model.embeddings.position_ids"] = torch.arange(model.config.max_position_embeddings)[None]
+def published_weights(model):
+    """Under the names of published checkpoints, which transformers 5 itself no longer writes, and with the position ids."""
+    weights = {f"text_model.{k}": v for k, v in model.state_dict().items()}
+    weights["text_model.embeddings.position_ids"] = torch.arange(model.config.max_position_embeddings)[None]
     return weights
 
 
 def write(folder, model, dtype, keys=None):
     config = model.config.to_dict()
     common.write_json(folder / "config.json", {k: v for k, v in config.items() if keys is None or k in keys})
-    # The old layout of the weights goes with the old set of config keys.
-    common.write_weights(folder, published_weights(model, position_ids=keys is not None), dtype, name="model")
+    # The published names go with the published set of config keys.
+    weights = published_weights(model) if keys else model.state_dict()
+    common.write_weights(folder, weights, dtype, name="model")
     common.check_same_weights(model, CLIPTextModel.from_pretrained(folder, dtype=torch.float32))
 
 

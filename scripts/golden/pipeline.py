@@ -91,7 +91,7 @@ def dump(name, folder):
     text_encoder = clip.build(TEXT, seed, dtype)
     unet_model = common.randomize(UNet2DConditionModel(**UNET), seed + 1, dtype)
     autoencoder = common.randomize(AutoencoderKL(**VAE), seed + 2, dtype)
-    clip.write(folder / "text_encoder", text_encoder, dtype)
+    clip.write(folder / "text_encoder", text_encoder, dtype, clip.SD1_KEYS)
     unet.write(folder / "unet", unet_model, dtype)
     vae.write(folder / "vae", autoencoder, dtype)
     common.write_json(folder / "scheduler" / "scheduler_config.json", SCHEDULER)
