@@ -1,40 +1,22 @@
 #include "model/resnet.h"
 
 #include "base/error.h"
+#include "model/layers.h"
 #include "ops/group_norm.h"
 
 namespace cones {
-namespace {
-
-constexpr Conv2dOptions kSame3x3{.stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
-
-NormWeights norm_weights(const Context& context, Weights& weights, const std::string& name, index_t channels) {
-  return NormWeights(context, weights.find(name + ".weight", {channels}), weights.find(name + ".bias", {channels}));
-}
-
-ConvWeights conv3x3(const Context& context, Weights& weights, const std::string& name, index_t out, index_t in) {
-  return ConvWeights(context, weights.find(name + ".weight", {out, in, 3, 3}), weights.find(name + ".bias", {out}));
-}
-
-}  // namespace
 
 ResnetBlock::ResnetBlock(const Context& context, Weights& weights, const std::string& prefix, const ResnetConfig& c)
     : groups_(c.groups),
       eps_(c.eps),
-      norm1_(norm_weights(context, weights, prefix + ".norm1", c.in_channels)),
-      norm2_(norm_weights(context, weights, prefix + ".norm2", c.out_channels)),
-      conv1_(conv3x3(context, weights, prefix + ".conv1", c.out_channels, c.in_channels)),
-      conv2_(conv3x3(context, weights, prefix + ".conv2", c.out_channels, c.out_channels)) {
-  if (c.time_channels > 0) {
-    const std::string name = prefix + ".time_emb_proj";
-    time_.emplace(context, weights.find(name + ".weight", {c.out_channels, c.time_channels}),
-                  weights.find(name + ".bias", {c.out_channels}));
-  }
-  if (c.in_channels != c.out_channels) {
-    const std::string name = prefix + ".conv_shortcut";
-    shortcut_.emplace(context, weights.find(name + ".weight", {c.out_channels, c.in_channels, 1, 1}),
-                      weights.find(name + ".bias", {c.out_channels}));
-  }
+      norm1_(find_norm(context, weights, prefix + ".norm1", c.in_channels)),
+      norm2_(find_norm(context, weights, prefix + ".norm2", c.out_channels)),
+      conv1_(find_conv3x3(context, weights, prefix + ".conv1", c.out_channels, c.in_channels)),
+      conv2_(find_conv3x3(context, weights, prefix + ".conv2", c.out_channels, c.out_channels)) {
+  if (c.time_channels > 0)
+    time_.emplace(find_linear(context, weights, prefix + ".time_emb_proj", c.out_channels, c.time_channels));
+  if (c.in_channels != c.out_channels)
+    shortcut_.emplace(find_conv1x1(context, weights, prefix + ".conv_shortcut", c.out_channels, c.in_channels));
 }
 
 Var ResnetBlock::forward(Tape& tape, const Var& x, const Var* time_silu) const {
