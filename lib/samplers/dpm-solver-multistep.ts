@@ -12,7 +12,7 @@ import {
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /**
- * DPM-Solver++(2M), Lu et al. 2022 (arXiv 2211.01095, Algorithm 2), the paper's sampler (App. B.4).
+ * DPM-Solver++(2M), Lu et al. 2022 (arXiv 2211.01095, Algorithm 2), the paper's sampler (App. B).
  * Equal to diffusers' `DPMSolverMultistepScheduler` with its defaults: `dpmsolver++`, order 2,
  * midpoint, final noise level zero. The first step, and the last (there lambda is infinite), are of order 1.
  *

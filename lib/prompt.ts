@@ -1,0 +1,173 @@
+import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
+import type { Subject } from './concept-file/types';
+import { ConesError } from './errors';
+import { invalid } from './model-config/parse';
+import { readJson } from './model-config/read-json';
+
+/** Something about a prompt that its author may not have meant. */
+export interface PromptWarning {
+  readonly kind: 'unknown-identifier' | 'shared-token';
+  readonly message: string;
+}
+
+export interface ResolvedPrompt {
+  /** The prompt as the text encoder sees it: identifiers replaced by their rare tokens. */
+  readonly text: string;
+  /** The subjects that the prompt names, in the order of `subjects`. */
+  readonly used: readonly Subject[];
+  readonly warnings: readonly PromptWarning[];
+}
+
+/** What is not a subject's identifier, but looks like one: `V9*`, `<my-dog>`. */
+const LOOKS_LIKE_IDENTIFIER = /(?<![\p{L}\p{N}])V\d+\*|<[\p{L}\p{N}_-]+>/giu;
+
+/**
+ * Replaces the identifiers in a prompt (`V1*`, `<my-cat>`, in any case) by the rare tokens that the
+ * search bound them to.
+ * @throws ConesError CONES_PROMPT_EMPTY. A negative prompt may be empty and does not go through here.
+ */
+export function resolvePrompt(prompt: string, subjects: readonly Subject[]): ResolvedPrompt {
+  if (prompt.trim() === '') {
+    throw new ConesError('CONES_PROMPT_EMPTY', 'The prompt is empty; say what to draw, such as "a V1* cat on a beach".');
+  }
+  const byIdentifier = new Map(subjects.map((subject) => [subject.identifier.toLowerCase(), subject]));
+  const used = new Set<Subject>();
+  const warnings: PromptWarning[] = [];
+  const replace = (found: string, position: number, whole: string): string => {
+    const subject = byIdentifier.get(found.toLowerCase());
+    if (subject === undefined) {
+      const known = subjects.length ? ` (they have ${subjects.map((s) => s.identifier).join(', ')})` : '';
+      warnings.push({
+        kind: 'unknown-identifier',
+        message: `"${found}" is not an identifier of the given concepts${known}; it is read as plain text.`,
+      });
+      return found;
+    }
+    used.add(subject);
+    // "V1*cat" is two words.
+    const before = /[\p{L}\p{N}]$/u.test(whole.slice(0, position)) ? ' ' : '';
+    const after = /^[\p{L}\p{N}]/u.test(whole.slice(position + found.length)) ? ' ' : '';
+    return `${before}${subject.token}${after}`;
+  };
+  const text = prompt.replace(identifierPattern(subjects), replace);
+  const named = subjects.filter((subject) => used.has(subject));
+  return { text, used: named, warnings: [...warnings, ...sharedTokens(named)] };
+}
+
+/** Longest first, so that `V1*-old` goes before `V1*`; then anything that looks like an identifier. */
+function identifierPattern(subjects: readonly Subject[]): RegExp {
+  const names = subjects.map((subject) => subject.identifier).sort((a, b) => b.length - a.length);
+  const patterns = names.map((name) => {
+    const start = /^[\p{L}\p{N}]/u.test(name) ? '(?<![\\p{L}\\p{N}])' : '';
+    const end = /[\p{L}\p{N}]$/u.test(name) ? '(?![\\p{L}\\p{N}])' : '';
+    return `${start}${name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')}${end}`;
+  });
+  return new RegExp([...patterns, LOOKS_LIKE_IDENTIFIER.source].join('|'), 'giu');
+}
+
+function sharedTokens(subjects: readonly Subject[]): PromptWarning[] {
+  return subjects.flatMap((subject, i) => {
+    const other = subjects.slice(0, i).find((s) => s.token === subject.token);
+    if (other === undefined) return [];
+    const message =
+      `${other.identifier} and ${subject.identifier} are bound to the same rare token "${subject.token}", so the model ` +
+      'cannot tell them apart; search one of them again with another token.';
+    return [{ kind: 'shared-token', message } as const];
+  });
+}
+
+/**
+ * All subjects of the concepts of one request, each once.
+ * @throws ConesError CONES_OPTION_INVALID when two of them mean different things by one identifier.
+ */
+export function joinSubjects(concepts: readonly { readonly subjects: readonly Subject[] }[]): Subject[] {
+  const joined = new Map<string, Subject>();
+  for (const subject of concepts.flatMap((concept) => concept.subjects)) {
+    const key = subject.identifier.toLowerCase();
+    const known = joined.get(key);
+    if (known === undefined) {
+      joined.set(key, subject);
+    } else if (known.token !== subject.token || !isDeepStrictEqual(known.embedding, subject.embedding)) {
+      throw new ConesError(
+        'CONES_OPTION_INVALID',
+        `Two concepts use the identifier "${subject.identifier}", for the ${known.category} "${known.token}" and for ` +
+          `the ${subject.category} "${subject.token}". Use one of them, or search one again with another identifier.`,
+      );
+    }
+  }
+  return [...joined.values()];
+}
+
+/** The first of `V1*`, `V2*`, … that is not taken. */
+export function freeIdentifier(taken: Iterable<string>): string {
+  const names = new Set(Array.from(taken, (name) => name.toLowerCase()));
+  let n = 1;
+  while (names.has(`v${n}*`)) n++;
+  return `V${n}*`;
+}
+
+/**
+ * Words that are one token in CLIP's vocabulary and mean next to nothing to Stable Diffusion, as the
+ * rare tokens of DreamBooth and Custom Diffusion.
+ */
+export const RARE_TOKENS: readonly string[] = [
+  ...['sks', 'ucd', 'mth', 'pll', 'rcn', 'hta', 'ulf', 'omd', 'wbo', 'pff', 'kts', 'izz'],
+  ...['pbc', 'mwf', 'bsp', 'szn', 'snf', 'mgt', 'ccd', 'pln', 'yql', 'fnc', 'mtr', 'tvc'],
+];
+
+/** A folder may name the rare tokens that suit its model: `identifiers.json`, `{"identifiers": ["sks", …]}`. */
+export async function readRareTokens(modelFolder: string): Promise<readonly string[]> {
+  const file = path.join(modelFolder, 'identifiers.json');
+  let json: unknown;
+  try {
+    json = await readJson(file);
+  } catch (error) {
+    if (error instanceof ConesError && error.code === 'CONES_MODEL_NOT_FOUND') return RARE_TOKENS;
+    throw error;
+  }
+  const parsed = z.object({ identifiers: z.array(z.string().regex(/^\p{L}+$/u)).min(1).max(10_000) }).safeParse(json);
+  if (!parsed.success) throw invalid(file, '"identifiers" must be a list of words');
+  return parsed.data.identifiers;
+}
+
+/**
+ * The first rare token that no other subject uses.
+ * @param tokenizer Only words that it knows as one token are rare tokens.
+ * @throws ConesError CONES_OPTION_INVALID when none is left.
+ */
+export function freeToken(
+  tokenizer: { tokenId(word: string): number | null },
+  candidates: readonly string[],
+  taken: Iterable<string>,
+): string {
+  const used = new Set(Array.from(taken, (token) => tokenizer.tokenId(token)));
+  const token = candidates.find((word) => {
+    const id = tokenizer.tokenId(word);
+    return id !== null && !used.has(id);
+  });
+  if (token === undefined) {
+    throw new ConesError(
+      'CONES_OPTION_INVALID',
+      `All ${candidates.length} rare tokens are taken by other subjects; name another word that is one token.`,
+    );
+  }
+  return token;
+}
+
+/** "photo of a V1* cat", the paper's training prompt (App. C.4). */
+export function subjectCaption(identifier: string, category: string): string {
+  return `photo of a ${identifier} ${category}`;
+}
+
+/** "photo of a cat", "photo of an owl": the prior's prompt. */
+export function priorCaption(category: string): string {
+  return `photo of ${indefiniteArticle(category)} ${category}`;
+}
+
+/** "a" or "an", by the sound that spelling suggests. */
+export function indefiniteArticle(phrase: string): 'a' | 'an' {
+  if (/^(?:uni(?!n|m)|us[aei]|u[kr][aeiu]|eu|ewe|one|once)/i.test(phrase)) return 'a';
+  return /^(?:[aeiou]|hour|honest|honou?r|heir)/i.test(phrase) ? 'an' : 'a';
+}
