@@ -32,6 +32,14 @@ struct VisionConfig {
   float layer_norm_eps = 1e-5f;
 };
 
+/// config.json of CLIPModel.
+struct ClipConfig {
+  TextConfig text;
+  VisionConfig vision;
+  int projection_size = 512;
+  int eos_token_id = 2;  // of the text tower
+};
+
 /// vae/config.json of AutoencoderKL. `block_out_channels` has one entry per level; every level but the last halves the
 /// picture's sides.
 struct VaeConfig {
