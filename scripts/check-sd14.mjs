@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { Golden } from './golden-file.mjs';
+import { Golden } from '../test/goldens/golden.js';
 import { root, run, script } from './run.mjs';
 
 const folder = path.join(root, '.cache', 'sd14');

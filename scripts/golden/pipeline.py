@@ -29,7 +29,7 @@ MODEL_INDEX = dict(
     scheduler=["diffusers", "PNDMScheduler"], text_encoder=["transformers", "CLIPTextModel"],
     tokenizer=["transformers", "CLIPTokenizer"], unet=["diffusers", "UNet2DConditionModel"],
     vae=["diffusers", "AutoencoderKL"])
-SAMPLERS = {"dpmsolver++": DPMSolverMultistepScheduler, "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler}
+SAMPLERS = {"dpm-solver-multistep": DPMSolverMultistepScheduler, "ddim": DDIMScheduler, "euler": EulerDiscreteScheduler}
 FLOAT64 = (diffusers.models.embeddings, scheduling_ddim, scheduling_dpmsolver_multistep, scheduling_euler_discrete)
 
 PROMPT, NEGATIVE, GUIDANCE = "a V1* cat on the beach", "blurry", 7.5
@@ -38,7 +38,7 @@ RECORD = {4: (1, 2, 3, 4), 50: (1, 25, 50)}
 RUNS = {f"{sampler}.{steps}.{prediction}": dict(sampler=sampler, steps=steps, predictionType=prediction,
                                                 guidance=GUIDANCE, record=RECORD[steps])
         for sampler in SAMPLERS for steps in RECORD for prediction in ("epsilon", "v_prediction")}
-DECODED = "dpmsolver++.50.epsilon"
+DECODED = "dpm-solver-multistep.50.epsilon"
 
 
 def write_tokenizer(folder):

@@ -1,6 +1,7 @@
-// Reads a folder of reference tensors (test/goldens/models/README.md) and judges results against it.
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
+// Reads a folder of reference tensors (models/README.md) and judges results against it.
+'use strict';
+const { readFileSync } = require('node:fs');
+const path = require('node:path');
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array };
 
@@ -16,7 +17,7 @@ function readSafetensors(file) {
   }));
 }
 
-export class Golden {
+class Golden {
   #errors;
 
   constructor(folder) {
@@ -32,10 +33,6 @@ export class Golden {
     return this.tensors.get(name).shape;
   }
 
-  /**
-   * The tolerance rule: the largest error may be 2 × PyTorch's own in fp32, plus 2^-20 of the largest value, which is
-   * what a handful of roundings of it add up to. `error`, `pytorch` and `tolerance` are fractions of the largest value.
-   */
   judge(name, got) {
     const want = this.data(name);
     const { maxAbsError, maxAbsValue } = this.#errors[name];
@@ -52,3 +49,5 @@ export class Golden {
     return { name, error, pytorch, tolerance, ok: error <= tolerance };
   }
 }
+
+module.exports = { Golden };
