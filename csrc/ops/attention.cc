@@ -1,0 +1,295 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+// Everything is computed transposed: a panel holds `width` queries in its columns, so Sᵀ = K Qᵀ comes out of the
+// matrix kernel in just the layout in which Oᵀ = Vᵀ Pᵀ reads it, rows of K are used where they lie, the softmax runs
+// down the columns without sums across lanes, and no head dimension is padded to whole vectors.
+
+namespace cones {
+namespace {
+
+constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
+constexpr index_t kKeyBlock = 192;  // divides by every kernel's rows; a panel of scores then fits in the first cache
+constexpr int kMostTileRows = 32;
+
+/// Sizes, and how a tensor [B, T, C] is addressed by head.
+struct Sizes {
+  index_t batch, queries, keys, channels, heads, dim;
+  bool causal;
+  const GemmKernels& gemm;
+  const VectorKernels& vector;
+  index_t width, panels;
+
+  Sizes(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options)
+      : batch(q.dim(0)), queries(q.dim(1)), keys(k.dim(1)), channels(q.dim(2)), heads(options.heads),
+        dim(channels / std::max<index_t>(heads, 1)), causal(options.causal), gemm(*context.kernels->gemm), vector(*context.kernels->vector),
+        width(gemm.panel_width), panels((queries + width - 1) / width) {
+    check(q.shape().rank() == 3 && k.shape() == v.shape() && k.shape() == Shape({batch, keys, channels}),
+          "attention: q [B, T, C], k and v [B, S, C]");
+    check(heads > 0 && channels % heads == 0, "attention: the heads divide the channels");
+    check(!causal || queries == keys, "attention: causal needs as many queries as keys");
+    check(gemm.tile_rows <= kMostTileRows, "attention: tile rows");
+  }
+
+  index_t queries_in(index_t panel) const { return std::min(width, queries - panel * width); }
+  /// Columns that are computed: whole vectors, the ones beyond the queries being zero.
+  int columns_in(index_t panel) const {
+    return static_cast<int>(std::min(width, (queries_in(panel) + 15) / 16 * 16));
+  }
+  /// Keys of the block that some query of the panel sees.
+  index_t visible_keys(index_t panel, index_t first_key) const {
+    const index_t end = causal ? std::min(keys, panel * width + queries_in(panel)) : keys;
+    return std::clamp<index_t>(end - first_key, 0, kKeyBlock);
+  }
+  /// Offset of token `t`, head `h` of sample `b` in a tensor of `tokens` tokens per sample.
+  index_t offset(index_t tokens, index_t b, index_t t, index_t h) const {
+    return (b * tokens + t) * channels + h * dim;
+  }
+};
+
+/// C [rows, columns] = (accumulate ? C : 0) + A [rows, depth] · B, for a packed panel B [depth, width].
+void multiply(const Sizes& sizes, index_t rows, index_t depth, const float* a, index_t a_stride, const float* b,
+              float* c, index_t c_stride, int columns, bool accumulate) {
+  const float* pointers[kMostTileRows];
+  for (index_t row = 0; row < rows;) {
+    const int count = static_cast<int>(std::min<index_t>(sizes.gemm.tile_rows, rows - row));
+    for (int i = 0; i < count; ++i) pointers[i] = a + (row + i) * a_stride;
+    sizes.gemm.tile(count, depth, pointers, b, c + row * c_stride, c_stride, columns, accumulate);
+    row += count;
+  }
+}
+
+/// panel [dim, width] = factor · (rows of one panel of tokens)ᵀ, columns beyond the tokens zero.
+void pack_transposed(const Sizes& sizes, const float* tokens, index_t panel, float factor, float* packed) {
+  const index_t count = sizes.queries_in(panel);
+  if (count < sizes.width)
+    std::memset(packed, 0, static_cast<std::size_t>(sizes.dim * sizes.width) * sizeof(float));
+  sizes.vector.transpose(count, sizes.dim, tokens + panel * sizes.width * sizes.channels, sizes.channels, factor,
+                         packed, sizes.width);
+}
+
+/// Hides the keys after each query: s [keys, width] = −∞ where first_key + row > query.
+void mask_future(const Sizes& sizes, index_t panel, index_t first_key, index_t keys, float* s) {
+  for (index_t row = 0; row < keys; ++row) {
+    const index_t hidden = std::clamp<index_t>(first_key + row - panel * sizes.width, 0, sizes.width);
+    std::fill_n(s + row * sizes.width, hidden, -std::numeric_limits<float>::infinity());
+  }
+}
+
+/// Scratch memory of one thread, handed out piece by piece, each a multiple of a cache line.
+class Scratch {
+ public:
+  static index_t round(index_t floats) { return (floats + 15) / 16 * 16; }
+  explicit Scratch(float* next) : next_(next) {}
+  float* take(index_t floats) { return std::exchange(next_, next_ + round(floats)); }
+
+ private:
+  float* next_;
+};
+
+/// Ranges of tasks worth a thread: each task is `products` multiply-adds.
+index_t task_grain(index_t products) {
+  constexpr index_t kGrain = 1 << 19;
+  return std::max<index_t>(1, kGrain / std::max<index_t>(products, 1));
+}
+
+}  // namespace
+
+Tensor attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                         const AttentionOptions& options, Tensor* logsumexp) {
+  const Sizes sizes(context, q, k, v, options);
+  const index_t dim = sizes.dim, width = sizes.width, batch_heads = sizes.batch * sizes.heads;
+  const int threads = context.pool->threads();
+  // Panels of one head that share each block of Vᵀ; as many as leave every thread some tasks.
+  const index_t group = std::clamp<index_t>(sizes.panels * batch_heads / (4 * threads), 1, 8);
+  const index_t groups = (sizes.panels + group - 1) / group;
+
+  Tensor out = context.empty(q.shape());
+  if (logsumexp != nullptr) *logsumexp = context.empty({sizes.batch, sizes.heads, sizes.queries});
+  const index_t per_panel = 2 * Scratch::round(dim * width) + 2 * Scratch::round(width);
+  Tensor scratch = context.empty({threads, group * per_panel + Scratch::round(width) +
+                                               Scratch::round(kKeyBlock * width) + Scratch::round(dim * kKeyBlock)});
+  if (context.planning()) return out;
+
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const auto run_task = [&](index_t task, int lane) {
+    const index_t h = task / groups % sizes.heads, b = task / groups / sizes.heads;
+    const index_t first = task % groups * group, count = std::min(group, sizes.panels - first);
+    const float* own_q = q.data() + sizes.offset(sizes.queries, b, 0, h);
+    float* own_out = out.data() + sizes.offset(sizes.queries, b, 0, h);
+
+    Scratch pieces(scratch.data() + lane * scratch.columns());
+    float* correction = pieces.take(width);
+    float* s = pieces.take(kKeyBlock * width);             // scores, then probabilities [keys, width]
+    float* vt = pieces.take(dim * kKeyBlock);              // Vᵀ [dim, keys]
+    float* queries = pieces.take(group * dim * width);     // Qᵀ of each panel [dim, width], in units of log2
+    float* outputs = pieces.take(group * dim * width);     // Oᵀ of each panel [dim, width], not yet divided
+    float* maximum = pieces.take(group * width);
+    float* sum = pieces.take(group * width);
+
+    for (index_t i = 0; i < count; ++i)
+      pack_transposed(sizes, own_q, first + i, scale * kLog2e, queries + i * dim * width);
+    std::fill_n(maximum, count * width, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, count * width, 0.0f);
+
+    for (index_t key = 0; key < sizes.keys; key += kKeyBlock) {
+      const index_t most = sizes.visible_keys(first + count - 1, key);
+      if (most == 0) break;
+      const index_t kv = sizes.offset(sizes.keys, b, key, h);
+      sizes.vector.transpose(most, dim, v.data() + kv, sizes.channels, 1.0f, vt, kKeyBlock);
+      for (index_t i = 0; i < count; ++i) {
+        const index_t keys = sizes.visible_keys(first + i, key);
+        if (keys == 0) continue;
+        const int columns = sizes.columns_in(first + i);
+        float* o = outputs + i * dim * width;
+        multiply(sizes, keys, dim, k.data() + kv, sizes.channels, queries + i * dim * width, s, width, columns, false);
+        if (sizes.causal) mask_future(sizes, first + i, key, keys, s);
+        sizes.vector.softmax_panel(keys, columns, static_cast<int>(width), s, maximum + i * width, sum + i * width,
+                                   correction);
+        if (key > 0) sizes.vector.scale_panel(dim, columns, static_cast<int>(width), o, correction);
+        multiply(sizes, dim, keys, vt, kKeyBlock, s, o, width, columns, key > 0);
+      }
+    }
+
+    for (index_t i = 0; i < count; ++i) {
+      const index_t panel = first + i, tokens = sizes.queries_in(panel);
+      float* o = outputs + i * dim * width;
+      for (index_t j = 0; j < width; ++j) correction[j] = 1.0f / sum[i * width + j];
+      sizes.vector.scale_panel(dim, sizes.columns_in(panel), static_cast<int>(width), o, correction);
+      sizes.vector.transpose(dim, tokens, o, width, 1.0f, own_out + panel * width * sizes.channels, sizes.channels);
+      if (logsumexp != nullptr) {
+        float* target = logsumexp->data() + (b * sizes.heads + h) * sizes.queries + panel * width;
+        for (index_t j = 0; j < tokens; ++j)
+          target[j] = kLn2 * (maximum[i * width + j] + std::log2(sum[i * width + j]));
+      }
+    }
+  };
+  context.parallel(batch_heads * groups, task_grain(2 * group * width * sizes.keys * dim),
+                   [&](index_t begin, index_t end, int lane) {
+                     for (index_t task = begin; task < end; ++task) run_task(task, lane);
+                   });
+  return out;
+}
+
+void attention_backward(const Context& context, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                        const Tensor& out, const Tensor& logsumexp, const AttentionOptions& options, Tensor* dq,
+                        Tensor* dk, Tensor* dv) {
+  const Sizes sizes(context, q, k, v, options);
+  const index_t dim = sizes.dim, width = sizes.width, channels = sizes.channels;
+  const index_t dim_panels = (dim + width - 1) / width;
+  const int panel_stride = static_cast<int>(width);
+  const index_t kt_stride = Scratch::round(sizes.keys) + 16;  // off powers of two, where rows would fight for cache lines
+
+  if (dq != nullptr) *dq = context.empty(q.shape());
+  if (dk != nullptr) *dk = context.zeros(k.shape());
+  if (dv != nullptr) *dv = context.zeros(v.shape());
+  Tensor scratch = context.empty(
+      {context.pool->threads(), dim * kt_stride + 3 * Scratch::round(dim * width) +
+                                    2 * Scratch::round(dim_panels * width * width) +
+                                    2 * Scratch::round(kKeyBlock * width) + 2 * Scratch::round(width)});
+  if (context.planning()) return;
+
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  // rows [dim_panels][tokens][width]: tokens of one panel as the right-hand side of a product over tokens.
+  const auto pack_rows = [&](const float* tokens, index_t panel, float factor, float* packed) {
+    const index_t count = sizes.queries_in(panel);
+    for (index_t p = 0; p < dim_panels; ++p)
+      for (index_t i = 0; i < count; ++i) {
+        const float* source = tokens + (panel * width + i) * channels + p * width;
+        float* target = packed + (p * width + i) * width;
+        const index_t used = std::min(width, dim - p * width);
+        for (index_t j = 0; j < used; ++j) target[j] = factor * source[j];
+        std::fill(target + used, target + width, 0.0f);
+      }
+  };
+  // sums [keys, dim] += weights [keys, tokens] · (packed rows)
+  const auto multiply_rows = [&](index_t keys, index_t panel, const float* weights, const float* packed, float* sums) {
+    for (index_t p = 0; p < dim_panels; ++p)
+      multiply(sizes, keys, sizes.queries_in(panel), weights, width, packed + p * width * width, sums + p * width,
+               channels, static_cast<int>(std::min(width, dim - p * width)), true);
+  };
+
+  const auto run_task = [&](index_t task, int lane) {  // one head of one sample
+    const index_t h = task % sizes.heads, b = task / sizes.heads;
+    const index_t of_q = sizes.offset(sizes.queries, b, 0, h), of_k = sizes.offset(sizes.keys, b, 0, h);
+    Scratch pieces(scratch.data() + lane * scratch.columns());
+    float* kt = pieces.take(dim * kt_stride);       // Kᵀ [dim, keys]
+    float* qt = pieces.take(dim * width);            // Qᵀ [dim, width], in units of log2
+    float* dot = pieces.take(dim * width);           // dOᵀ [dim, width]
+    float* dqt = pieces.take(dim * width);           // Oᵀ, then dQᵀ [dim, width]
+    float* q_rows = pieces.take(dim_panels * width * width);
+    float* do_rows = pieces.take(dim_panels * width * width);
+    float* p = pieces.take(kKeyBlock * width);       // probabilities [keys, width]
+    float* ds = pieces.take(kKeyBlock * width);      // gradient of the scores [keys, width]
+    float* logsumexp2 = pieces.take(width);
+    float* delta = pieces.take(width);               // Σ_c dO · O of each query
+
+    if (dq != nullptr)
+      sizes.vector.transpose(sizes.keys, dim, k.data() + of_k, channels, 1.0f, kt, kt_stride);
+    for (index_t panel = 0; panel < sizes.panels; ++panel) {
+      const index_t tokens = sizes.queries_in(panel);
+      const int columns = sizes.columns_in(panel);
+      pack_transposed(sizes, q.data() + of_q, panel, scale * kLog2e, qt);
+      pack_transposed(sizes, dy.data() + of_q, panel, 1.0f, dot);
+      pack_transposed(sizes, out.data() + of_q, panel, 1.0f, dqt);
+      std::fill_n(delta, width, 0.0f);
+      for (index_t i = 0; i < dim; ++i)
+        for (index_t j = 0; j < width; ++j) delta[j] += dot[i * width + j] * dqt[i * width + j];
+      std::fill_n(logsumexp2, width, 0.0f);
+      const float* own = logsumexp.data() + (b * sizes.heads + h) * sizes.queries + panel * width;
+      for (index_t j = 0; j < tokens; ++j) logsumexp2[j] = own[j] * kLog2e;
+      if (dk != nullptr) pack_rows(q.data() + of_q, panel, scale, q_rows);
+      if (dv != nullptr) pack_rows(dy.data() + of_q, panel, 1.0f, do_rows);
+
+      for (index_t key = 0; key < sizes.keys; key += kKeyBlock) {
+        const index_t keys = sizes.visible_keys(panel, key);
+        if (keys == 0) break;
+        const index_t at = of_k + key * channels;
+        multiply(sizes, keys, dim, k.data() + at, channels, qt, p, width, columns, false);
+        if (sizes.causal) mask_future(sizes, panel, key, keys, p);
+        multiply(sizes, keys, dim, v.data() + at, channels, dot, ds, width, columns, false);
+        sizes.vector.softmax_panel_backward(keys, columns, panel_stride, p, ds, logsumexp2, delta);
+        if (dv != nullptr) multiply_rows(keys, panel, p, do_rows, dv->data() + at);
+        if (dk != nullptr) multiply_rows(keys, panel, ds, q_rows, dk->data() + at);
+        if (dq != nullptr) multiply(sizes, dim, keys, kt + key, kt_stride, ds, dqt, width, columns, key > 0);
+      }
+      if (dq != nullptr)
+        sizes.vector.transpose(dim, tokens, dqt, width, scale, dq->data() + of_q + panel * width * channels, channels);
+    }
+  };
+  context.parallel(sizes.batch * sizes.heads, task_grain(5 * sizes.queries * sizes.keys * dim),
+                   [&](index_t begin, index_t end, int lane) {
+                     for (index_t task = begin; task < end; ++task) run_task(task, lane);
+                   });
+}
+
+Var attention(Tape& tape, const Var& q, const Var& k, const Var& v, const AttentionOptions& options) {
+  const Context& context = tape.context();
+  const bool wanted = tape.recording() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
+  Tensor logsumexp;
+  Var y = tape.result(
+      attention_forward(context, q.value(), k.value(), v.value(), options, wanted ? &logsumexp : nullptr), wanted);
+  if (y.requires_grad())
+    tape.record([&context, options, logsumexp, q = q.value(), k = k.value(), v = v.value(), out = y.value(),
+                 gq = q.gradient(), gk = k.gradient(), gv = v.gradient(), dy = y.gradient()] {
+      if (!dy->tensor.defined()) return;
+      const Tensor gradient = std::exchange(dy->tensor, Tensor());
+      Tensor dq, dk, dv;
+      attention_backward(context, gradient, q, k, v, out, logsumexp, options, gq ? &dq : nullptr, gk ? &dk : nullptr,
+                         gv ? &dv : nullptr);
+      Tape::accumulate(context, gq, std::move(dq));
+      Tape::accumulate(context, gk, std::move(dk));
+      Tape::accumulate(context, gv, std::move(dv));
+    });
+  return y;
+}
+
+}  // namespace cones
