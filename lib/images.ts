@@ -1,0 +1,199 @@
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import sharp from 'sharp';
+import { writeFileAtomic } from './concept-file/files';
+import { ConesError } from './errors';
+import { readExifDescription } from './exif-metadata';
+import { addPngText } from './png-metadata';
+
+/** A picture in memory. */
+export interface Picture {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width, 3], sRGB: floats in [-1, 1] as the autoencoder makes them, or bytes. */
+  readonly data: Float32Array | Uint8Array;
+}
+
+export interface LoadOptions {
+  /** Size to which the picture is scaled and centre-cropped, in pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** Red, green and blue (0 to 255) behind transparent pixels. Default white. */
+  readonly background?: readonly [number, number, number] | undefined;
+}
+
+export type ImageFormat = 'png' | 'jpeg' | 'webp';
+
+export interface EncodeOptions {
+  readonly format: ImageFormat;
+  /** 1 to 100, for jpeg and webp. Default 95. */
+  readonly quality?: number | undefined;
+  /** Texts stored in the file, such as prompt and seed: PNG iTXt, or JSON in EXIF's ImageDescription. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+const FORMATS: Readonly<Record<string, ImageFormat>> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' };
+/** Pictures of pixels only: SVG and PDF are programs that may load other files. */
+const READABLE = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif'];
+/** 100 megapixels; a small file may claim any size. */
+const MAX_PIXELS = 1e8;
+const MAX_SIDE = 16_384;
+/** A JPEG segment holds 64 KiB, with EXIF's own structure. */
+const MAX_EXIF_TEXT = 60_000;
+
+/**
+ * Reads a picture file: upright (EXIF orientation), flattened, converted to 8-bit sRGB, scaled
+ * (Lanczos) to cover the wanted size and centre-cropped.
+ * @returns [height, width, 3] in [-1, 1]
+ * @throws ConesError CONES_IO for a missing file, CONES_IMAGE_INVALID for one that is no readable picture.
+ */
+export async function loadImage(source: string | Uint8Array, options: LoadOptions): Promise<Float32Array> {
+  const { width, height, background = [255, 255, 255] } = options;
+  const [r, g, b] = background;
+  if (![width, height].every((size) => Number.isInteger(size) && size > 0 && size <= MAX_SIDE)) {
+    throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be made.`);
+  }
+  if (![r, g, b].every((value) => value >= 0 && value <= 255)) {
+    throw new ConesError('CONES_OPTION_INVALID', 'background must be three numbers between 0 and 255.');
+  }
+  const { data, info } = await decoding(source, async (image) => {
+    const { format } = await image.metadata();
+    if (!READABLE.includes(format)) throw new Error(`the format ${format} is not one of ${READABLE.join(', ')}`);
+    return image
+      .autoOrient()
+      .flatten({ background: { r, g, b } })
+      .toColourspace('srgb')
+      .resize({ width, height, fit: 'cover', position: 'centre', kernel: 'lanczos3', fastShrinkOnLoad: false })
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+  });
+  if (info.channels !== 3) throw new ConesError('CONES_INTERNAL', `A decoded picture has ${info.channels} channels.`);
+  return Float32Array.from(data, (value) => value / 127.5 - 1);
+}
+
+/** Runs `decode`; whatever goes wrong in it is the picture's fault. */
+async function decoding<T>(source: string | Uint8Array, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
+  const name = typeof source === 'string' ? source : 'The picture';
+  if (typeof source === 'string') {
+    try {
+      await stat(source);
+    } catch (cause) {
+      throw new ConesError('CONES_IO', `${name} cannot be read: ${reason(cause)}`, { cause });
+    }
+  }
+  try {
+    return await decode(sharp(source, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
+  } catch (cause) {
+    throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${reason(cause)}.`, { cause });
+  }
+}
+
+/**
+ * Encodes a picture as a file in memory.
+ * @throws ConesError CONES_OPTION_INVALID for data of another size, or metadata that the format cannot hold.
+ */
+export async function encodeImage(picture: Picture, options: EncodeOptions): Promise<Buffer> {
+  const { format, quality = 95, metadata = {} } = options;
+  if (!(quality >= 1 && quality <= 100)) {
+    throw new ConesError('CONES_OPTION_INVALID', `quality must be between 1 and 100; it is ${quality}.`);
+  }
+  const { width, height } = picture;
+  const image = sharp(toBytes(picture), { raw: { width, height, channels: 3 } });
+  if (format === 'png') return addPngText(await image.png().toBuffer(), metadata);
+  if (Object.keys(metadata).length > 0) {
+    // EXIF texts are ASCII.
+    const text = JSON.stringify(metadata).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+    if (text.length > MAX_EXIF_TEXT) {
+      throw new ConesError('CONES_OPTION_INVALID', `The metadata is too long for ${format}; shorten it, or write a PNG.`);
+    }
+    image.withExif({ IFD0: { ImageDescription: text } });
+  }
+  return (format === 'jpeg' ? image.jpeg({ quality, chromaSubsampling: '4:4:4' }) : image.webp({ quality })).toBuffer();
+}
+
+/** [height, width, 3] bytes; floats outside [-1, 1] are clamped. */
+function toBytes({ width, height, data }: Picture): Uint8Array {
+  if (data.length === 0 || data.length !== width * height * 3) {
+    throw new ConesError(
+      'CONES_OPTION_INVALID',
+      `A picture of ${width} x ${height} pixels has ${width * height * 3} values; ${data.length} are given.`,
+    );
+  }
+  return data instanceof Uint8Array ? data : new Uint8Array(Uint8ClampedArray.from(data, (value) => (value + 1) * 127.5));
+}
+
+/**
+ * Writes a picture; the extension (.png, .jpg, .jpeg, .webp) tells the format. The file appears whole or not at all.
+ * @throws ConesError CONES_OPTION_INVALID or CONES_IO.
+ */
+export async function saveImage(file: string, picture: Picture, options: Omit<EncodeOptions, 'format'> = {}): Promise<void> {
+  await writeFileAtomic(file, await encodeImage(picture, { ...options, format: formatOf(file) }));
+}
+
+/** @throws ConesError CONES_OPTION_INVALID for an extension that cannot be written. */
+export function formatOf(file: string): ImageFormat {
+  const format = FORMATS[path.extname(file).toLowerCase()];
+  if (format === undefined) {
+    throw new ConesError('CONES_OPTION_INVALID', `${file} must end in ${Object.keys(FORMATS).join(', ')}.`);
+  }
+  return format;
+}
+
+/**
+ * The texts in a picture that {@link encodeImage} wrote; those of other programs too, in PNG.
+ * @throws ConesError CONES_IO or CONES_IMAGE_INVALID.
+ */
+export async function readMetadata(source: string | Uint8Array): Promise<Record<string, string>> {
+  const { comments = [], exif } = await decoding(source, (image) => image.metadata());
+  const description = exif === undefined ? null : readExifDescription(exif);
+  return {
+    ...(description === null ? {} : parseDescription(description)),
+    ...Object.fromEntries(comments.map(({ keyword, text }) => [keyword, text])),
+  };
+}
+
+/** Only our own JSON: descriptions of cameras and other programs are plain text. */
+function parseDescription(description: string): Record<string, string> {
+  try {
+    const json: unknown = JSON.parse(description);
+    const entries = Object.entries(Object(json) as object).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+    return Array.isArray(json) || typeof json !== 'object' ? {} : Object.fromEntries(entries);
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Puts pictures of one size side by side, row by row.
+ * @param columns Default: as square as possible.
+ * @param gap White pixels between neighbours. Default 4.
+ */
+export function makeGrid(pictures: readonly Picture[], columns = Math.ceil(Math.sqrt(pictures.length)), gap = 4): Picture {
+  const first = pictures[0];
+  if (first === undefined) throw new ConesError('CONES_IMAGES_MISSING', 'A grid needs at least one picture.');
+  if (!Number.isInteger(columns) || columns < 1 || !Number.isInteger(gap) || gap < 0) {
+    throw new ConesError('CONES_OPTION_INVALID', 'columns must be a whole number of 1 or more, gap of 0 or more.');
+  }
+  if (pictures.some(({ width, height }) => width !== first.width || height !== first.height)) {
+    throw new ConesError('CONES_OPTION_INVALID', 'All pictures of a grid must have the same size.');
+  }
+  const rows = Math.ceil(pictures.length / columns);
+  const usedColumns = Math.min(columns, pictures.length);
+  const width = usedColumns * (first.width + gap) - gap;
+  const height = rows * (first.height + gap) - gap;
+  const data = new Uint8Array(width * height * 3).fill(255);
+  pictures.forEach((picture, i) => {
+    const bytes = toBytes(picture);
+    const left = (i % columns) * (first.width + gap);
+    const top = Math.floor(i / columns) * (first.height + gap);
+    for (let y = 0; y < first.height; y++) {
+      const row = bytes.subarray(y * first.width * 3, (y + 1) * first.width * 3);
+      data.set(row, ((top + y) * width + left) * 3);
+    }
+  });
+  return { width, height, data };
+}
+
+function reason(cause: unknown): string {
+  return cause instanceof Error || Object(cause) === cause ? String((cause as { message?: unknown }).message) : String(cause);
+}
