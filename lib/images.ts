@@ -6,6 +6,9 @@ import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
 import { addPngText } from './png-metadata';
 
+/** The path of a picture file, or its bytes. */
+export type ImageInput = string | Uint8Array;
+
 /** A picture in memory. */
 export interface Picture {
   readonly width: number;
@@ -47,7 +50,7 @@ const MAX_EXIF_TEXT = 60_000;
  * @returns [height, width, 3] in [-1, 1]
  * @throws ConesError CONES_IO for a missing file, CONES_IMAGE_INVALID for one that is no readable picture.
  */
-export async function loadImage(source: string | Uint8Array, options: LoadOptions): Promise<Float32Array> {
+export async function loadImage(source: ImageInput, options: LoadOptions): Promise<Float32Array> {
   const { width, height, background = [255, 255, 255] } = options;
   const [r, g, b] = background;
   if (![width, height].every((size) => Number.isInteger(size) && size > 0 && size <= MAX_SIDE)) {
@@ -72,7 +75,7 @@ export async function loadImage(source: string | Uint8Array, options: LoadOption
 }
 
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */
-async function decoding<T>(source: string | Uint8Array, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
+async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
   const name = typeof source === 'string' ? source : 'The picture';
   if (typeof source === 'string') {
     try {
@@ -143,7 +146,7 @@ export function formatOf(file: string): ImageFormat {
  * The texts in a picture that {@link encodeImage} wrote; those of other programs too, in PNG.
  * @throws ConesError CONES_IO or CONES_IMAGE_INVALID.
  */
-export async function readMetadata(source: string | Uint8Array): Promise<Record<string, string>> {
+export async function readMetadata(source: ImageInput): Promise<Record<string, string>> {
   const { comments = [], exif } = await decoding(source, (image) => image.metadata());
   const description = exif === undefined ? null : readExifDescription(exif);
   return {
