@@ -97,7 +97,8 @@ def mse_gradients(unet, weights, noisy, timesteps, states, target, row_weights):
 
 def unet_gradient(model, batch, size):
     """Forward, and backward to the gradients of all K-V weights (self- and cross-attention)."""
-    unet, sample, target, states = model.unet, model.latents(batch, size), model.latents(batch, size), model.states(batch)
+    unet, states = model.unet, model.states(batch)
+    sample, target = model.latents(batch, size), model.latents(batch, size)
     timesteps = torch.randint(0, 1000, (batch,))
     weights = kv_weights(unet)
 

@@ -32,7 +32,7 @@ def build(config, seed, dtype):
 
 
 def published_weights(model):
-    """Under the names of published checkpoints, which transformers 5 itself no longer writes, and with the position ids."""
+    """Under the names of published checkpoints, which transformers 5 no longer writes, and with the position ids."""
     weights = {f"text_model.{k}": v for k, v in model.state_dict().items()}
     weights["text_model.embeddings.position_ids"] = torch.arange(model.config.max_position_embeddings)[None]
     return weights

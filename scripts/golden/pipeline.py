@@ -63,7 +63,7 @@ def draw(models, inputs, folder):
     """The result of every run, in the precision of the models."""
     text_encoder, unet_model, autoencoder = models
     dtype = unet_model.dtype
-    states = text_encoder(inputs["negative_ids"]).last_hidden_state, text_encoder(inputs["prompt_ids"]).last_hidden_state
+    states = [text_encoder(inputs[ids]).last_hidden_state for ids in ("negative_ids", "prompt_ids")]
     result = {"negative_encoder_hidden_states": states[0], "encoder_hidden_states": states[1]}
     config = PNDMScheduler.from_pretrained(folder / "scheduler").config
     for name, run in RUNS.items():
@@ -99,7 +99,7 @@ def dump(name, folder):
     tokenizer = write_tokenizer(folder / "tokenizer")
 
     def ids(text):
-        return tokenizer(text, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids.int()
+        return torch.tensor([tokenizer(text, padding="max_length", max_length=77).input_ids], dtype=torch.int32)
 
     inputs = {"prompt_ids": ids(PROMPT), "negative_ids": ids(NEGATIVE), "noise": common.normal(seed + 3, 1, 4, 8, 8)}
     models = text_encoder, unet_model, autoencoder

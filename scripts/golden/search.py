@@ -40,32 +40,35 @@ def concept_loss(model, gamma, step):
 
 
 def algorithm_a2(model, steps, optimizer, learning_rate, clamp):
-    """K steps of gradient descent on xi, where theta is replaced by xi * theta; S sums theta * grad L."""
+    """K steps of gradient descent on xi, where theta is replaced by xi * theta; S sums theta * grad L.
+
+    The optimiser moves 1 - xi instead of xi, which is the same but for fp32: near 1 it would round steps of 6e-5 off.
+    """
     theta = unet.kv_parameters(model)
-    xi = {n: torch.ones_like(p, requires_grad=True) for n, p in theta.items()}
+    displacement = {n: torch.zeros_like(p, requires_grad=True) for n, p in theta.items()}
     score = {n: torch.zeros_like(p) for n, p in theta.items()}
-    descend = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer](xi.values(), lr=learning_rate)
+    descend = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer](displacement.values(), lr=learning_rate)
     losses = []
     for step in steps:
-        loss = concept_loss(model, {n: xi[n] * theta[n] for n in theta}, step)
+        loss = concept_loss(model, {n: (1 - displacement[n]) * theta[n] for n in theta}, step)
         descend.zero_grad()
         loss.backward()
         for n in theta:
-            score[n] += xi[n].grad  # by the chain rule theta * grad L (Eq. A12)
+            score[n] -= displacement[n].grad  # by the chain rule -theta * grad L (Eq. A12)
         descend.step()
         if clamp:
             with torch.no_grad():
-                for x in xi.values():
-                    x.clamp_(0, 1)
+                for d in displacement.values():
+                    d.clamp_(0, 1)
         losses.append(loss.detach())
-    return {n: x.detach() for n, x in xi.items()}, score, losses
+    return {n: d.detach() for n, d in displacement.items()}, score, losses
 
 
 def algorithm_1(model, steps, optimizer, learning_rate, clamp):
     """theta^(k+1) = theta^k (1 - rho theta^k grad L(theta^k)) (Eq. 11); S sums theta^k * grad L(theta^k).
 
-    xi is what the last theta is of the first. Here the update follows all K gradients, as in Algorithm A2; the paper's
-    M_p needs only the first K - 1 updates.
+    xi = theta^k / theta^1. Here an update follows each of the K gradients, as in Algorithm A2; the paper's M_p needs
+    only the first K - 1.
     """
     first = unet.kv_parameters(model)
     theta = {n: p.clone() for n, p in first.items()}
@@ -81,11 +84,11 @@ def algorithm_1(model, steps, optimizer, learning_rate, clamp):
             if clamp:
                 theta[n] = (theta[n] / first[n]).clamp(0, 1) * first[n]
         losses.append(loss.detach())
-    return {n: theta[n] / first[n] for n in theta}, score, losses
+    return {n: 1 - theta[n] / first[n] for n in theta}, score, losses
 
 
 def search(model, inputs):
-    """Every run: {<run>.xi.<parameter>, <run>.score.<parameter>, <run>.losses [K]}, and the noisy latents."""
+    """Every run's displacement 1 - xi and score per parameter and its losses [K]; and the noisy latents."""
     with common.float64_in(diffusers.schedulers.scheduling_ddim):
         schedule = DDIMScheduler(**SCHEDULE)  # its alphas_cumprod, in fp64
     x = {k: v.to(model.dtype) if v.is_floating_point() else v.long() for k, v in inputs.items()}
@@ -95,9 +98,10 @@ def search(model, inputs):
                   encoder_hidden_states=x["encoder_hidden_states"]) for k in range(STEPS)]
     result = {"noisy": noisy}
     for name, run in RUNS.items():
+        algorithm = {"a2": algorithm_a2, "algorithm1": algorithm_1}[run["algorithm"]]
         settings = {k: v for k, v in run.items() if k != "algorithm"}
-        xi, score, losses = (algorithm_a2 if run["algorithm"] == "a2" else algorithm_1)(model, steps, **settings)
-        result.update({f"{name}.xi.{n}": v for n, v in xi.items()})
+        displacement, score, losses = algorithm(model, steps, **settings)
+        result.update({f"{name}.displacement.{n}": v for n, v in displacement.items()})
         result.update({f"{name}.score.{n}": v for n, v in score.items()})
         result[f"{name}.losses"] = torch.stack(losses)
     return result
