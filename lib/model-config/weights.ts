@@ -5,7 +5,7 @@ import { ConesError } from '../errors';
 import { invalid } from './parse';
 import { fileError, readJson } from './read-json';
 
-/** Only in the order of preference: full precision first. */
+/** In the order of preference: full precision first. */
 const VARIANTS = ['', '.fp16', '.bf16'] as const;
 
 /** A shard's name, not a path: an index may not point outside its folder. */
