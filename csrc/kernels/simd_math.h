@@ -34,8 +34,14 @@ CONES_INLINE vec exp(vec x) {
   return scale_by_power(polynomial(kPolynomial, r), n);
 }
 
-/// 1 / (1 + e^−x).
-CONES_INLINE vec sigmoid(vec x) { return set(1.0f) / (set(1.0f) + exp(set(0.0f) - x)); }
+/// σ(x) = 1 / (1 + e^−x), and its complement 1 − σ(x), which would lose its digits to cancellation for large x.
+struct Sigmoid {
+  vec value, complement;
+};
+CONES_INLINE Sigmoid sigmoid(vec x) {
+  const vec e = exp(set(0.0f) - x), s = set(1.0f) / (set(1.0f) + e);
+  return {s, e * s};
+}
 
 /// e^(−a²/2) and the upper tail of the normal distribution, Q(a) = 1 − Φ(a) = erfc(a/√2)/2, for a ≥ 0.
 struct Gaussian {
@@ -53,8 +59,8 @@ CONES_INLINE Gaussian gaussian(vec a) {
 struct Silu {
   static CONES_INLINE vec value(vec x) { return x / (set(1.0f) + exp(set(0.0f) - x)); }
   static CONES_INLINE vec derivative(vec x) {
-    const vec s = sigmoid(x);
-    return fma(x * s, set(1.0f) - s, s);
+    const Sigmoid s = sigmoid(x);
+    return fma(x * s.value, s.complement, s.value);
   }
 };
 
@@ -73,22 +79,23 @@ struct Gelu {
 
 /// x σ(1.702 x).
 struct QuickGelu {
-  static CONES_INLINE vec value(vec x) { return x * sigmoid(x * set(1.702f)); }
+  static CONES_INLINE vec value(vec x) { return x * sigmoid(x * set(1.702f)).value; }
   static CONES_INLINE vec derivative(vec x) {
-    const vec u = x * set(1.702f), s = sigmoid(u);
-    return fma(u * s, set(1.0f) - s, s);
+    const vec u = x * set(1.702f);
+    const Sigmoid s = sigmoid(u);
+    return fma(u * s.value, s.complement, s.value);
   }
 };
 
 /// x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))), which is x σ(2√(2/π) (x + 0.044715 x³)).
 struct GeluTanh {
-  static CONES_INLINE vec value(vec x) { return x * sigmoid(argument(x)); }
+  static CONES_INLINE vec value(vec x) { return x * sigmoid(argument(x)).value; }
   static CONES_INLINE vec derivative(vec x) {
-    const vec s = sigmoid(argument(x));
+    const Sigmoid s = sigmoid(argument(x));
     // Beyond ±16 the sigmoid is flat; without the clamp x² could overflow and give 0 · ∞.
     const vec c = min(set(16.0f), max(set(-16.0f), x));
     const vec slope = c * fma(c * c, set(3 * 0.044715f * 1.59576912f), set(1.59576912f));
-    return fma(slope * s, set(1.0f) - s, s);
+    return fma(slope * s.value, s.complement, s.value);
   }
 
  private:
