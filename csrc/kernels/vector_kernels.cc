@@ -246,6 +246,13 @@ void scale_panel(std::int64_t count, int columns, int width, float* rows, const 
       store(rows + c, load(rows + c, Full{}) * load(factor + c, Full{}), Full{});
 }
 
+void scale_add_panel(std::int64_t count, int columns, int width, float* rows, const float* factor,
+                     const float* addend) {
+  for (std::int64_t r = 0; r < count; ++r, rows += width, addend += width)
+    for (int c = 0; c < columns; c += kLanes)
+      store(rows + c, fma(load(rows + c, Full{}), load(factor + c, Full{}), load(addend + c, Full{})), Full{});
+}
+
 void softmax_panel_backward(std::int64_t keys, int columns, int width, float* s, float* ds, const float* logsumexp2,
                             const float* delta) {
   for (std::int64_t r = 0; r < keys; ++r, s += width, ds += width)
@@ -284,6 +291,7 @@ const VectorKernels CONES_JOIN(vector_kernels_, CONES_ISA) = {
     .layer_norm_weight_gradients = CONES_ISA::layer_norm_weight_gradients,
     .softmax_panel = CONES_ISA::softmax_panel,
     .scale_panel = CONES_ISA::scale_panel,
+    .scale_add_panel = CONES_ISA::scale_add_panel,
     .softmax_panel_backward = CONES_ISA::softmax_panel_backward,
     .transpose = CONES_ISA::transpose,
 };

@@ -57,6 +57,9 @@ struct VectorKernels {
                         float* correction);
   /// rows [count, width] *= factor[column].
   void (*scale_panel)(std::int64_t count, int columns, int width, float* rows, const float* factor);
+  /// rows [count, width] = rows · factor[column] + addend [count, width].
+  void (*scale_add_panel)(std::int64_t count, int columns, int width, float* rows, const float* factor,
+                          const float* addend);
   /// Backward: s becomes the probabilities p = 2^(s − logsumexp2), ds becomes p · (ds − delta).
   void (*softmax_panel_backward)(std::int64_t keys, int columns, int width, float* s, float* ds,
                                  const float* logsumexp2, const float* delta);

@@ -115,7 +115,7 @@ Tensor attention_forward(const Context& context, const Tensor& q, const Tensor& 
   Tensor out = context.empty(q.shape());
   if (logsumexp != nullptr) *logsumexp = context.empty({sizes.batch, sizes.heads, sizes.queries});
   const index_t per_panel = 2 * Scratch::round(dim * width) + 2 * Scratch::round(width);
-  Tensor scratch = context.empty({threads, group * per_panel + Scratch::round(width) +
+  Tensor scratch = context.empty({threads, group * per_panel + Scratch::round(width) + Scratch::round(dim * width) +
                                                Scratch::round(kKeyBlock * width) + Scratch::round(dim * kKeyBlock)});
   if (context.planning()) return out;
 
@@ -130,6 +130,7 @@ Tensor attention_forward(const Context& context, const Tensor& q, const Tensor& 
     float* correction = pieces.take(width);
     float* s = pieces.take(kKeyBlock * width);             // scores, then probabilities [keys, width]
     float* vt = pieces.take(dim * kKeyBlock);              // Vᵀ [dim, keys]
+    float* block_output = pieces.take(dim * width);        // Oᵀ of one block of keys [dim, width]
     float* queries = pieces.take(group * dim * width);     // Qᵀ of each panel [dim, width], in units of log2
     float* outputs = pieces.take(group * dim * width);     // Oᵀ of each panel [dim, width], not yet divided
     float* maximum = pieces.take(group * width);
@@ -154,8 +155,10 @@ Tensor attention_forward(const Context& context, const Tensor& q, const Tensor& 
         if (sizes.causal) mask_future(sizes, first + i, key, keys, s);
         sizes.vector.softmax_panel(keys, columns, static_cast<int>(width), s, maximum + i * width, sum + i * width,
                                    correction);
-        if (key > 0) sizes.vector.scale_panel(dim, columns, static_cast<int>(width), o, correction);
-        multiply(sizes, dim, keys, vt, kKeyBlock, s, o, width, columns, key > 0);
+        // Each block is summed for itself, then added: shorter chains of roundings than one through all keys.
+        multiply(sizes, dim, keys, vt, kKeyBlock, s, key == 0 ? o : block_output, width, columns, false);
+        if (key > 0)
+          sizes.vector.scale_add_panel(dim, columns, static_cast<int>(width), o, correction, block_output);
       }
     }
 
