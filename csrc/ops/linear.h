@@ -29,8 +29,8 @@ class LinearWeights {
   const Parameter *weight_, *bias_;
   index_t in_, out_;
   PackedMatrix forward_;
-  Tensor bias_values_;
   LazyPackedMatrix backward_;
+  Tensor bias_values_;
 };
 
 /// y [..., N] for x [..., K]; + residual [..., N] where given.

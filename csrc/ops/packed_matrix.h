@@ -23,6 +23,11 @@ class PackedMatrix {
   /// B = W, for the gradient of the input, by (w, N, K, K, 1).
   static PackedMatrix pack(const Context& context, const float* b, index_t k, index_t n, index_t k_stride,
                            index_t n_stride);
+  /// `read(n, lane, column)` writes column n [K]; called from several threads, `lane` names the one.
+  static PackedMatrix from_columns(const Context& context, index_t k, index_t n,
+                                   const std::function<void(index_t n, int lane, float* column)>& read);
+  /// Writes row k from [N] floats. (Storage is shared between copies, so this is const like Tensor::data.)
+  void set_row(index_t k, const float* row) const;
 
   bool defined() const { return storage_.defined(); }
   index_t k() const { return k_; }
@@ -33,6 +38,8 @@ class PackedMatrix {
   float* panel(index_t i) const { return storage_.data() + i * k_ * width_; }
 
  private:
+  static PackedMatrix from_rows(const Context& context, const float* b, index_t k, index_t n, index_t stride);
+
   Tensor storage_;  // [panels, K, width]
   index_t k_ = 0, n_ = 0;
   int width_ = 0;
@@ -61,7 +68,6 @@ class PackedMask {
 /// layers never need. Movable.
 class LazyPackedMatrix {
  public:
-  LazyPackedMatrix();
   /// `make` must not refer to anything that moves with this object.
   explicit LazyPackedMatrix(std::function<PackedMatrix(const Context&)> make);
   LazyPackedMatrix(LazyPackedMatrix&&) noexcept;

@@ -1,0 +1,174 @@
+// One micro-kernel for all instruction sets: R rows × V vectors of accumulators stay in registers while k runs. Each k
+// loads V vectors of B and broadcasts one element of A per row.
+//
+// Only functions of internal linkage here: an inline function shared with code of another instruction set would be merged
+// by the linker, and an old processor could end up in the AVX-512 copy.
+#include "kernels/gemm_kernels.h"
+
+#include "kernels/simd.h"
+
+namespace cones {
+namespace CONES_ISA {
+namespace {
+
+#if defined(CONES_ISA_AVX512)
+// 12 × 2 accumulators, 2 vectors of B and a broadcast: 27 of 32 registers, 14 loads for 24 multiply-adds.
+constexpr int kVecs = 2, kRows = 12;
+#elif defined(CONES_ISA_AVX2)
+constexpr int kVecs = 2, kRows = 6;
+#else
+constexpr int kVecs = 8, kRows = 4;
+#endif
+
+constexpr int kWidth = kVecs * kLanes;
+
+// Vector v of a row that has `columns` elements: all of its lanes, some or none.
+CONES_INLINE int used_lanes(int columns, int v) {
+  const int n = columns - v * kLanes;
+  return n < 0 ? 0 : n > kLanes ? kLanes : n;
+}
+CONES_INLINE vec load_columns(const float* row, int columns, int v) {
+  const int n = used_lanes(columns, v);
+  if constexpr (kLanes == 1) return n == 1 ? load(row + v, Full{}) : set(0);
+  return load(row + v * kLanes, Part(n));
+}
+CONES_INLINE void store_columns(float* row, vec x, int columns, int v) {
+  const int n = used_lanes(columns, v);
+  if constexpr (kLanes > 1) return store(row + v * kLanes, x, Part(n));
+  if (n == 1) store(row + v, x, Full{});
+}
+
+// Vector v of row k of a panel, without the elements whose bit is 0.
+CONES_INLINE vec load_kept(const float* b, const std::uint8_t* mask, std::int64_t k, int v) {
+  mask += k * (kWidth / 8);
+  b += v * kLanes;
+#if defined(CONES_ISA_AVX512)
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask[2 * v] | mask[2 * v + 1] << 8), b);
+#elif defined(CONES_ISA_AVX2)
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i kept = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask[v]), bit), bit);
+  return _mm256_and_ps(_mm256_loadu_ps(b), _mm256_castsi256_ps(kept));
+#else
+  return set(mask[0] >> v & 1 ? *b : 0.0f);
+#endif
+}
+
+// Where the rows of A are: each behind its own pointer, or interleaved [depth][kRows].
+template <int R>
+struct PointedRows {
+  const float* row[R];
+  float at(int r, std::int64_t k) const { return row[r][k]; }
+};
+struct InterleavedRows {
+  const float* base;
+  float at(int r, std::int64_t k) const { return base[k * kRows + r]; }
+};
+
+template <int R, int V, bool kMasked, typename Rows>
+CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, const std::uint8_t* mask,
+                           std::int64_t depth) {
+  for (std::int64_t k = 0; k < depth; ++k) {
+    vec bv[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) bv[v] = kMasked ? load_kept(b, mask, k, v) : load(b + v * kLanes, Full{});
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const vec value = set(a.at(r, k));
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) acc[r][v] = fma(value, bv[v], acc[r][v]);
+    }
+    b += kWidth;
+  }
+}
+
+template <int R, int V>
+CONES_INLINE void start(vec (&acc)[R][V], const float* c, std::int64_t c_stride, int columns, bool accumulate) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v)
+      acc[r][v] = accumulate ? load_columns(c + r * c_stride, columns, v) : set(0);
+}
+
+// acc[r] += rows[r], row by row.
+template <int R, int V>
+CONES_INLINE void add_rows(vec (&acc)[R][V], const float* const* rows, int columns) {
+  if (rows == nullptr) return;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) acc[r][v] = acc[r][v] + load_columns(rows[r], columns, v);
+}
+
+template <int R, int V>
+CONES_INLINE void finish(const vec (&acc)[R][V], float* c, std::int64_t c_stride, int columns) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store_columns(c + r * c_stride, acc[r][v], columns, v);
+}
+
+template <int R, int V, bool kMasked>
+void run_tile(const GemmTile& t, const std::uint8_t* mask) {
+  vec acc[R][V];
+  start(acc, t.c, t.c_stride, t.columns, t.accumulate);
+  for (int s = 0; s < t.segments; ++s) {
+    PointedRows<R> a;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) a.row[r] = t.segment[s].a[r] + t.offset;
+    multiply<R, V, kMasked>(acc, a, t.segment[s].b, mask, t.depth);
+  }
+  add_rows(acc, t.bias, t.columns);
+  add_rows(acc, t.residual, t.columns);
+  finish(acc, t.c, t.c_stride, t.columns);
+}
+
+// Narrow outputs (a convolution to 4 channels) leave the upper vectors out.
+template <int R, bool kMasked>
+void dispatch(const GemmTile& t, const std::uint8_t* mask) {
+  if constexpr (R > 1)
+    if (t.rows < R) return dispatch<R - 1, kMasked>(t, mask);
+  constexpr int kHalf = kVecs / 2;
+  if (t.columns <= kHalf * kLanes) return run_tile<R, kHalf, kMasked>(t, mask);
+  run_tile<R, kVecs, kMasked>(t, mask);
+}
+
+void run(const GemmTile& t) { dispatch<kRows, false>(t, nullptr); }
+
+void run_masked(const GemmTile& t, const std::uint8_t* mask) { dispatch<kRows, true>(t, mask); }
+
+void tile(int rows, std::int64_t depth, const float* const* a, const float* b, float* c, std::int64_t c_stride,
+          int columns, bool accumulate) {
+  const GemmSegment segment{a, b};
+  dispatch<kRows, false>({.rows = rows, .columns = columns, .segments = 1, .depth = depth, .offset = 0,
+                          .segment = &segment, .c = c, .c_stride = c_stride, .accumulate = accumulate},
+                         nullptr);
+}
+
+template <int R>
+void outer_tile(int rows, int columns, std::int64_t depth, const float* p, const float* q, float* c,
+                std::int64_t c_stride, bool accumulate) {
+  if constexpr (R > 1)
+    if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, q, c, c_stride, accumulate);
+  vec acc[R][kVecs];
+  start(acc, c, c_stride, columns, accumulate);
+  multiply<R, kVecs, false>(acc, InterleavedRows{p}, q, nullptr, depth);
+  finish(acc, c, c_stride, columns);
+}
+
+}  // namespace
+}  // namespace CONES_ISA
+
+#define CONES_JOIN_(a, b) a##b
+#define CONES_JOIN(a, b) CONES_JOIN_(a, b)
+
+extern const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA);
+const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA) = {
+    .panel_width = CONES_ISA::kWidth,
+    .tile_rows = CONES_ISA::kRows,
+    .run = CONES_ISA::run,
+    .tile = CONES_ISA::tile,
+    .run_masked = CONES_ISA::run_masked,
+    .outer = CONES_ISA::outer_tile<CONES_ISA::kRows>};
+
+}  // namespace cones

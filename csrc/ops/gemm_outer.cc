@@ -1,0 +1,107 @@
+#include "ops/gemm_outer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+namespace cones {
+namespace {
+
+constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
+
+// A block of the result, and what it is made of, stay in the second-level cache: per thread at most 96 × 256 floats of
+// result and, for 256 rows at a time, the packed columns of p and q that meet there.
+constexpr index_t kBlockRows = 96, kBlockColumns = 256, kDepth = 256;
+constexpr double kParallelWork = 1e6;  // multiply-adds worth waking another thread for
+
+class Block {
+ public:
+  Block(const GemmKernels& kernels, float* scratch)
+      : kernels_(kernels),
+        p_(scratch),
+        q_(p_ + kBlockRows * kDepth),
+        result_(q_ + kBlockColumns * kDepth) {}
+
+  static constexpr index_t kScratch = (kBlockRows + kBlockColumns) * kDepth + kBlockRows * kBlockColumns;
+
+  // result [rows, columns] = p[:, row ...]ᵀ q[:, column ...]
+  const float* run(const Tensor& p, const std::function<const float*(index_t)>& q_row, index_t row, index_t rows,
+                   index_t column, index_t columns) {
+    const index_t m = p.rows(), height = kernels_.tile_rows, width = kernels_.panel_width;
+    for (index_t begin = 0; begin < m; begin += kDepth) {
+      const index_t depth = std::min(kDepth, m - begin);
+      for (index_t i = 0; i < depth; ++i) {
+        pack_row(p.data() + (begin + i) * p.columns() + row, rows, height, depth, p_ + i * height);
+        pack_row(q_row(begin + i) + column, columns, width, depth, q_ + i * width);
+      }
+      for (index_t j = 0; j < columns; j += width)
+        for (index_t i = 0; i < rows; i += height)
+          kernels_.outer(static_cast<int>(std::min(height, rows - i)), static_cast<int>(std::min(width, columns - j)),
+                         depth, p_ + i * depth, q_ + j * depth, result_ + i * kBlockColumns + j, kBlockColumns,
+                         begin > 0);
+    }
+    return result_;
+  }
+
+ private:
+  // Spreads `count` floats over panels [depth][width], the last one filled up with zeros.
+  static void pack_row(const float* from, index_t count, index_t width, index_t depth, float* to) {
+    for (; count >= width; count -= width, from += width, to += width * depth) std::copy_n(from, width, to);
+    if (count > 0) std::fill(std::copy_n(from, count, to), to + width, 0.0f);
+  }
+
+  const GemmKernels& kernels_;
+  float *p_, *q_, *result_;
+};
+
+}  // namespace
+
+void outer_blocks(const Context& context, const Tensor& p, index_t k, const std::function<const float*(index_t)>& row,
+                  const TileConsumer& consume) {
+  const index_t m = p.rows(), n = p.columns();
+  const Tensor scratch = context.empty({context.pool->threads(), Block::kScratch});
+  if (context.planning()) return;
+  const GemmKernels& kernels = *context.kernels->gemm;
+  check(kBlockRows % kernels.tile_rows == 0 && kBlockColumns % kernels.panel_width == 0, "blocks hold whole tiles");
+
+  const index_t tiles = divide_up(n, kernels.tile_rows), panels = divide_up(k, kernels.panel_width);
+  index_t across = divide_up(n, kBlockRows), along = divide_up(k, kBlockColumns);
+  const int threads = context.pool->threads();
+  if (threads > 1 && static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= kParallelWork)
+    while (across * along < 4 * threads && (across < tiles || along < panels)) {
+      if (along == panels || (across < tiles && tiles / across >= panels / along)) {
+        ++across;
+      } else {
+        ++along;
+      }
+    }
+  context.pool->run(across * along, [&](index_t i, int lane) {
+    const index_t a = i / along, b = i % along;
+    const index_t first = tiles * a / across * kernels.tile_rows, column = panels * b / along * kernels.panel_width;
+    const index_t rows = std::min(n, tiles * (a + 1) / across * kernels.tile_rows) - first;
+    const index_t columns = std::min(k, panels * (b + 1) / along * kernels.panel_width) - column;
+    Block block(kernels, scratch.data() + lane * Block::kScratch);
+    consume(first, rows, column, columns, block.run(p, row, first, rows, column, columns), kBlockColumns, lane);
+  });
+}
+
+void gemm_outer_tiles(const Context& context, const Tensor& p, const Tensor& q, const TileConsumer& consume) {
+  check(p.rows() == q.rows(), "gemm_outer: p and q have the same number of rows");
+  const index_t k = q.columns();
+  const float* data = q.data();
+  outer_blocks(context, p, k, [=](index_t m) { return data + m * k; }, consume);
+}
+
+Tensor gemm_outer(const Context& context, const Tensor& p, const Tensor& q) {
+  Tensor out = context.empty({p.columns(), q.columns()});
+  gemm_outer_tiles(context, p, q,
+                   [&](index_t row, index_t rows, index_t column, index_t columns, const float* tile, index_t stride,
+                       int) {
+                     for (index_t r = 0; r < rows; ++r)
+                       std::copy_n(tile + r * stride, columns, out.data() + (row + r) * out.columns() + column);
+                   });
+  return out;
+}
+
+}  // namespace cones
