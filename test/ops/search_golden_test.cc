@@ -1,0 +1,155 @@
+// The concept search against PyTorch: the runs of test/goldens/models/search (see the README.md above that folder).
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "concepts/search.h"
+#include "harness.h"
+#include "io/safetensors.h"
+
+using namespace cones;
+using namespace cones::test;
+
+namespace {
+
+const std::string kFolder = "test/goldens/models/search/";
+
+// Of unet/config.json there.
+const UNetConfig kConfig = [] {
+  UNetConfig c;
+  c.block_out_channels = {16, 32};
+  c.down_attention = {false, true};
+  c.up_attention = {true, false};
+  c.layers_per_block = {1, 1};
+  c.heads = {2, 2};
+  c.transformer_layers = {1, 1};
+  c.cross_attention_dim = 24;
+  c.norm_groups = 8;
+  return c;
+}();
+
+struct Run {
+  const char* name;
+  Algorithm algorithm;
+  Optimizer optimizer;
+  double learning_rate;
+  bool clamp;
+};
+
+// Of golden.json there.
+const Run kRuns[] = {
+    {"a2.adam", Algorithm::a2, Optimizer::adam, 6e-5, false},
+    {"a2.adam.clamp", Algorithm::a2, Optimizer::adam, 6e-5, true},
+    {"a2.adam.large.clamp", Algorithm::a2, Optimizer::adam, 0.4, true},
+    {"a2.sgd", Algorithm::a2, Optimizer::sgd, 20, false},
+    {"a2.sgd.clamp", Algorithm::a2, Optimizer::sgd, 500, true},
+    {"algorithm1.sgd", Algorithm::one, Optimizer::sgd, 20, false},
+    {"algorithm1.sgd.clamp", Algorithm::one, Optimizer::sgd, 500, true},
+};
+constexpr index_t kSteps = 5, kRows = 4, kChannels = 4, kSide = 8, kTokens = 12;
+
+struct Golden {
+  SafetensorsFile file{kFolder + "golden.safetensors"};
+  std::string errors = [] {
+    std::stringstream text;
+    text << std::ifstream(kFolder + "errors.json").rdbuf();
+    return text.str();
+  }();
+
+  template <typename T>
+  std::vector<double> read(const std::string& name) const {
+    const auto bytes = file.tensors().at(name).bytes;
+    std::vector<T> values(bytes.size() / sizeof(T));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return {values.begin(), values.end()};
+  }
+  std::vector<double> floats(const std::string& name) const { return read<float>(name); }
+
+  // errors.json is our own: its keys are sorted and its form does not vary.
+  double error(const std::string& tensor, const std::string& kind) const {
+    const std::string key = '"' + kind + "\": ";
+    return std::strtod(errors.c_str() + errors.find(key, errors.find('"' + tensor + '"')) + key.size(), nullptr);
+  }
+
+  /// 2 × PyTorch's own error and 2^-20 of the largest value, of which a handful of roundings is made.
+  void expect(const std::string& name, const std::vector<double>& got, bool mean) const {
+    const std::vector<double> want = floats(name);
+    double worst = 0, sum = 0;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      const double difference = std::abs(got.at(i) - want[i]);
+      worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
+      sum += difference;
+    }
+    const double found = mean ? sum / static_cast<double>(want.size()) : worst;
+    const double allowed = 2 * error(name, mean ? "meanAbsError" : "maxAbsError") + error(name, "maxAbsValue") * 0x1p-20;
+    if (!(found <= allowed) || std::isinf(worst)) {
+      std::ostringstream message;
+      message << name << ": error " << found << ", tolerance " << allowed;
+      report(__FILE__, __LINE__, message.str());
+    }
+  }
+};
+
+// Step k of a [steps, rows, C, h, w] tensor, channels last.
+Tensor step_of(const Context& context, const std::vector<double>& values, index_t k) {
+  constexpr index_t pixels = kSide * kSide;
+  Tensor out = context.empty({kRows, kSide, kSide, kChannels});
+  for (index_t b = 0; b < kRows; ++b)
+    for (index_t c = 0; c < kChannels; ++c)
+      for (index_t p = 0; p < pixels; ++p)
+        out.data()[(b * pixels + p) * kChannels + c] =
+            static_cast<float>(values[static_cast<std::size_t>(((k * kRows + b) * kChannels + c) * pixels + p)]);
+  return out;
+}
+
+void compare(const Golden& golden, const Run& run, const char* isa, bool checkpointing) {
+  const Context context = make_context(2, isa);
+  Weights weights({kFolder + "unet/diffusion_pytorch_model.safetensors"});
+  const UNet unet(context, weights, kConfig);
+
+  SearchOptions options;
+  options.algorithm = run.algorithm;
+  options.optimizer = run.optimizer;
+  options.learning_rate = run.learning_rate;
+  options.clamp = run.clamp;
+  options.checkpointing = checkpointing;
+  for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) options.tensors.push_back(static_cast<int>(i));
+  ConceptSearch search(context, unet, options);
+
+  const std::vector<double> noisy = golden.floats("noisy"), noise = golden.floats("noise");
+  const std::vector<double> timesteps = golden.read<std::int32_t>("timesteps");
+  const Tensor embeddings =
+      to_tensor(context, golden.floats("encoder_hidden_states"), {kRows, kTokens, kConfig.cross_attention_dim});
+  std::vector<double> losses;
+  for (index_t k = 0; k < kSteps; ++k) {
+    TrainingBatch batch;
+    batch.latents = step_of(context, noisy, k);
+    batch.target = step_of(context, noise, k);
+    batch.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
+    batch.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
+    batch.embeddings = embeddings;
+    losses.push_back(search.step(context, batch).loss);
+  }
+
+  const std::string name = run.name;
+  golden.expect(name + ".losses", losses, false);
+  for (std::size_t i = 0; i < search.size(); ++i) {
+    const std::string& tensor = search.parameter(i).name;
+    golden.expect(name + ".score." + tensor, to_vector(search.ranking(Ranking::score, i)), false);
+    // See the README on Adam's displacements.
+    golden.expect(name + ".displacement." + tensor, to_vector(search.ranking(Ranking::displacement, i)),
+                  run.optimizer == Optimizer::adam);
+  }
+}
+
+}  // namespace
+
+TEST("search runs equal PyTorch's") {
+  const Golden golden;
+  for (const char* isa : instruction_sets())
+    for (const Run& run : kRuns) compare(golden, run, isa, false);
+}
+
+TEST("a checkpointed search equals PyTorch's") { compare(Golden(), kRuns[0], nullptr, true); }
