@@ -1,0 +1,183 @@
+// The native models against PyTorch: the cases of test/goldens/models (its README.md describes them).
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { readSchedulerConfig, readTextConfig, readUNetConfig, readVaeConfig } from '../../lib/model-config';
+import { native } from '../../lib/native';
+import { flattenSteps, samplerSchedule, type SamplerName } from '../../lib/schedule';
+import type { NativeModel } from '../../typings/native';
+import { Golden } from '../goldens/golden';
+
+const models = path.join(__dirname, '../goldens/models');
+const PIPELINE = path.join(models, 'pipeline');
+
+/** A model of which `part` is the case's and the others, where the case has none, are those of `pipeline`. */
+async function load(name: string, part: 'unet' | 'text_encoder' | 'vae'): Promise<NativeModel> {
+  const folder = (of: string) => path.join(of === part ? path.join(models, name) : PIPELINE, of);
+  const [unet, text, vae] = await Promise.all([
+    readUNetConfig(folder('unet')), readTextConfig(folder('text_encoder')), readVaeConfig(folder('vae')),
+  ]);
+  return native().loadModel({ unet, text, vae, threads: 2, memoryLimit: 2 ** 30 });
+}
+
+/** Fails with all tensors of a case that are out of tolerance, not only the first. */
+function expectAll(verdicts: ReturnType<Golden['judge']>[]): void {
+  expect(verdicts.filter(({ ok }) => !ok)).toEqual([]);
+}
+
+/** [B, C, H, W] → [B, H, W, C], or back. */
+function permute(data: ArrayLike<number>, [b, c, h, w]: number[], toLast: boolean): Float32Array {
+  const [batch, channels, pixels] = [b!, c!, h! * w!];
+  const out = new Float32Array(data.length);
+  for (let n = 0; n < batch; n++) {
+    for (let i = 0; i < channels; i++) {
+      for (let p = 0; p < pixels; p++) {
+        const first = (n * channels + i) * pixels + p;
+        const last = (n * pixels + p) * channels + i;
+        out[toLast ? last : first] = data[toLast ? first : last]!;
+      }
+    }
+  }
+  return out;
+}
+
+const float32 = (data: ArrayLike<number>) => Float32Array.from(data);
+const float64 = (data: ArrayLike<number>) => Float64Array.from(data);
+const int32 = (data: ArrayLike<number>) => Int32Array.from(data);
+
+describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists'])('%s', (name) => {
+  const golden = new Golden(path.join(models, name));
+  const [batch, , height, width] = golden.shape('sample') as [number, number, number, number];
+  const input = {
+    batch, height, width,
+    latents: float32(golden.data('sample')),
+    timesteps: float64(golden.data('timesteps')),
+    embeddings: float32(golden.data('encoder_hidden_states')),
+    tokens: golden.shape('encoder_hidden_states')[1]!,
+  };
+  let model: NativeModel;
+  beforeAll(async () => void (model = await load(name, 'unet')));
+  afterAll(() => model.dispose());
+
+  const gradient = async (options: { masks?: Awaited<ReturnType<typeof masks>>; checkpointing?: boolean } = {}) =>
+    model.gradient({
+      ...input, ...options,
+      target: float32(golden.data('target')),
+      weights: float64(golden.data('weights')),
+      tensors: int32([...model.kvTensors.keys()]),
+      wantLatents: true,
+      wantEmbeddings: true,
+    });
+
+  const masks = () => Promise.all(Array.from({ length: batch }, (_, row) =>
+    model.createMask(model.kvTensors.map(({ name: tensor }) => Uint32Array.from(golden.data(`mask.${row}.${tensor}`))))));
+
+  test('names every K-V weight, with its shape', () => {
+    const gradients = [...golden.tensors].filter(([tensor]) => /^grad\..*\.to_[kv]\.weight$/.test(tensor));
+    const wanted = gradients.map(([tensor, { shape }]) => ({ name: tensor.slice(5), shape }));
+    const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
+    expect([...model.kvTensors].map(({ name: n, shape }) => ({ name: n, shape: [...shape] })).sort(byName))
+      .toEqual(wanted.sort(byName));
+  });
+
+  test('output', async () => expectAll([golden.judge('out', await model.denoise(input))]));
+
+  test.each([false, true])('loss and gradients, checkpointing %s', async (checkpointing) => {
+    const { loss, latents, embeddings, gradients } = await gradient({ checkpointing });
+    expectAll([
+      golden.judge('loss', [loss]),
+      golden.judge('grad.sample', latents!),
+      golden.judge('grad.encoder_hidden_states', embeddings!),
+      ...model.kvTensors.map(({ name: tensor }, i) => golden.judge(`grad.${tensor}`, gradients[i]!)),
+    ]);
+  });
+
+  test('each row under its own mask', async () => {
+    const rows = await masks();
+    const { loss, latents, embeddings } = await gradient({ masks: rows });
+    expectAll([
+      golden.judge('masked.out', await model.denoise({ ...input, masks: rows })),
+      golden.judge('masked.loss', [loss]),
+      golden.judge('masked.grad.sample', latents!),
+      golden.judge('masked.grad.encoder_hidden_states', embeddings!),
+    ]);
+  });
+});
+
+describe.each(['clip-sd1', 'clip-sd2'])('%s', (name) => {
+  const golden = new Golden(path.join(models, name));
+  const [rows, tokens, hidden] = golden.shape('last_hidden_state') as [number, number, number];
+  const ids = int32(golden.data('input_ids'));
+  let model: NativeModel;
+  beforeAll(async () => void (model = await load(name, 'text_encoder')));
+  afterAll(() => model.dispose());
+
+  test('hidden states', async () => expectAll([golden.judge('last_hidden_state', await model.encodeText(ids, rows, {}))]));
+
+  test('gradient of token embeddings', async () => {
+    // The goldens' loss is a weighted mean of squares, so its gradient at the hidden states is known.
+    const [out, target, weights] = [golden.data('last_hidden_state'), golden.data('target'), golden.data('weights')];
+    const size = tokens * hidden;
+    const upstream = Float32Array.from(out, (value, i) =>
+      (2 * weights[Math.floor(i / size)]! * (value - target[i]!)) / size);
+    const gradient = await model.tokenGradient({ ids, rows, tokens: int32(golden.data('token_ids')), upstream });
+    expectAll([golden.judge('grad.token_embedding', gradient)]);
+  });
+});
+
+describe.each(['vae-sd1', 'vae-small', 'vae-no-attention'])('%s', (name) => {
+  const golden = new Golden(path.join(models, name));
+  let model: NativeModel;
+  beforeAll(async () => void (model = await load(name, 'vae')));
+  afterAll(() => model.dispose());
+
+  test('encode', async () => {
+    const shape = golden.shape('image') as [number, number, number, number];
+    const pixels = permute(golden.data('image'), shape, true);
+    expectAll([golden.judge('moments', await model.encodeImages(pixels, shape[0], shape[2], shape[3], {}))]);
+  });
+
+  test('decode', async () => {
+    const [batch, , height, width] = golden.shape('latents') as [number, number, number, number];
+    const picture = await model.decode(float32(golden.data('latents')), batch, height, width, {});
+    expectAll([golden.judge('decoded', permute(picture, golden.shape('decoded'), false))]);
+  });
+});
+
+describe('pipeline', () => {
+  interface Run { sampler: SamplerName; steps: number; predictionType: 'epsilon' | 'v_prediction'; guidance: number }
+  const golden = new Golden(PIPELINE);
+  const about = JSON.parse(readFileSync(path.join(PIPELINE, 'golden.json'), 'utf8')) as {
+    runs: Record<string, Run>; decoded: string;
+  };
+  const [batch, , height, width] = golden.shape('noise') as [number, number, number, number];
+  let model: NativeModel;
+  beforeAll(async () => void (model = await load('pipeline', 'unet')));
+  afterAll(() => model.dispose());
+
+  async function sample({ sampler, steps, predictionType, guidance }: Run): Promise<Float32Array> {
+    const scheduler = await readSchedulerConfig(path.join(PIPELINE, 'scheduler'));
+    const schedule = samplerSchedule(sampler, { ...scheduler, predictionType }, { steps });
+    const prompts = int32([...golden.data('prompt_ids'), ...golden.data('negative_ids')]);
+    const states = await model.encodeText(prompts, 2, {});
+    return model.sample({
+      batch, height, width, guidance,
+      latents: float32(golden.data('noise')).map((x) => x * schedule.initialNoiseScale),
+      embeddings: states.slice(0, states.length / 2),
+      negativeEmbeddings: states.slice(states.length / 2),
+      tokens: golden.shape('prompt_ids')[1]!,
+      steps: flattenSteps(schedule.steps),
+      seeds: new BigUint64Array(batch),
+    });
+  }
+
+  test.each(Object.entries(about.runs))('%s: latents', async (name, run) => {
+    expectAll([golden.judge(`${name}.latents.${run.steps}`, await sample(run))]);
+  });
+
+  test('picture', async () => {
+    const latents = await sample(about.runs[about.decoded]!);
+    const { scalingFactor } = await readVaeConfig(path.join(PIPELINE, 'vae'));
+    const picture = await model.decode(latents.map((x) => x / scalingFactor), batch, height, width, {});
+    expectAll([golden.judge('decoded', permute(picture, golden.shape('decoded'), false))]);
+  });
+});
