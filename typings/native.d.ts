@@ -145,15 +145,17 @@ export interface NativeGradientResult {
 }
 
 export interface NativeTokenGradient extends NativeJob {
-  /** [T] */
+  /** [rows × T] */
   ids: Int32Array;
-  /** Token ids whose embeddings' gradients are wanted. */
+  /** Default 1. */
+  rows?: number;
+  /** Token ids whose embeddings' gradients [R, D] are wanted. */
   tokens: Int32Array;
-  /** ∂L/∂(last hidden state) [1, T, D] */
+  /** ∂L/∂(last hidden state) [rows, T, D] */
   upstream: Float32Array;
 }
 
-export interface NativeSearchOptions extends NativeLatentShape {
+export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   /** VAE moments of all pictures, subject first [N, 2C, h, w]: mean, log-variance. */
   moments: Float32Array;
   /** Pictures that show the subject: the first `subjects` of N; the others are prior pictures. */
@@ -199,14 +201,23 @@ export interface NativeSearchRun extends NativeJob {
   onStep?: (step: number, loss: number, subjectLoss: number, priorLoss: number, ms: number) => void;
 }
 
+export interface NativeSearchUpdate extends NativeDenoise {
+  /** [B, C, h, w] */
+  target: Float32Array;
+  /** [B], see {@link NativeGradient.weights}. */
+  weights: Float64Array;
+}
+
 /** ξ, the optimiser's moments and S over the searched weights; noise is a function of (seed, step), so it resumes bit-exactly. */
 export class NativeSearch {
   private constructor();
   readonly step: number;
   run(options: NativeSearchRun): Promise<void>;
-  /** step, then per searched tensor ξ, first moment, second moment, S. */
-  saveState(): Promise<ArrayBuffer>;
-  loadState(state: Uint8Array): Promise<void>;
+  /** One step on an explicit batch, for goldens and researchers. */
+  update(options: NativeSearchUpdate): Promise<{ loss: number; rows: Float64Array }>;
+  /** step, then per searched tensor 1 − ξ, first moment, second moment, S. */
+  saveState(): Promise<Buffer>;
+  loadState(state: Buffer): Promise<void>;
   /** Per searched tensor: the values that rank neurons, displacement 1 − ξ or the summed score S. */
   ranking(by: 'displacement' | 'score'): Promise<Float32Array[]>;
   /** Sorted indices per searched tensor with ranking > threshold. */

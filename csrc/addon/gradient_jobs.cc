@@ -88,7 +88,7 @@ Napi::Value NativeModel::token_gradient(const Napi::CallbackInfo& info) {
   const Napi::Object o = options_of(info);
   return run(env, o, nullptr,
              [m = model(env), ids = elements<std::int32_t>(o, "ids"), tokens = elements<std::int32_t>(o, "tokens"),
-              rows = integer(o, "rows", 1, 1 << 16), upstream = elements<float>(o, "upstream")](
+              rows = has(o, "rows") ? integer(o, "rows", 1, 1 << 16) : 1, upstream = elements<float>(o, "upstream")](
                  const std::atomic<bool>& aborted, const Progress&) -> Settle {
                const Context context = m->context(&aborted);
                const auto length = static_cast<index_t>(ids.size()) / rows;

@@ -1,0 +1,197 @@
+import os from 'node:os';
+import { z } from 'zod';
+import type { Concept } from './concept';
+import { encodePrompts, type EncodedPrompts } from './engine/text';
+import type { GenerateOptions } from './engine/generate';
+import { Generation } from './engine/generation';
+import { encodeImages, encodePixels, decodeLatents, type ImageInput, type Moments } from './engine/pictures';
+import { Session } from './engine/session';
+import {
+  conceptGradient,
+  denoise,
+  type ConceptGradient,
+  type DenoiseOptions,
+  type Embeddings,
+  type GradientOptions,
+  type Latents,
+  type RowConcepts,
+} from './engine/tensors';
+import { ConesError } from './errors';
+import type { FindConceptOptions } from './find-concept/options';
+import { ConceptSearch } from './find-concept/search';
+import { loadModelConfig } from './model-config';
+import { fromNative, native } from './native';
+import { parseOptions } from './options';
+import { joinSubjects, readRareTokens } from './prompt';
+import { Tokenizer } from './tokenizer';
+
+export interface EngineOptions {
+  /** Where to compute. 'auto' takes the fastest device there is; this version has the CPU. Default 'auto'. */
+  readonly device?: 'auto' | 'cpu';
+  /** Threads of this engine's pool. Default: as many as the process may use. */
+  readonly threads?: number;
+  /**
+   * Bytes that weights and activations may take together; a job that needs more is refused before it starts
+   * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's memory.
+   */
+  readonly memoryLimit?: number;
+}
+
+/** Memory of an engine in bytes. */
+export interface MemoryUse {
+  /** The packed weights. */
+  readonly weights: number;
+  /** Weights and everything else that is held now. */
+  readonly inUse: number;
+  /** The most that was held at once. */
+  readonly peak: number;
+  readonly limit: number;
+}
+
+const engineOptions = z.strictObject({
+  device: z.enum(['auto', 'cpu']).default('auto'),
+  threads: z.int().min(1).max(1024).optional(),
+  memoryLimit: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+});
+
+/**
+ * A text-to-image model in memory. Jobs of one engine run one after another on a thread of their own and never block the
+ * event loop; several engines, and engines in several worker threads, are independent.
+ *
+ * @example
+ * await using engine = await Engine.load('models/mini');
+ * const cat = await engine.findConcept({ images: ['1.png', '2.png', '3.png'], category: 'cat' });
+ * const { images } = await engine.generate({ prompt: 'a V1* cat on the beach', concepts: [cat], seed: 7 });
+ * await images[0].save('cat.png');
+ */
+export class Engine implements AsyncDisposable {
+  readonly #session: Session;
+
+  private constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /**
+   * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
+   * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
+   *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING
+   */
+  static async load(folder: string, options: EngineOptions = {}): Promise<Engine> {
+    const settings = parseOptions('Engine.load', engineOptions, options);
+    const addon = native();
+    const config = await loadModelConfig(folder);
+    const [tokenizer, rareTokens] = await Promise.all([
+      Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
+      readRareTokens(config.folder),
+    ]);
+    const model = await fromNative(
+      addon.loadModel({
+        unet: config.unet,
+        text: config.text,
+        vae: config.vae,
+        threads: settings.threads ?? os.availableParallelism(),
+        memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
+      }),
+    );
+    return new Engine(new Session(model, config, tokenizer, rareTokens));
+  }
+
+  /**
+   * Draws pictures. Await the result, or iterate over the steps first.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED
+   */
+  generate(options: GenerateOptions): Generation {
+    return new Generation(this.#session, options);
+  }
+
+  /**
+   * Finds the concept neurons of a subject (paper §3.1, Algorithm A2).
+   * @throws ConesError CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OPTION_INVALID, CONES_LOSS_NOT_FINITE,
+   *   CONES_STATE_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED
+   */
+  async findConcept(options: FindConceptOptions): Promise<Concept> {
+    const search = await this.startSearch(options);
+    try {
+      await search.run();
+      return await search.finish();
+    } finally {
+      search.dispose();
+    }
+  }
+
+  /** The same in pieces: run some steps, save the state, resume later, try several densities. */
+  startSearch(options: FindConceptOptions): Promise<ConceptSearch> {
+    return ConceptSearch.start(this.#session, options);
+  }
+
+  /** Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. */
+  encodePrompt(prompt: string | readonly string[], options: { concepts?: readonly Concept[]; signal?: AbortSignal } = {}): Promise<EncodedPrompts> {
+    const prompts = typeof prompt === 'string' ? [prompt] : prompt;
+    const subjects = joinSubjects(options.concepts ?? []);
+    return encodePrompts(this.#session, prompts, prompts.map(() => subjects), options.signal);
+  }
+
+  /**
+   * The autoencoder's posterior `[B, 2C, h, w]` (mean, log-variance; not scaled) of picture files, or of pixels
+   * `[B, H, W, 3]` in [-1, 1].
+   */
+  encodeImage(
+    images: readonly ImageInput[] | { readonly data: Float32Array; readonly shape: readonly [number, number, number, number] },
+    options: { width?: number; height?: number; signal?: AbortSignal } = {},
+  ): Promise<Moments> {
+    if ('data' in images) {
+      const [batch, height, width, channels] = images.shape;
+      if (channels !== 3) throw new ConesError('CONES_OPTION_INVALID', `Pixels are [B, H, W, 3]; got ${channels} channels.`);
+      return encodePixels(this.#session, images.data, [batch, height, width], undefined, options.signal);
+    }
+    const size = options.width && options.height ? { width: options.width, height: options.height } : undefined;
+    return encodeImages(this.#session, images, size, options.signal);
+  }
+
+  /** Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, C, h, w]` as the UNet has them. */
+  decode(latents: Latents, options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    return decodeLatents(this.#session, latents, options.signal);
+  }
+
+  /** The UNet's output `[B, C, h, w]` for noisy latents; `timesteps` has one entry per row, or one for all. */
+  denoise(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, options: DenoiseOptions = {}): Promise<Float32Array> {
+    return denoise(this.#session, latents, timesteps, embeddings, options);
+  }
+
+  /** Loss and gradients with respect to K-V weights (Eq. 2–4). */
+  conceptGradient(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, options: GradientOptions): Promise<ConceptGradient> {
+    return conceptGradient(this.#session, latents, timesteps, embeddings, options);
+  }
+
+  /** Identifies the base model in concept files. */
+  get fingerprint(): string {
+    return this.#session.fingerprint;
+  }
+
+  /** The searched weights: name and shape `[out, in]` of every K-V projection. */
+  get kvTensors(): readonly { readonly name: string; readonly shape: readonly [number, number] }[] {
+    return this.#session.kvTensors;
+  }
+
+  /** Instruction set in use: 'avx512', 'avx2' or 'scalar'. */
+  get instructionSet(): string {
+    this.#session.assertUsable();
+    return this.#session.model.isa;
+  }
+
+  memory(): MemoryUse {
+    this.#session.assertUsable();
+    return this.#session.model.memory();
+  }
+
+  /** Aborts what is running and frees the weights. May be called more than once. */
+  dispose(): Promise<void> {
+    return this.#session.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+export type { RowConcepts };

@@ -1,0 +1,207 @@
+import { z } from 'zod';
+import { Concept } from '../concept';
+import { ConesError } from '../errors';
+import { GeneratedImage } from '../generated-image';
+import { native } from '../native';
+import { conceptOption, functionOption, parseOptions, seedOption, signalOption } from '../options';
+import { joinSubjects } from '../prompt';
+import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
+import { version } from '../version';
+import { decodeLatents, latentSize, nativeSize } from './pictures';
+import type { Session } from './session';
+import { rowMask } from './tensors';
+import { encodeNegativePrompts, encodePrompts, type Warning } from './text';
+
+export interface GenerateOptions {
+  /** What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. */
+  readonly prompt: string | readonly string[];
+  /** Concepts whose neurons are shut: for all pictures, or one list per prompt when `prompt` is a list of the same length. */
+  readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
+  /** What to avoid (classifier-free guidance). Default ''. */
+  readonly negativePrompt?: string;
+  /** Pictures per prompt, with seeds seed, seed + 1, …. Default 1. */
+  readonly count?: number;
+  /** Default: random; it is told in the result. The same seed is the same picture. */
+  readonly seed?: number | bigint;
+  /** Solver. Default 'dpm-solver-multistep' (DPM-Solver++ 2M), the paper's (App. B). */
+  readonly sampler?: SamplerName;
+  /** UNet evaluations. Default 50, the paper's. */
+  readonly steps?: number;
+  /** Scale of classifier-free guidance; 1 turns it off. Default 7.5, the paper's. */
+  readonly guidance?: number;
+  /** DDIM only: 0 is deterministic. Default 0. */
+  readonly eta?: number;
+  /** Picture size in pixels, multiples of the autoencoder's factor (8). Default: the model's own. */
+  readonly width?: number;
+  readonly height?: number;
+  /** Pictures per UNet call; more are drawn one batch after another. Default 4. */
+  readonly batchSize?: number;
+  /** Called after every step. */
+  readonly onProgress?: (progress: GenerateProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface GenerateProgress {
+  /** Solver steps done over all batches, and in all. */
+  readonly step: number;
+  readonly steps: number;
+  /** Estimated milliseconds to the end. */
+  readonly remainingMs: number;
+}
+
+export interface GenerateResult {
+  /** Prompt by prompt, `count` each. */
+  readonly images: readonly GeneratedImage[];
+  readonly warnings: readonly Warning[];
+}
+
+const schema = z.strictObject({
+  prompt: z.union([z.string(), z.array(z.string()).min(1).max(4096)]),
+  concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))]).default([]),
+  negativePrompt: z.string().default(''),
+  count: z.int().min(1).max(4096).default(1),
+  seed: seedOption.optional(),
+  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).default('dpm-solver-multistep'),
+  steps: z.int().min(1).max(1000).default(50),
+  guidance: z.number().min(0).max(1000).default(7.5),
+  eta: z.number().min(0).max(1).optional(),
+  width: z.int().min(1).optional(),
+  height: z.int().min(1).optional(),
+  batchSize: z.int().min(1).max(1024).default(4),
+  onProgress: functionOption<(progress: GenerateProgress) => void>(),
+  signal: signalOption,
+});
+
+type Settings = z.output<typeof schema>;
+
+/** One picture to draw. */
+interface Job {
+  readonly prompt: string;
+  readonly concepts: readonly Concept[];
+  readonly seed: bigint;
+}
+
+/**
+ * Draws pictures (paper §4.1: DPM-Solver, 50 steps, guidance 7.5). Noise depends only on the seed, so a picture does not
+ * depend on what else is drawn with it.
+ * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED
+ */
+export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
+  const settings = parseOptions('generate', schema, options);
+  session.assertUsable();
+  const own = nativeSize(session);
+  const size = { height: settings.height ?? own.height, width: settings.width ?? own.width };
+  const latent = latentSize(session, size.height, size.width);
+  const jobs = listJobs(settings);
+  const warnings: Warning[] = [];
+  const images: GeneratedImage[] = [];
+
+  const batches: Job[][] = [];
+  for (let i = 0; i < jobs.length; i += settings.batchSize) batches.push(jobs.slice(i, i + settings.batchSize));
+  const progress = progressReporter(settings, batches.length);
+  for (const batch of batches) {
+    const { latents, warnings: new_ } = await drawLatents(session, settings, batch, latent, progress);
+    warnings.push(...new_.filter(({ message }) => !warnings.some((known) => known.message === message)));
+    const pixels = await decodeLatents(session, latents, settings.signal);
+    const pixelCount = size.height * size.width * 3;
+    batch.forEach((job, i) => {
+      const data = pixels.subarray(i * pixelCount, (i + 1) * pixelCount);
+      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadata(settings, job)));
+    });
+  }
+  return { images, warnings };
+}
+
+/** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
+export async function drawLatents(
+  session: Session,
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'negativePrompt' | 'signal'>,
+  jobs: readonly Job[],
+  latent: { height: number; width: number },
+  onStep?: () => void,
+) {
+  const { signal } = settings;
+  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { steps: settings.steps, eta: settings.eta });
+  const { inChannels } = session.config.unet;
+  const size = inChannels * latent.height * latent.width;
+
+  const latents = new Float32Array(jobs.length * size);
+  jobs.forEach(({ seed }, i) => latents.set(native().randomNormal(seed, 0, size), i * size));
+  const scale = schedule.initialNoiseScale;
+  if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
+
+  const text = await encodePrompts(session, jobs.map((job) => job.prompt), jobs.map((job) => joinSubjects(job.concepts)), signal);
+  const guided = settings.guidance !== 1;
+  const negative = guided
+    ? await encodeNegativePrompts(session, jobs.map(() => settings.negativePrompt), signal)
+    : undefined;
+  const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
+
+  const data = await session.job(signal, (abort) =>
+    session.model.sample({
+      latents,
+      batch: jobs.length,
+      ...latent,
+      embeddings: text.data,
+      ...(negative ? { negativeEmbeddings: negative.data } : {}),
+      tokens: text.shape[1],
+      guidance: settings.guidance,
+      steps: flattenSteps(schedule.steps),
+      seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
+      ...(masks.some((mask) => mask !== null) ? { masks } : {}),
+      ...(onStep ? { onStep } : {}),
+      abort,
+    }),
+  );
+  return {
+    latents: { data, shape: [jobs.length, inChannels, latent.height, latent.width] as const },
+    warnings: [...text.warnings, ...(negative?.warnings ?? [])],
+  };
+}
+
+function listJobs(settings: Settings): Job[] {
+  const prompts = typeof settings.prompt === 'string' ? [settings.prompt] : settings.prompt;
+  const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
+  const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
+  return prompts.flatMap((prompt, i) =>
+    Array.from({ length: settings.count }, (_, j) => ({
+      prompt,
+      concepts: concepts[i]!,
+      seed: BigInt.asUintN(64, seed + BigInt(j)),
+    })),
+  );
+}
+
+function conceptsPerPrompt(concepts: Settings['concepts'], prompts: number): (readonly Concept[])[] {
+  if (concepts.every((entry) => entry instanceof Concept)) return Array.from({ length: prompts }, () => concepts as Concept[]);
+  if (concepts.length !== prompts) {
+    throw new ConesError('CONES_OPTION_INVALID', `concepts has ${concepts.length} lists for ${prompts} prompts; give one list per prompt.`);
+  }
+  return concepts as Concept[][];
+}
+
+function progressReporter({ steps, onProgress }: Settings, batches: number): (() => void) | undefined {
+  if (!onProgress) return undefined;
+  const total = steps * batches;
+  const start = performance.now();
+  let step = 0;
+  return () => {
+    step++;
+    onProgress({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
+  };
+}
+
+/** What a picture's file says about how it was made. */
+function metadata(settings: Settings, job: Job): Record<string, string> {
+  const subjects = job.concepts.flatMap((entry) => entry.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
+  return {
+    prompt: job.prompt,
+    negativePrompt: settings.negativePrompt,
+    seed: job.seed.toString(),
+    sampler: settings.sampler,
+    steps: String(settings.steps),
+    guidance: String(settings.guidance),
+    concepts: subjects.join(', '),
+    engine: `cones ${version}`,
+  };
+}

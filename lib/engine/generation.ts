@@ -1,0 +1,75 @@
+import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
+import type { Session } from './session';
+
+/**
+ * Pictures being drawn: a promise of the result that can also be iterated over, step by step.
+ *
+ * @example
+ * const { images } = await engine.generate({ prompt: 'a cat' });
+ *
+ * @example
+ * const drawing = engine.generate({ prompt: 'a cat' });
+ * for await (const { step, steps } of drawing) console.log(`${step} of ${steps}`);
+ * const { images } = await drawing;
+ *
+ * Leaving the loop early aborts the drawing.
+ */
+export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<GenerateProgress> {
+  readonly #result: Promise<GenerateResult>;
+  readonly #left = new AbortController();
+  readonly #progress: GenerateProgress[] = [];
+  #done = false;
+  #wake: () => void = () => undefined;
+
+  constructor(session: Session, options: GenerateOptions) {
+    const { signal, onProgress } = Object(options) as GenerateOptions;
+    const leave = this.#left.signal;
+    const started = generate(session, {
+      ...options,
+      signal: signal instanceof AbortSignal ? AbortSignal.any([signal, leave]) : (signal ?? leave),
+      onProgress:
+        onProgress === undefined || typeof onProgress === 'function'
+          ? (progress) => {
+              this.#progress.push(progress);
+              this.#wake();
+              onProgress?.(progress);
+            }
+          : onProgress,
+    });
+    this.#result = started.finally(() => {
+      this.#done = true;
+      this.#wake();
+    });
+    // Whoever iterates sees the error there; whoever awaits sees it, too.
+    this.#result.catch(() => undefined);
+  }
+
+  then<A = GenerateResult, B = never>(
+    onFulfilled?: ((result: GenerateResult) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#result.then(onFulfilled, onRejected);
+  }
+
+  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<GenerateResult | B> {
+    return this.#result.catch(onRejected);
+  }
+
+  finally(onFinally?: (() => void) | null): Promise<GenerateResult> {
+    return this.#result.finally(onFinally);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<GenerateProgress, void, undefined> {
+    let next = 0;
+    try {
+      for (;;) {
+        while (next < this.#progress.length) yield this.#progress[next++]!;
+        if (this.#done) break;
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      if (!this.#done) this.#left.abort();
+    }
+    await this.#result;
+  }
+}

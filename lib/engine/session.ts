@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import type { NativeAbort, NativeKvTensor, NativeMask, NativeModel } from '../../typings/native';
+import { Concept } from '../concept';
+import { AbortError, ConesError } from '../errors';
+import type { ModelConfig } from '../model-config';
+import { fromNative, native } from '../native';
+import type { Tokenizer } from '../tokenizer';
+
+/** A loaded model with what its jobs share. The functions beside this file are the engine's methods on it. */
+export class Session {
+  readonly model: NativeModel;
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  /** Rare tokens for new identifiers. */
+  readonly rareTokens: readonly string[];
+  /** All K-V weights, in the network's order. */
+  readonly kvTensors: readonly NativeKvTensor[];
+  readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
+  readonly #unions = new WeakMap<Concept, { others: readonly Concept[]; union: Concept }[]>();
+  #fingerprint: string | undefined;
+  #disposed: Promise<void> | undefined;
+
+  constructor(model: NativeModel, config: ModelConfig, tokenizer: Tokenizer, rareTokens: readonly string[]) {
+    this.model = model;
+    this.config = config;
+    this.tokenizer = tokenizer;
+    this.rareTokens = rareTokens;
+    this.kvTensors = model.kvTensors;
+  }
+
+  /**
+   * Identifies the base model in concept files: SHA-256 over the names, shapes and stored bytes of its K-V weights, in the
+   * order of their names.
+   */
+  get fingerprint(): string {
+    this.#fingerprint ??= this.#hashWeights();
+    return this.#fingerprint;
+  }
+
+  #hashWeights(): string {
+    this.assertUsable();
+    const hash = createHash('sha256');
+    const byName = this.kvTensors.map((tensor, index) => ({ ...tensor, index })).sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const { name, shape, index } of byName) {
+      hash.update(`${name} ${shape.join('x')}\n`);
+      hash.update(this.model.kvBytes(index));
+    }
+    return `sha256:${hash.digest('hex')}`;
+  }
+
+  /** @throws ConesError CONES_DISPOSED */
+  assertUsable(): void {
+    if (this.#disposed) throw new ConesError('CONES_DISPOSED', 'The engine was disposed; load the model again.');
+  }
+
+  /** Runs one native job so that `signal` aborts it, and turns what it rejects with into a ConesError. */
+  async job<T>(signal: AbortSignal | undefined, start: (abort: NativeAbort) => Promise<T>): Promise<T> {
+    this.assertUsable();
+    if (signal?.aborted) throw abortError(signal);
+    const abort = new (native().NativeAbort)();
+    const onAbort = () => abort.abort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await fromNative(start(abort));
+    } catch (error) {
+      if (error instanceof AbortError && signal?.aborted) throw abortError(signal);
+      // dispose() aborts what is running.
+      if (error instanceof AbortError) this.assertUsable();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /**
+   * The mask that shuts a concept's neurons; made once per concept.
+   * @throws ConesError CONES_CONCEPT_MISMATCH
+   */
+  mask(concept: Concept): Promise<NativeMask> {
+    let mask = this.#masks.get(concept);
+    if (!mask) {
+      concept.assertBaseModel(this.fingerprint);
+      const indices = concept.indicesFor(this.kvTensors.map(({ name }) => name));
+      mask = this.job(undefined, () => this.model.createMask(indices));
+      this.#masks.set(concept, mask);
+      mask.catch(() => this.#masks.delete(concept));
+    }
+    return mask;
+  }
+
+  /** Concept.union, made once for the same list of concepts, so that its mask is, too. */
+  union(first: Concept, others: readonly Concept[]): Concept {
+    if (others.length === 0) return first;
+    const known = this.#unions.get(first) ?? [];
+    this.#unions.set(first, known);
+    const same = (list: readonly Concept[]) => list.length === others.length && list.every((concept, i) => concept === others[i]);
+    let entry = known.find((candidate) => same(candidate.others));
+    if (!entry) {
+      entry = { others, union: Concept.union(first, ...others) };
+      known.push(entry);
+    }
+    return entry.union;
+  }
+
+  /** Aborts what is running and frees the weights. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.model.dispose();
+    return this.#disposed;
+  }
+}
+
+function abortError(signal: AbortSignal): AbortError {
+  const reason: unknown = signal.reason;
+  const message = reason instanceof Error && reason.name === 'TimeoutError' ? 'The job timed out.' : 'The job was aborted.';
+  return new AbortError(message, { cause: reason });
+}

@@ -1,0 +1,172 @@
+/**
+ * Low-level calls on typed arrays, for researchers; the goldens are compared through them.
+ *
+ * Latents are `[B, C, h, w]`, text states `[B, T, D]`, pictures `[B, H, W, 3]` in [-1, 1]: fp32, row-major.
+ */
+import type { NativeMask } from '../../typings/native';
+import { Concept } from '../concept';
+import { ConesError } from '../errors';
+import type { Session } from './session';
+
+/** Latents of B pictures, `[B, C, h, w]`. */
+export interface Latents {
+  readonly data: Float32Array;
+  readonly shape: readonly [batch: number, channels: number, height: number, width: number];
+}
+
+/** Text states `[B, T, D]`: the text encoder's last hidden state. */
+export interface Embeddings {
+  readonly data: Float32Array;
+  readonly shape: readonly [batch: number, tokens: number, width: number];
+}
+
+/** What is drawn with one batch row: nothing, or the neurons of one or more concepts (their union). */
+export type RowConcepts = Concept | readonly Concept[] | null | undefined;
+
+export interface DenoiseOptions {
+  /** Shut neurons: one value for all rows, or a list with one entry per batch row. */
+  readonly concepts?: RowConcepts | readonly RowConcepts[];
+  readonly signal?: AbortSignal;
+}
+
+export interface GradientOptions extends DenoiseOptions {
+  /** What the UNet should predict, shaped like the latents. */
+  readonly target: Float32Array;
+  /** Per row: loss = Σ_b weights[b] · mean((output_b − target_b)²). Default 1 / B each. */
+  readonly weights?: readonly number[];
+  /** Names of K-V weights whose gradients are wanted. Default: all. */
+  readonly tensors?: readonly string[];
+  /** Also the gradient with respect to the latents. Default false. */
+  readonly wantLatents?: boolean;
+  /** Also the gradient with respect to the text states. Default false. */
+  readonly wantEmbeddings?: boolean;
+  /** Recompute activations block by block in backward: less memory, a third more time. Default false. */
+  readonly checkpointing?: boolean;
+}
+
+export interface ConceptGradient {
+  readonly loss: number;
+  /** Unweighted mean squared error of each row. */
+  readonly rows: Float64Array;
+  /** ∂loss/∂W by tensor name, each `[out, in]`. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+  readonly latents?: Float32Array;
+  readonly embeddings?: Float32Array;
+}
+
+/**
+ * The UNet's output for noisy latents, `[B, C, h, w]`.
+ * @param timesteps one per row, or one for all
+ * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED
+ */
+export async function denoise(
+  session: Session,
+  latents: Latents,
+  timesteps: readonly number[],
+  embeddings: Embeddings,
+  options: DenoiseOptions = {},
+): Promise<Float32Array> {
+  const input = await unetInput(session, latents, timesteps, embeddings, options);
+  return session.job(options.signal, (abort) => session.model.denoise({ ...input, abort }));
+}
+
+/**
+ * The concept-implanting loss on given noisy latents and its gradients with respect to the K-V weights (Eq. 2–4).
+ * @throws ConesError as {@link denoise}
+ */
+export async function conceptGradient(
+  session: Session,
+  latents: Latents,
+  timesteps: readonly number[],
+  embeddings: Embeddings,
+  options: GradientOptions,
+): Promise<ConceptGradient> {
+  const input = await unetInput(session, latents, timesteps, embeddings, options);
+  const batch = latents.shape[0];
+  requireLength('target', options.target, latents.data.length);
+  const weights = Float64Array.from(options.weights ?? Array.from({ length: batch }, () => 1 / batch));
+  requireLength('weights', weights, batch);
+  const names = options.tensors ?? session.kvTensors.map(({ name }) => name);
+  const result = await session.job(options.signal, (abort) =>
+    session.model.gradient({
+      ...input,
+      target: options.target,
+      weights,
+      tensors: Int32Array.from(names, (name) => kvIndex(session, name)),
+      wantLatents: options.wantLatents ?? false,
+      wantEmbeddings: options.wantEmbeddings ?? false,
+      checkpointing: options.checkpointing ?? false,
+      abort,
+    }),
+  );
+  return { ...result, gradients: new Map(names.map((name, i) => [name, result.gradients[i]!])) };
+}
+
+/** Masks of the batch rows, as the native calls take them. */
+export async function rowMasks(
+  session: Session,
+  batch: number,
+  concepts: DenoiseOptions['concepts'],
+): Promise<(NativeMask | null)[] | undefined> {
+  if (concepts === null || concepts === undefined) return undefined;
+  const perRow = Array.isArray(concepts) && concepts.some((entry) => !(entry instanceof Concept));
+  const rows = perRow ? (concepts as readonly RowConcepts[]) : Array.from({ length: batch }, () => concepts as RowConcepts);
+  if (rows.length !== batch) {
+    throw new ConesError('CONES_OPTION_INVALID', `concepts has ${rows.length} rows, the batch ${batch}; give one entry per row.`);
+  }
+  return Promise.all(rows.map((row) => rowMask(session, row)));
+}
+
+/** One row's mask: the union of its concepts' neurons (paper §3.2). */
+export function rowMask(session: Session, concepts: RowConcepts): Promise<NativeMask | null> {
+  if (concepts instanceof Concept) return session.mask(concepts);
+  const [first, ...others] = concepts ?? [];
+  return first ? session.mask(session.union(first, others)) : Promise.resolve(null);
+}
+
+async function unetInput(
+  session: Session,
+  latents: Latents,
+  timesteps: readonly number[],
+  embeddings: Embeddings,
+  options: DenoiseOptions,
+) {
+  session.assertUsable();
+  const [batch, channels, height, width] = latents.shape;
+  const { inChannels, crossAttentionDim } = session.config.unet;
+  if (channels !== inChannels) throw invalid(`the latents have ${channels} channels, the UNet takes ${inChannels}`);
+  requireLength('latents', latents.data, batch * channels * height * width);
+  const [rows, tokens, size] = embeddings.shape;
+  if (rows !== batch || size !== crossAttentionDim) {
+    throw invalid(`the embeddings are [${embeddings.shape.join(', ')}], wanted [${batch}, T, ${crossAttentionDim}]`);
+  }
+  requireLength('embeddings', embeddings.data, rows * tokens * size);
+  const perRow = timesteps.length === 1 ? Array.from({ length: batch }, () => timesteps[0]!) : timesteps;
+  requireLength('timesteps', perRow, batch);
+  const masks = await rowMasks(session, batch, options.concepts);
+  return {
+    latents: latents.data,
+    batch,
+    height,
+    width,
+    timesteps: Float64Array.from(perRow),
+    embeddings: embeddings.data,
+    tokens,
+    ...(masks ? { masks } : {}),
+  };
+}
+
+/** @throws ConesError CONES_OPTION_INVALID */
+export function kvIndex(session: Session, name: string): number {
+  const index = session.kvTensors.findIndex((tensor) => tensor.name === name);
+  if (index < 0) throw invalid(`the model has no K-V weight "${name}"`);
+  return index;
+}
+
+export function requireLength(name: string, data: { readonly length: number }, length: number): void {
+  if (data.length !== length) throw invalid(`${name} has ${data.length} elements, wanted ${length}`);
+}
+
+function invalid(problem: string): ConesError {
+  return new ConesError('CONES_OPTION_INVALID', `${problem.charAt(0).toUpperCase()}${problem.slice(1)}.`);
+}

@@ -1,0 +1,80 @@
+import type { Subject } from '../concept';
+import { resolvePrompt } from '../prompt';
+import type { Session } from './session';
+import type { Embeddings } from './tensors';
+
+/** Something that went differently from what the caller may expect, without being an error. */
+export interface Warning {
+  readonly code: 'unknown-identifier' | 'shared-token' | 'prompt-truncated';
+  readonly message: string;
+}
+
+export interface EncodedPrompts extends Embeddings {
+  readonly warnings: readonly Warning[];
+}
+
+/** A text for the encoder, and the subjects whose learned embeddings it uses. */
+interface Text {
+  readonly text: string;
+  readonly subjects: readonly Subject[];
+}
+
+/**
+ * Text states of prompts, `[B, T, D]`. Identifiers (`V1*`) of a row's subjects become their rare tokens; a text beyond the
+ * tokenizer's length (77 tokens for CLIP) is cut off with a warning.
+ * @throws ConesError CONES_PROMPT_EMPTY for an empty prompt
+ */
+export async function encodePrompts(
+  session: Session,
+  prompts: readonly string[],
+  subjects: readonly (readonly Subject[])[],
+  signal?: AbortSignal,
+): Promise<EncodedPrompts> {
+  const warnings: Warning[] = [];
+  const texts = prompts.map((prompt, i): Text => {
+    const resolved = resolvePrompt(prompt, subjects[i] ?? []);
+    warnings.push(...resolved.warnings.map(({ kind, message }) => ({ code: kind, message })));
+    return { text: resolved.text, subjects: resolved.used };
+  });
+  return encodeTexts(session, texts, warnings, signal);
+}
+
+/** Text states of texts as they are (no identifiers, empty allowed): negative prompts. */
+export async function encodeNegativePrompts(session: Session, texts: readonly string[], signal?: AbortSignal): Promise<EncodedPrompts> {
+  return encodeTexts(session, texts.map((text) => ({ text, subjects: [] })), [], signal);
+}
+
+async function encodeTexts(session: Session, texts: readonly Text[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
+  session.assertUsable();
+  const { maxLength } = session.tokenizer;
+  const width = session.config.text.hiddenSize;
+  const size = maxLength * width;
+  const data = new Float32Array(texts.length * size);
+  const done = new Map<string, Float32Array>();
+  for (const [i, { text, subjects }] of texts.entries()) {
+    const learned = subjects.filter(({ embedding }) => embedding);
+    const key = JSON.stringify([text, learned.map(({ identifier }) => identifier)]);
+    let states = done.get(key);
+    if (!states) {
+      const encoding = session.tokenizer.encode(text);
+      if (encoding.truncated) {
+        warnings.push({
+          code: 'prompt-truncated',
+          message: `The prompt is longer than ${maxLength - 2} tokens; this end of it is ignored: "${encoding.truncated}".`,
+        });
+      }
+      const replace = learned.length === 0 ? {} : replacement(session, learned, width);
+      states = await session.job(signal, (abort) => session.model.encodeText(encoding.ids, 1, { abort, ...replace }));
+      done.set(key, states);
+    }
+    data.set(states, i * size);
+  }
+  return { data, shape: [texts.length, maxLength, width], warnings };
+}
+
+function replacement(session: Session, learned: readonly Subject[], width: number) {
+  const rows = new Float32Array(learned.length * width);
+  learned.forEach(({ embedding }, i) => rows.set(embedding!.values.subarray(0, width), i * width));
+  const ids = learned.map(({ token }) => session.tokenizer.tokenId(token) ?? -1);
+  return { replaceIds: Int32Array.from(ids), replaceRows: rows };
+}

@@ -1,0 +1,169 @@
+import { z } from 'zod';
+import type { Concept } from '../concept';
+import { conceptOption, functionOption, parseOptions, seedOption, signalOption } from '../options';
+import type { ImageInput } from '../engine/pictures';
+
+/** Which K-V weights are searched. */
+export interface LayerSelection {
+  /** Self-attention (`attn1`). Default true. */
+  readonly self?: boolean;
+  /** Cross-attention to the text (`attn2`). Default true. */
+  readonly cross?: boolean;
+  /** Key projections (`to_k`). Default true. */
+  readonly keys?: boolean;
+  /** Value projections (`to_v`). Default true. */
+  readonly values?: boolean;
+}
+
+/** Options of a concept search. The paper's values stand beside the defaults; docs/search.md has the measurements. */
+export interface FindConceptOptions {
+  /** Three to five pictures of the subject: files or their bytes. */
+  readonly images: readonly ImageInput[];
+  /** What the subject is: 'cat'. */
+  readonly category: string;
+  /** How prompts name the subject. Default 'V1*'. */
+  readonly identifier?: string;
+  /** The rare word, one token, that the text encoder sees for the identifier. Default: `V1*` takes the model's first, … */
+  readonly token?: string;
+  /** Concepts that will be drawn together with this one: their tokens are not taken. Default none. */
+  readonly others?: readonly Concept[];
+  /**
+   * Captions of the pictures, with the identifier; one per picture, or a list of alternatives per picture.
+   * Default: "photo of a V1* cat" (paper App. C.4).
+   */
+  readonly captions?: readonly (string | readonly string[])[];
+  /** Pictures of the category without the subject (Eq. 3). Default: drawn from the model, see `priorCount`. */
+  readonly priorImages?: readonly ImageInput[];
+  /** Captions of `priorImages`. Default: "photo of a cat". */
+  readonly priorCaptions?: readonly string[];
+  /** Number of prior pictures to draw with the base model when none are given; they are cached. Default 32. */
+  readonly priorCount?: number;
+  /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
+  readonly cacheDir?: string | null;
+  /** 'a2' (Algorithm A2, the paper's choice) or '1' (Algorithm 1). Default 'a2'. */
+  readonly algorithm?: 'a2' | '1';
+  /** Updates of ξ. Default 'adam'; the paper's learning rates are Adam's. */
+  readonly optimizer?: 'adam' | 'sgd';
+  /** Learning rate of ξ. Default 6e-5 (paper: 2e-5 for one subject, 6e-5 base, App. B.4). */
+  readonly learningRate?: number;
+  /** Multiply the learning rate by the batch size, the paper's rule (App. B.4). Default false. */
+  readonly scaleLearningRate?: boolean;
+  /** Keep ξ within [0, 1]. Default true. */
+  readonly clamp?: boolean;
+  /** K, the number of steps. Default 300 (paper: 1000). */
+  readonly steps?: number;
+  /** Subject pictures per step. Default 4 (paper: 2 in all). */
+  readonly batchSize?: number;
+  /** Prior pictures per step. Default: as many as subject pictures. */
+  readonly priorBatchSize?: number;
+  /** λ of Eq. 4. Default 1. */
+  readonly priorWeight?: number;
+  /** Timesteps are drawn from [min, max). Default: all. */
+  readonly timesteps?: readonly [min: number, max: number];
+  /** What neurons are ranked by: the displacement 1 − ξ (Eq. A20) or the summed score S (Eq. 9). Default 'displacement'. */
+  readonly ranking?: 'displacement' | 'score';
+  /**
+   * Fraction of the searched weights to shut (paper: 0.0132 on average, Tab. 2), or 'auto': the one of
+   * `report.densities` with the lowest loss on held-out noise. Default 'auto'.
+   */
+  readonly density?: number | 'auto';
+  /** Shut what ranks above this (τ of Eq. 9, or βτ of Eq. A20) instead of a given density. */
+  readonly threshold?: number;
+  readonly layers?: LayerSelection;
+  /** Everything random is a function of it. Default 0. */
+  readonly seed?: number | bigint;
+  /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
+  readonly checkpointing?: boolean;
+  readonly report?: ReportOptions;
+  /** Goes on from a state that {@link ConceptSearch.save} returned, with the same other options. */
+  readonly resume?: Uint8Array;
+  readonly onProgress?: (progress: SearchProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** How the result is measured, on noise and timesteps that the search did not see. */
+export interface ReportOptions {
+  /** Rows of held-out noise for the subject, and as many for the prior. Default 32. */
+  readonly rows?: number;
+  /** Densities to try. Default 0.1, 0.25, 0.5, 1, 1.32, 2, 4 and 8 %. */
+  readonly densities?: readonly number[];
+  /** Pictures per prompt to draw with and without the mask, for likeness and specificity; 0: none. Default 2. */
+  readonly pictures?: number;
+  /** Another category, which should not change. Default 'dog', or 'cat' for a dog. */
+  readonly otherCategory?: string;
+  /** Solver steps of these pictures. Default 20. */
+  readonly steps?: number;
+}
+
+export interface SearchProgress {
+  readonly phase: 'encode' | 'prior' | 'search' | 'report';
+  /** Steps of this phase done, and in all. */
+  readonly step: number;
+  readonly steps: number;
+  /** During the search: L_con, L_sub and L_pr of this step's batch (Eq. 2–4). */
+  readonly loss?: number;
+  readonly subjectLoss?: number;
+  readonly priorLoss?: number;
+  readonly msPerStep?: number;
+  /** Estimated milliseconds to the end of this phase. */
+  readonly remainingMs?: number;
+}
+
+const image = z.union([z.string().min(1), z.instanceof(Uint8Array)]);
+const fraction = z.number().gt(0).max(1);
+
+const schema = z.strictObject({
+  // An empty list is told as CONES_IMAGES_MISSING.
+  images: z.array(image).max(1000),
+  category: z.string().trim().min(1).max(200),
+  identifier: z.string().trim().min(1).max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
+  token: z.string().trim().min(1).optional(),
+  others: z.array(conceptOption).default([]),
+  captions: z.array(z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])).optional(),
+  priorImages: z.array(image).min(1).max(10_000).optional(),
+  priorCaptions: z.array(z.string().min(1)).optional(),
+  priorCount: z.int().min(1).max(10_000).default(32),
+  cacheDir: z.string().min(1).nullable().optional(),
+  algorithm: z.enum(['a2', '1']).default('a2'),
+  optimizer: z.enum(['adam', 'sgd']).default('adam'),
+  learningRate: z.number().gt(0).max(1e6).default(6e-5),
+  scaleLearningRate: z.boolean().default(false),
+  clamp: z.boolean().default(true),
+  steps: z.int().min(1).max(1_000_000).default(300),
+  batchSize: z.int().min(1).max(256).default(4),
+  priorBatchSize: z.int().min(0).max(256).optional(),
+  priorWeight: z.number().min(0).max(1000).default(1),
+  timesteps: z.tuple([z.int().min(0), z.int().min(1)]).optional(),
+  ranking: z.enum(['displacement', 'score']).default('displacement'),
+  density: z.union([fraction, z.literal('auto')]).default('auto'),
+  threshold: z.number().min(0).optional(),
+  layers: z
+    .strictObject({
+      self: z.boolean().default(true),
+      cross: z.boolean().default(true),
+      keys: z.boolean().default(true),
+      values: z.boolean().default(true),
+    })
+    .prefault({}),
+  seed: seedOption.default(0),
+  checkpointing: z.boolean().optional(),
+  report: z
+    .strictObject({
+      rows: z.int().min(1).max(4096).default(32),
+      densities: z.array(fraction).min(1).max(64).default([0.001, 0.0025, 0.005, 0.01, 0.0132, 0.02, 0.04, 0.08]),
+      pictures: z.int().min(0).max(64).default(2),
+      otherCategory: z.string().trim().min(1).optional(),
+      steps: z.int().min(1).max(1000).default(20),
+    })
+    .prefault({}),
+  resume: z.instanceof(Uint8Array).optional(),
+  onProgress: functionOption<(progress: SearchProgress) => void>(),
+  signal: signalOption,
+});
+
+export type SearchSettings = z.output<typeof schema>;
+
+/** @throws ConesError CONES_OPTION_INVALID */
+export function searchSettings(options: FindConceptOptions): SearchSettings {
+  return parseOptions('findConcept', schema, options);
+}

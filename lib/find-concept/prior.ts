@@ -1,0 +1,105 @@
+/**
+ * Pictures for prior preservation (Eq. 3): the category without the subject, as the base model draws it.
+ *
+ * Their latents go straight from the sampler into the search, without decoding and encoding again, and are cached.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { writeFileAtomic } from '../concept-file/files';
+import { drawLatents } from '../engine/generate';
+import type { Moments } from '../engine/pictures';
+import type { Session } from '../engine/session';
+
+/** How prior pictures are drawn; part of the cache's key. */
+const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, guidance: 7.5, eta: undefined, negativePrompt: '' } as const;
+const BATCH = 4;
+const DIGEST = 32;
+
+export interface PriorOptions {
+  readonly caption: string;
+  readonly count: number;
+  readonly latent: { readonly height: number; readonly width: number };
+  /** null: no cache. */
+  readonly cacheDir: string | null;
+  readonly onPicture: (done: number) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+export function defaultCacheDir(): string {
+  return path.join(process.env['XDG_CACHE_HOME'] ?? path.join(os.homedir(), '.cache'), 'cones');
+}
+
+/** Posterior moments [count, 2C, h, w] of drawn prior pictures: their latents as the mean, without variance. */
+export async function drawPrior(session: Session, options: PriorOptions): Promise<Moments> {
+  const { latent, count, cacheDir } = options;
+  const channels = session.config.unet.inChannels;
+  const length = count * channels * latent.height * latent.width;
+  const key = JSON.stringify([session.fingerprint, options.caption, count, latent.height, latent.width, SETTINGS]);
+  const file = cacheDir === null ? null : path.join(cacheDir, `prior-${sha256(key).toString('hex').slice(0, 32)}.latents`);
+  let latents = file === null ? undefined : await readCached(file, length);
+  if (!latents) {
+    latents = await draw(session, options, length);
+    if (file !== null) await writeCached(file, latents);
+  }
+  return asMoments(latents, count, channels, latent, session.config.vae.scalingFactor);
+}
+
+async function draw(session: Session, { caption, count, latent, onPicture, signal }: PriorOptions, length: number): Promise<Float32Array> {
+  const latents = new Float32Array(length);
+  for (let done = 0; done < count; ) {
+    const jobs = Array.from({ length: Math.min(BATCH, count - done) }, (_, i) => ({
+      prompt: caption,
+      concepts: [],
+      seed: BigInt(done + i),
+    }));
+    const drawn = await drawLatents(session, { ...SETTINGS, signal }, jobs, latent);
+    latents.set(drawn.latents.data, (done * length) / count);
+    done += jobs.length;
+    onPicture(done);
+  }
+  return latents;
+}
+
+/** A cached file is the latents and their SHA-256; anything else is drawn anew. */
+async function readCached(file: string, length: number): Promise<Float32Array | undefined> {
+  const bytes = await readFile(file).catch(() => undefined);
+  if (bytes?.length !== 4 * length + DIGEST) return undefined;
+  const body = bytes.subarray(0, 4 * length);
+  if (!sha256(body).equals(bytes.subarray(4 * length))) return undefined;
+  return Float32Array.from({ length }, (_, i) => body.readFloatLE(4 * i));
+}
+
+/** A cache that cannot be written only costs time the next time. */
+async function writeCached(file: string, latents: Float32Array): Promise<void> {
+  const body = Buffer.alloc(4 * latents.length);
+  latents.forEach((value, i) => body.writeFloatLE(value, 4 * i));
+  try {
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFileAtomic(file, Buffer.concat([body, sha256(body)]));
+  } catch {
+    // No cache.
+  }
+}
+
+function asMoments(
+  latents: Float32Array,
+  count: number,
+  channels: number,
+  { height, width }: { height: number; width: number },
+  scalingFactor: number,
+): Moments {
+  const size = channels * height * width;
+  const data = new Float32Array(2 * latents.length);
+  for (let n = 0; n < count; n++) {
+    for (let i = 0; i < size; i++) data[2 * n * size + i] = latents[n * size + i]! / scalingFactor;
+    // The smallest log-variance that the sampler of the posterior accepts: σ = e^-15.
+    data.fill(-30, (2 * n + 1) * size, (2 * n + 2) * size);
+  }
+  return { data, shape: [count, 2 * channels, height, width] };
+}
+
+function sha256(data: string | Uint8Array): Buffer {
+  return createHash('sha256').update(data).digest();
+}

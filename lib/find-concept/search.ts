@@ -1,0 +1,335 @@
+import { createHash } from 'node:crypto';
+import type { NativeSearch } from '../../typings/native';
+import { Concept, type ConceptTensor, type Subject } from '../concept';
+import { encodeImages, type Moments, nativeSize } from '../engine/pictures';
+import type { Session } from '../engine/session';
+import { encodePrompts } from '../engine/text';
+import { AbortError, ConesError } from '../errors';
+import { freeToken, priorCaption, subjectCaption } from '../prompt';
+import { alphasCumprod } from '../schedule';
+import { version } from '../version';
+import { selectTensors } from './layers';
+import { type FindConceptOptions, searchSettings, type SearchSettings } from './options';
+import { defaultCacheDir, drawPrior } from './prior';
+import { measure } from './measure';
+import { heldOutRows, type HeldOut } from './report';
+import { packState, unpackState } from './state';
+
+/** Everything that a search learns from, as the native side takes it. */
+interface Inputs {
+  readonly subject: Subject;
+  readonly subjectMoments: Moments;
+  readonly priorMoments: Moments | null;
+  /** Captions per picture, subject pictures first. */
+  readonly captions: readonly (readonly string[])[];
+  readonly tensors: readonly number[];
+}
+
+/** How many neurons a concept gets: a density or a threshold of the ranking. */
+export interface Selection {
+  readonly density?: number | 'auto';
+  readonly threshold?: number;
+}
+
+/**
+ * A search for the concept neurons of one subject, step by step. `Engine.findConcept` is start, run and finish.
+ * One call at a time; dispose() frees its memory.
+ */
+export class ConceptSearch {
+  readonly #session: Session;
+  readonly #settings: SearchSettings;
+  readonly #inputs: Inputs;
+  readonly #search: NativeSearch;
+  readonly #digest: Buffer;
+  readonly #heldOut: { subject: HeldOut; prior: HeldOut | null };
+
+  private constructor(
+    session: Session,
+    settings: SearchSettings,
+    inputs: Inputs,
+    search: NativeSearch,
+    digest: Buffer,
+    heldOut: { subject: HeldOut; prior: HeldOut | null },
+  ) {
+    this.#session = session;
+    this.#settings = settings;
+    this.#inputs = inputs;
+    this.#search = search;
+    this.#digest = digest;
+    this.#heldOut = heldOut;
+  }
+
+  /** Encodes the pictures, draws the prior pictures and prepares the search; no step is taken yet. */
+  static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
+    const settings = searchSettings(options);
+    session.assertUsable();
+    const inputs = await prepareInputs(session, settings);
+    const { signal } = settings;
+    const pictures = inputs.priorMoments ? concat(inputs.subjectMoments, inputs.priorMoments) : inputs.subjectMoments;
+    const texts = [...new Set(inputs.captions.flat())];
+    const encoded = await encodePrompts(session, texts, texts.map(() => [inputs.subject]), signal);
+    const captionIndices = inputs.captions.map((list) => list.map((caption) => texts.indexOf(caption)));
+    const offsets = captionIndices.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
+    const range = timestepRange(session, settings);
+    const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;
+    const batch = settings.batchSize + priorBatch;
+    const [, , height, width] = pictures.shape;
+    const tokens = encoded.shape[1];
+
+    const nativeOptions = {
+      batch: pictures.shape[0],
+      height,
+      width,
+      moments: pictures.data,
+      subjects: inputs.subjectMoments.shape[0],
+      embeddings: encoded.data,
+      tokens,
+      captions: Int32Array.from(captionIndices.flat()),
+      captionOffsets: Int32Array.from(offsets),
+      latentScale: session.config.vae.scalingFactor,
+      subjectBatch: settings.batchSize,
+      priorBatch,
+      priorWeight: settings.priorWeight,
+      alphasCumprod: alphasCumprod(session.config.scheduler),
+      prediction: session.config.scheduler.predictionType,
+      minTimestep: range[0],
+      maxTimestep: range[1],
+      algorithm: settings.algorithm,
+      optimizer: settings.optimizer,
+      // The paper's rule: scaled by the batch size (App. B.4).
+      learningRate: settings.learningRate * (settings.scaleLearningRate ? batch : 1),
+      beta1: 0.9,
+      beta2: 0.999,
+      epsilon: 1e-8,
+      clamp: settings.clamp,
+      tensors: Int32Array.from(inputs.tensors),
+      seed: BigInt(settings.seed),
+    };
+    const search = await createSearch(session, settings, nativeOptions);
+    const digest = digestOf(session.fingerprint, nativeOptions);
+    if (settings.resume) {
+      const state = unpackState(digest, settings.resume);
+      await session.job(signal, () => search.loadState(state));
+    }
+
+    const seed = BigInt.asUintN(64, BigInt(settings.seed) ^ 0x68656c642d6f7574n);
+    const textSize = encoded.data.length / texts.length;
+    const firstCaptions = (from: number, to: number) => {
+      const rows = new Float32Array((to - from) * textSize);
+      captionIndices.slice(from, to).forEach(([first], i) => {
+        rows.set(encoded.data.subarray(first! * textSize, (first! + 1) * textSize), i * textSize);
+      });
+      return rows;
+    };
+    const subjects = inputs.subjectMoments.shape[0];
+    const heldOut = (moments: Moments, from: number) =>
+      heldOutRows(moments, firstCaptions(from, from + moments.shape[0]), tokens, settings.report.rows, range, seed);
+    return new ConceptSearch(session, settings, inputs, search, digest, {
+      subject: heldOut(inputs.subjectMoments, 0),
+      prior: inputs.priorMoments ? heldOut(inputs.priorMoments, subjects) : null,
+    });
+  }
+
+  /** Steps done so far. */
+  get step(): number {
+    return this.#search.step;
+  }
+
+  /**
+   * Takes steps until `until` are done (default: the `steps` option). An abort ends it after a whole step, so the state can
+   * be saved.
+   */
+  async run(until: number = this.#settings.steps): Promise<void> {
+    const { onProgress, signal } = this.#settings;
+    const begin = this.step;
+    const start = performance.now();
+    if (until <= begin) return;
+    await this.#session.job(signal, (abort) =>
+      this.#search.run({
+        steps: until - begin,
+        abort,
+        onStep: (step, loss, subjectLoss, priorLoss, msPerStep) => {
+          const perStep = (performance.now() - start) / (step - begin);
+          onProgress?.({
+            phase: 'search',
+            step,
+            steps: until,
+            loss,
+            subjectLoss,
+            priorLoss,
+            msPerStep,
+            remainingMs: perStep * (until - step),
+          });
+        },
+      }),
+    );
+  }
+
+  /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
+  async save(): Promise<Buffer> {
+    const state = await this.#session.job(undefined, () => this.#search.saveState());
+    return packState(this.#digest, state);
+  }
+
+  /** ξ's displacement 1 − ξ, or the summed score S, of every searched weight by tensor name, each `[out, in]`. */
+  async ranking(by: 'displacement' | 'score' = this.#settings.ranking): Promise<ReadonlyMap<string, Float32Array>> {
+    const values = await this.#session.job(undefined, () => this.#search.ranking(by));
+    return new Map(this.#inputs.tensors.map((index, i) => [this.#session.kvTensors[index]!.name, values[i]!]));
+  }
+
+  /** The neurons of a density (fraction of the searched weights) or threshold, without a report. */
+  async select({ density, threshold }: { density?: number; threshold?: number }): Promise<Concept> {
+    const by = this.#settings.ranking;
+    if (threshold !== undefined) {
+      return this.#concept(await this.#session.job(undefined, () => this.#search.selectThreshold(by, threshold)));
+    }
+    const weights = this.#inputs.tensors.reduce((sum, index) => {
+      const [rows, columns] = this.#session.kvTensors[index]!.shape;
+      return sum + rows * columns;
+    }, 0);
+    const count = Math.round((density ?? 0.0132) * weights);
+    const { indices } = await this.#session.job(undefined, () => this.#search.selectCount(by, count));
+    return this.#concept(indices);
+  }
+
+  /** Chooses the neurons as the options say, measures them and returns the concept with its report. */
+  async finish(selection: Selection = this.#settings): Promise<Concept> {
+    return measure(this.#session, this.#settings, {
+      subject: this.#inputs.subject,
+      heldOut: this.#heldOut,
+      selection,
+      select: (choice) => this.select(choice),
+    });
+  }
+
+  dispose(): void {
+    this.#search.dispose();
+  }
+
+  #concept(indices: readonly Uint32Array[]): Concept {
+    const tensors = new Map<string, ConceptTensor>();
+    this.#inputs.tensors.forEach((index, i) => {
+      const { name, shape } = this.#session.kvTensors[index]!;
+      tensors.set(name, { shape, indices: indices[i]! });
+    });
+    return Concept.create({
+      fingerprint: this.#session.fingerprint,
+      subjects: [this.#inputs.subject],
+      method: `algorithm-${this.#settings.algorithm}`,
+      steps: this.step,
+      engineVersion: version,
+      tensors,
+    });
+  }
+}
+
+/** With activations recomputed when keeping them would need more memory than there is. */
+async function createSearch(
+  session: Session,
+  settings: SearchSettings,
+  options: Omit<Parameters<Session['model']['createSearch']>[0], 'checkpointing'>,
+): Promise<NativeSearch> {
+  const create = (checkpointing: boolean) =>
+    session.job(settings.signal, (abort) => session.model.createSearch({ ...options, checkpointing, abort }));
+  if (settings.checkpointing !== undefined) return create(settings.checkpointing);
+  try {
+    return await create(false);
+  } catch (error) {
+    if (error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(true);
+    throw error;
+  }
+}
+
+async function prepareInputs(session: Session, settings: SearchSettings): Promise<Inputs> {
+  const { images, category, identifier, signal, onProgress } = settings;
+  if (signal?.aborted) throw new AbortError();
+  const subject: Subject = { identifier, token: chooseToken(session, settings), category };
+  const size = nativeSize(session);
+  const pictureCount = images.length + (settings.priorImages?.length ?? 0);
+  onProgress?.({ phase: 'encode', step: 0, steps: pictureCount });
+  const subjectMoments = await encodeImages(session, images, size, signal);
+  const subjectCaptions = captionsOf('captions', settings.captions, images.length, subjectCaption(identifier, category));
+
+  const needsPrior = settings.priorWeight > 0 && settings.priorBatchSize !== 0;
+  const caption = priorCaption(category);
+  let priorMoments: Moments | null = null;
+  if (needsPrior && settings.priorImages) priorMoments = await encodeImages(session, settings.priorImages, size, signal);
+  onProgress?.({ phase: 'encode', step: pictureCount, steps: pictureCount });
+  if (needsPrior && !priorMoments) {
+    const [, , height, width] = subjectMoments.shape;
+    priorMoments = await drawPrior(session, {
+      caption,
+      count: settings.priorCount,
+      latent: { height, width },
+      cacheDir: settings.cacheDir === undefined ? defaultCacheDir() : settings.cacheDir,
+      onPicture: (step) => onProgress?.({ phase: 'prior', step, steps: settings.priorCount }),
+      signal,
+    });
+  }
+  const priorCaptions = priorMoments ? captionsOf('priorCaptions', settings.priorCaptions, priorMoments.shape[0], caption) : [];
+  return {
+    subject,
+    subjectMoments,
+    priorMoments,
+    captions: [...subjectCaptions, ...priorCaptions],
+    tensors: selectTensors(session.kvTensors, settings.layers),
+  };
+}
+
+/** `V2*` takes the model's second rare token, so that concepts found apart can be drawn together. */
+function chooseToken(session: Session, { identifier, token, others }: SearchSettings): string {
+  if (token !== undefined) {
+    if (session.tokenizer.tokenId(token) === null) {
+      throw new ConesError(
+        'CONES_OPTION_INVALID',
+        `findConcept: the option token: "${token}" is not a single token of this model; try ${session.rareTokens.slice(0, 3).join(', ')}.`,
+      );
+    }
+    return token;
+  }
+  const number = /^V(\d+)\*$/i.exec(identifier)?.[1];
+  const first = number === undefined ? 0 : (Number(number) - 1) % session.rareTokens.length;
+  const candidates = [...session.rareTokens.slice(Math.max(first, 0)), ...session.rareTokens.slice(0, Math.max(first, 0))];
+  const taken = others.flatMap(({ subjects }) => subjects.map((subject) => subject.token));
+  return freeToken(session.tokenizer, candidates, taken);
+}
+
+function captionsOf(
+  option: string,
+  given: readonly (string | readonly string[])[] | undefined,
+  count: number,
+  fallback: string,
+): string[][] {
+  if (given && given.length !== count) {
+    throw new ConesError('CONES_OPTION_INVALID', `findConcept: the option ${option} has ${given.length} entries for ${count} pictures; give one each.`);
+  }
+  return Array.from({ length: count }, (_, i) => [given?.[i] ?? fallback].flat());
+}
+
+function timestepRange(session: Session, { timesteps }: SearchSettings): [number, number] {
+  const { numTrainTimesteps } = session.config.scheduler;
+  const [min, max] = timesteps ?? [0, numTrainTimesteps];
+  if (min >= max || max > numTrainTimesteps) {
+    throw new ConesError('CONES_OPTION_INVALID', `findConcept: the option timesteps must be [min, max) within [0, ${numTrainTimesteps}).`);
+  }
+  return [min, max];
+}
+
+function concat(a: Moments, b: Moments): Moments {
+  const data = new Float32Array(a.data.length + b.data.length);
+  data.set(a.data);
+  data.set(b.data, a.data.length);
+  const [batch, channels, height, width] = a.shape;
+  return { data, shape: [batch + b.shape[0], channels, height, width] };
+}
+
+/** SHA-256 over everything that the native search was made from. */
+function digestOf(fingerprint: string, options: Readonly<Record<string, unknown>>): Buffer {
+  const hash = createHash('sha256').update(fingerprint);
+  for (const [key, value] of Object.entries(options)) {
+    hash.update(`\n${key}:`);
+    hash.update(ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : String(value));
+  }
+  return hash.digest();
+}
+

@@ -1,0 +1,22 @@
+/** The package's public API. */
+export { Concept } from './concept';
+export type { ConceptData, ConceptInfo, ConceptTensor, IdentifierEmbedding, LayerOverlap, Overlap, Subject } from './concept';
+export { Engine } from './engine';
+export type { EngineOptions, MemoryUse } from './engine';
+export type { GenerateOptions, GenerateProgress, GenerateResult } from './engine/generate';
+export { Generation } from './engine/generation';
+export type { ImageInput, Moments } from './engine/pictures';
+export type { ConceptGradient, DenoiseOptions, Embeddings, GradientOptions, Latents, RowConcepts } from './engine/tensors';
+export type { EncodedPrompts, Warning } from './engine/text';
+export { AbortError, ConesError, ERROR_CODES } from './errors';
+export type { ErrorCode } from './errors';
+export type { PictureReport, SearchReport } from './find-concept/measure';
+export type { FindConceptOptions, LayerSelection, ReportOptions, SearchProgress } from './find-concept/options';
+export { ConceptSearch } from './find-concept/search';
+export type { Selection } from './find-concept/search';
+export { GeneratedImage } from './generated-image';
+export { makeGrid, readMetadata, saveImage } from './images';
+export type { EncodeOptions, ImageFormat, Picture } from './images';
+export { SAMPLER_NAMES } from './schedule';
+export type { SamplerName } from './schedule';
+export { version } from './version';
