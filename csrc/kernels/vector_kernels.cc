@@ -69,27 +69,32 @@ CONES_INLINE void sweep_channels(std::int64_t channels, F f) {
   if (c < channels) f.template operator()<1>(c, Part(channels - c));
 }
 
+/// sums[c] = Σ_r f(r, c, access), read in the order of memory, four rows at a time; f must not depend on sums.
+template <class F>
+CONES_INLINE void sum_rows(std::int64_t rows, std::int64_t channels, float* sums, F f) {
+  sweep(channels, [&](std::int64_t c, auto at) { store(sums + c, set(0.0f), at); });
+  std::int64_t r = 0;
+  for (; r + 4 <= rows; r += 4)
+    sweep(channels, [&](std::int64_t c, auto at) {
+      const vec four = (f(r, c, at) + f(r + 1, c, at)) + (f(r + 2, c, at) + f(r + 3, c, at));
+      store(sums + c, load(sums + c, at) + four, at);
+    });
+  for (; r < rows; ++r)
+    sweep(channels, [&](std::int64_t c, auto at) { store(sums + c, load(sums + c, at) + f(r, c, at), at); });
+}
+
 void channel_moments(std::int64_t rows, std::int64_t channels, const float* x, float* mean, float* m2) {
+  // The first row is subtracted, so that a large common offset costs no precision.
+  sum_rows(rows, channels, mean, [&](std::int64_t r, std::int64_t c, auto at) {
+    return load(x + r * channels + c, at) - load(x + c, at);
+  });
   const vec scale = set(1.0f / static_cast<float>(rows));
-  sweep_channels(channels, [&]<int count>(std::int64_t c, auto at) {
-    // The first row is subtracted, so that a large common offset costs no precision.
-    vec shift[count], sum[count], square[count];
-    for (int j = 0; j < count; ++j) {
-      shift[j] = load(x + c + j * kLanes, at);
-      sum[j] = square[j] = set(0.0f);
-    }
-    for (std::int64_t r = 1; r < rows; ++r)
-      for (int j = 0; j < count; ++j) sum[j] = sum[j] + (load(x + r * channels + c + j * kLanes, at) - shift[j]);
-    for (int j = 0; j < count; ++j) shift[j] = fma(sum[j], scale, shift[j]);
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (int j = 0; j < count; ++j) {
-        const vec deviation = load(x + r * channels + c + j * kLanes, at) - shift[j];
-        square[j] = fma(deviation, deviation, square[j]);
-      }
-    for (int j = 0; j < count; ++j) {
-      store(mean + c + j * kLanes, shift[j], at);
-      store(m2 + c + j * kLanes, square[j], at);
-    }
+  sweep(channels, [&](std::int64_t c, auto at) {
+    store(mean + c, fma(load(mean + c, at), scale, load(x + c, at)), at);
+  });
+  sum_rows(rows, channels, m2, [&](std::int64_t r, std::int64_t c, auto at) {
+    const vec deviation = load(x + r * channels + c, at) - load(mean + c, at);
+    return deviation * deviation;
   });
 }
 
