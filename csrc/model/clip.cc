@@ -1,6 +1,7 @@
 #include "model/clip.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/layers.h"
 
@@ -13,6 +14,21 @@ index_t end_of_text(std::span<const std::int32_t> row, int eos_token_id) {
   if (eos_token_id == 2) return std::max_element(row.begin(), row.end()) - row.begin();
   const auto found = std::find(row.begin(), row.end(), eos_token_id);
   return found == row.end() ? 0 : found - row.begin();
+}
+
+/// Scales every row to length 1.
+Tensor normalize_rows(const Context& context, const Tensor& x) {
+  Tensor y = context.empty(x.shape());
+  if (context.planning()) return y;
+  for (index_t r = 0; r < x.rows(); ++r) {
+    const float* from = x.data() + r * x.columns();
+    double squares = 0;
+    for (index_t c = 0; c < x.columns(); ++c) squares += static_cast<double>(from[c]) * static_cast<double>(from[c]);
+    const double length = std::sqrt(squares);
+    std::transform(from, from + x.columns(), y.data() + r * x.columns(),
+                   [length](float value) { return static_cast<float>(static_cast<double>(value) / length); });
+  }
+  return y;
 }
 
 }  // namespace
@@ -28,7 +44,7 @@ Clip::Clip(const Context& context, Weights& weights, const ClipConfig& config)
 }
 
 Tensor Clip::embed_images(const Context& context, const Tensor& pixels) const {
-  return linear_forward(context, vision_.pool(context, pixels), visual_projection_);
+  return normalize_rows(context, linear_forward(context, vision_.pool(context, pixels), visual_projection_));
 }
 
 Tensor Clip::embed_texts(const Context& context, std::span<const std::int32_t> ids, index_t batch,
@@ -43,7 +59,7 @@ Tensor Clip::embed_texts(const Context& context, std::span<const std::int32_t> i
       const index_t end = end_of_text(row, config_.eos_token_id);
       std::copy_n(states.data() + (b * length + end) * width, width, pooled.data() + b * width);
     }
-  return linear_forward(context, pooled, text_projection_);
+  return normalize_rows(context, linear_forward(context, pooled, text_projection_));
 }
 
 }  // namespace cones

@@ -1,4 +1,5 @@
-// CLIPModel of transformers: pictures and texts in one space, where the cosine says how well they agree.
+// CLIPModel of transformers: pictures and texts in one space, where the cosine says how well they agree. Embeddings have
+// length 1, so the cosine of two is their dot product.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,10 @@ class Clip {
   /// Uses every tensor of a CLIPModel but `logit_scale` and the `position_ids` of old files.
   Clip(const Context& context, Weights& weights, const ClipConfig& config);
 
-  /// pixels as ClipVision::pool takes them → image_embeds [B, P], not normalised.
+  /// pixels as ClipVision::pool takes them → image_embeds [B, P].
   Tensor embed_images(const Context& context, const Tensor& pixels) const;
-  /// ids [B, T] as ClipText::forward takes them → text_embeds [B, P], not normalised: the state at each row's end of
-  /// text, projected.
+  /// ids [B, T] as ClipText::forward takes them → text_embeds [B, P]: the state at each row's end of text,
+  /// projected.
   Tensor embed_texts(const Context& context, std::span<const std::int32_t> ids, index_t batch, index_t length) const;
 
   const ClipConfig& config() const { return config_; }
