@@ -59,8 +59,6 @@ await script(async () => {
     wantLatents: true,
     wantEmbeddings: true,
   }));
-  const memory = model.memory();
-  await model.dispose();
 
   const verdicts = [
     golden.judge('out', out),
@@ -69,12 +67,15 @@ await script(async () => {
     golden.judge('grad.encoder_hidden_states', gradient.embeddings),
     ...model.kvTensors.map(({ name }, i) => golden.judge(`grad.${name}`, gradient.gradients[i])),
   ];
+  const peak = model.memory().peak / 2 ** 30;
+  await model.dispose();
+
   console.log('error / PyTorch\'s own fp32 error / tolerance, each as a fraction of the largest value');
   for (const { name, error, pytorch, tolerance, ok } of verdicts) {
     const numbers = [error, pytorch, tolerance].map((x) => x.toExponential(1)).join('  ');
     console.log(`${ok ? 'ok    ' : 'FAILED'} ${numbers}  ${name}`);
   }
   const failed = verdicts.filter(({ ok }) => !ok).length;
-  console.log(`${verdicts.length - failed} passed, ${failed} failed; peak memory ${(memory.peak / 2 ** 30).toFixed(2)} GiB`);
+  console.log(`${verdicts.length - failed} passed, ${failed} failed; peak memory ${peak.toFixed(2)} GiB`);
   if (failed) throw new Error('The engine and PyTorch disagree on Stable Diffusion 1.4\'s architecture.');
 });
