@@ -17,30 +17,38 @@ import train_vae
 from config import Profile
 
 
-@torch.no_grad()
 def build(p: Profile, work: Path, tokenizer_dir: Path) -> None:
     folder = work / "cache"
-    if (folder / "done").exists():
-        return
     folder.mkdir(parents=True, exist_ok=True)
-    pictures, captions = data.pictures(work / "scenes"), data.captions(work / "scenes")
+    for part in (_text, _latents):
+        done = folder / f"{part.__name__}.done"
+        if not done.exists():
+            part(p, work, tokenizer_dir, folder)
+            done.touch()
+
+
+@torch.no_grad()
+def _text(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
+    tokenizer = bpe.load(tokenizer_dir)
+    text = models.text_tower(train_clip.load(p, tokenizer_dir, work / "clip")).eval().to(p.device)
+    texts = [says[0] for says in data.captions(work / "scenes")] + [""]
+    states = np.lib.format.open_memmap(folder / "text.npy", "w+", np.int16, (len(texts), 77, p.text_width))
+    for start in range(0, len(texts), 64):
+        ids = tokenizer(texts[start:start + 64], padding="max_length", max_length=77, return_tensors="pt").input_ids
+        with torch.autocast(p.device, torch.bfloat16):
+            state = text(ids.to(p.device)).last_hidden_state
+        states[start:start + 64] = state.bfloat16().cpu().view(torch.int16).numpy()
+
+
+@torch.no_grad()
+def _latents(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
+    pictures = data.pictures(work / "scenes")
     vae = train_vae.load(p, work / "scenes", work / "vae").to(p.device)
     latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, (len(pictures), 4, p.latent_size, p.latent_size))
     for start in range(0, len(pictures), 64):
         with torch.autocast(p.device, torch.bfloat16):
             mean = vae.encode(data.to_model(pictures[start:start + 64]).to(p.device)).latent_dist.mean
         latents[start:start + 64] = (mean.float() * models.SCALING_FACTOR).half().cpu().numpy()
-
-    tokenizer = bpe.load(tokenizer_dir)
-    text = models.text_tower(train_clip.load(p, tokenizer_dir, work / "clip")).eval().to(p.device)
-    states = np.lib.format.open_memmap(folder / "text.npy", "w+", np.int16, (len(captions) + 1, 77, p.text_width))
-    texts = [says[0] for says in captions] + [""]
-    for start in range(0, len(texts), 64):
-        ids = tokenizer(texts[start:start + 64], padding="max_length", max_length=77, return_tensors="pt").input_ids
-        with torch.autocast(p.device, torch.bfloat16):
-            state = text(ids.to(p.device)).last_hidden_state
-        states[start:start + 64] = state.bfloat16().cpu().view(torch.int16).numpy()
-    (folder / "done").touch()
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ class Profile:
     vae_channels: tuple[int, int, int, int]
     vae_steps: int
     vae_batch: int
+    decoder_steps: int
     # CLIP pair; the text width is also the UNet's cross_attention_dim
     text_width: int
     text_layers: int
@@ -45,14 +46,14 @@ class Profile:
 PROFILES = {
     "cpu": Profile(
         name="cpu", world="core", size=64, seed=20230723, scenes=24_000,
-        vae_channels=(24, 48, 96, 96), vae_steps=3_000, vae_batch=16,
+        vae_channels=(24, 48, 96, 96), vae_steps=3_500, vae_batch=16, decoder_steps=4_000,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=8,
-        clip_steps=800, clip_batch=96,
-        unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=9_500, unet_batch=32, unet_rate=1e-3,
+        clip_steps=900, clip_batch=96,
+        unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=8_000, unet_batch=32, unet_rate=1e-3,
         device="cpu", threads=1),
     "gpu": Profile(
         name="gpu", world="full", size=128, seed=20230723, scenes=100_000,
-        vae_channels=(24, 48, 96, 96), vae_steps=5_000, vae_batch=64,
+        vae_channels=(24, 48, 96, 96), vae_steps=5_000, vae_batch=64, decoder_steps=3_000,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=16,
         clip_steps=2_500, clip_batch=256,
         unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=9_000, unet_batch=256, unet_rate=1e-3,

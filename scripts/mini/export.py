@@ -6,14 +6,14 @@ from pathlib import Path
 
 import models
 import train_clip
+import train_decoder
 import train_unet
-import train_vae
 from config import Profile
 
 
 def export(p: Profile, work: Path, tokenizer_dir: Path, out: Path) -> None:
     clip = train_clip.load(p, tokenizer_dir, work / "clip")
     text = models.text_tower(clip)
-    models.export(out / "mini", tokenizer_dir, text, train_unet.load(p, work / "unet"), train_vae.load(p, work / "scenes", work / "vae"))
+    models.export(out / "mini", tokenizer_dir, text, train_unet.load(p, work / "unet"), train_decoder.load(p, work))
     models.export_clip(out / "mini-clip", tokenizer_dir, clip)
     print(json.dumps({"cosine": train_clip.distinctness(p, tokenizer_dir, clip)}))

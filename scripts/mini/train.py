@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains models/mini from nothing: `python scripts/mini/train.py --profile gpu --sprites FOLDER --clip-bpe FOLDER`.
 
-Stages: pack (sprites, vocabulary) -> scenes -> vae -> clip -> cache -> unet -> export. Each keeps its result in the work
+Stages: pack (sprites, vocabulary) -> scenes -> vae -> clip -> cache -> decoder -> unet -> export. Each keeps its result in the work
 folder and is skipped when it is done, so the same command goes on where it was cut off; `--minutes 9` ends it in time
 (exit status 3 means: call again). A machine without the source data needs only the work folder's `pack/` (under 2 MB).
 """
@@ -22,7 +22,7 @@ import sprites  # noqa: E402
 from config import PROFILES  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = ("pack", "scenes", "vae", "clip", "cache", "unet", "export")
+STAGES = ("pack", "scenes", "vae", "clip", "cache", "decoder", "unet", "export")
 
 
 def main() -> int:
@@ -66,6 +66,11 @@ def main() -> int:
         import cache
         cache.build(p, work, tokenizer)
 
+    def run_decoder() -> None:
+        import train_decoder
+        if not loop.finished(work / "decoder", p.decoder_steps):
+            train_decoder.train(p, work, work / "decoder", deadline)
+
     def run_unet() -> None:
         import train_unet
         if not loop.finished(work / "unet", p.unet_steps):
@@ -76,7 +81,7 @@ def main() -> int:
         export.export(p, work, tokenizer, args.out)
 
     stages = {"pack": run_pack, "scenes": lambda: data.build(p, packed, work / "scenes"), "vae": run_vae, "clip": run_clip,
-              "cache": run_cache, "unet": run_unet, "export": run_export}
+              "cache": run_cache, "decoder": run_decoder, "unet": run_unet, "export": run_export}
     try:
         for name in [args.only] if args.only else STAGES[:STAGES.index(args.until) + 1]:
             print(f"[{name}]", flush=True)

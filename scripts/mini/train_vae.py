@@ -15,6 +15,12 @@ import models
 from config import Profile
 
 
+def picture_loss(y: Tensor, x: Tensor) -> Tensor:
+    """L1 of pixels and of edges `[B, 3, H, W]`: pixels alone blur the small marks by which sprites are told apart."""
+    edges = F.l1_loss(y.diff(dim=2), x.diff(dim=2)) + F.l1_loss(y.diff(dim=3), x.diff(dim=3))
+    return F.l1_loss(y, x) + 0.5 * edges
+
+
 class Reconstruction(torch.nn.Module):
     """Loss of a batch of pictures `[B, 3, H, W]` in [-1, 1]."""
 
@@ -28,10 +34,8 @@ class Reconstruction(torch.nn.Module):
         logvar = logvar.clamp(-20, 10)
         z = mean + noise * torch.exp(0.5 * logvar)
         y = self.vae.decoder(self.vae.post_quant_conv(z)).float()
-        # Edges weigh extra: plain L1 blurs the small marks by which sprites are told apart.
-        edges = F.l1_loss(y.diff(dim=2), x.diff(dim=2)) + F.l1_loss(y.diff(dim=3), x.diff(dim=3))
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        return F.l1_loss(y, x) + 0.5 * edges + 1e-4 * kl
+        return picture_loss(y, x) + 1e-4 * kl
 
 
 def train(p: Profile, scenes: Path, folder: Path, deadline: float) -> None:
