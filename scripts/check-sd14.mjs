@@ -55,7 +55,7 @@ await script(async () => {
     ...input,
     target: golden.data('target'),
     weights: Float64Array.from(golden.data('weights')),
-    tensors: Int32Array.from(model.kvTensors.keys()),
+    tensors: model.kvTensors.map(({ name }) => name),
     wantLatents: true,
     wantEmbeddings: true,
   }));
