@@ -127,8 +127,8 @@ export interface NativeGradient extends NativeDenoise {
   target: Float32Array;
   /** [B]: loss = Σ_b weight_b · mean((output_b − target_b)²) */
   weights: Float64Array;
-  /** Indices into kvTensors whose gradients are wanted. */
-  tensors: Int32Array;
+  /** Names of UNet weights whose gradients are wanted. Only these are paid for. */
+  tensors: string[];
   wantLatents?: boolean;
   wantEmbeddings?: boolean;
   checkpointing?: boolean;
@@ -138,7 +138,7 @@ export interface NativeGradientResult {
   loss: number;
   /** Unweighted mean squared error per row [B]. */
   rows: Float64Array;
-  /** In the order of `tensors`; each [out × in]. */
+  /** In the order of `tensors`, each as long as its weight. */
   gradients: Float32Array[];
   latents?: Float32Array;
   embeddings?: Float32Array;

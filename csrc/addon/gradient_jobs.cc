@@ -33,7 +33,7 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
       env, o, nullptr,
       [m = model(env), in = LatentArguments(o, *model(env)), timesteps = elements<double>(o, "timesteps"),
        target = elements<float>(o, "target"), weights = elements<double>(o, "weights"),
-       tensors = elements<std::int32_t>(o, "tensors"),
+       tensors = strings(o, "tensors"),
        wants = Wants{boolean(o, "wantLatents"), boolean(o, "wantEmbeddings"), boolean(o, "checkpointing")}](
           const std::atomic<bool>& aborted, const Progress&) -> Settle {
         const Context context = m->context(&aborted);
@@ -41,12 +41,7 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
         in.check_rows(weights.size(), "weights");
         m->require_memory(m->plan_gradient(in.shape[0], in.shape[1], in.shape[2], in.tokens, wants.checkpointing));
         std::vector<const Parameter*> parameters;
-        for (std::int32_t index : tensors) {
-          const auto& kv = m->unet().kv_tensors();
-          if (index < 0 || static_cast<std::size_t>(index) >= kv.size())
-            fail("CONES_OPTION_INVALID", "There is no K-V tensor " + std::to_string(index) + ".");
-          parameters.push_back(&kv[static_cast<std::size_t>(index)]->parameter());
-        }
+        for (const std::string& name : tensors) parameters.push_back(&m->unet_parameter(name));
 
         StoredGradients stored(parameters);
         Tape tape(context, &stored);

@@ -80,7 +80,9 @@ void ConceptSearch::update(State& state, index_t row, index_t rows, index_t colu
   const index_t in = state.weights->in();
   const bool adam = options_.optimizer == Optimizer::adam, algorithm1 = options_.algorithm == Algorithm::one;
   const double step = static_cast<double>(steps_);
-  const auto beta1 = static_cast<float>(options_.beta1), beta2 = static_cast<float>(options_.beta2);
+  const auto beta2 = static_cast<float>(options_.beta2);
+  // Rounded once: 1.0f - 0.999f would be off by 1e-5.
+  const auto rest1 = static_cast<float>(1 - options_.beta1), rest2 = static_cast<float>(1 - options_.beta2);
   const auto rate = static_cast<float>(adam ? options_.learning_rate / (1 - std::pow(options_.beta1, step))
                                             : options_.learning_rate);
   const auto correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, step)));
@@ -101,8 +103,8 @@ void ConceptSearch::update(State& state, index_t row, index_t rows, index_t colu
       float move = rate * g;
       if (adam) {
         float &m = state.first_moment.data()[i], &v = state.second_moment.data()[i];
-        m += (1 - beta1) * (g - m);
-        v = beta2 * v + (1 - beta2) * g * g;
+        m += rest1 * (g - m);
+        v = beta2 * v + rest2 * g * g;
         move = rate * m / (std::sqrt(v) * correction2 + epsilon);
       }
       displacement += move;  // ξ −= move

@@ -71,6 +71,11 @@ const Parameter* Weights::find_either(const std::string& name, const Shape& shap
   return &tensor.parameter;
 }
 
+const Parameter* Weights::used(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  return found != tensors_.end() && found->second.used ? &found->second.parameter : nullptr;
+}
+
 void Weights::check_all_used(const std::vector<std::string_view>& ignored) const {
   constexpr std::size_t kNamed = 3;
   std::size_t count = 0;

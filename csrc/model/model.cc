@@ -36,6 +36,12 @@ Context Model::planning_context() const {
   return Context{.memory = Memory::create_planning(), .pool = pool_, .kernels = best_kernels()};
 }
 
+const Parameter& Model::unet_parameter(const std::string& name) const {
+  const Parameter* parameter = unet_weights_->used(name);
+  if (parameter == nullptr) fail("CONES_OPTION_INVALID", "The UNet has no weight \"" + name + "\".");
+  return *parameter;
+}
+
 Model::MemoryUse Model::memory() const {
   return {weight_bytes_, memory_->in_use(), memory_->peak(), options_.memory_limit};
 }

@@ -47,6 +47,9 @@ class Model {
   const Vae& vae() const { return *vae_; }
   const ModelOptions& options() const { return options_; }
 
+  /// A weight of the UNet by its diffusers name; CONES_OPTION_INVALID when there is none.
+  const Parameter& unet_parameter(const std::string& name) const;
+
   struct MemoryUse {
     std::size_t weights, in_use, peak, limit;
   };

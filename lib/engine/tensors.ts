@@ -34,7 +34,7 @@ export interface GradientOptions extends DenoiseOptions {
   readonly target: Float32Array;
   /** Per row: loss = Σ_b weights[b] · mean((output_b − target_b)²). Default 1 / B each. */
   readonly weights?: readonly number[];
-  /** Names of K-V weights whose gradients are wanted. Default: all. */
+  /** Names of UNet weights whose gradients are wanted; only these are paid for. Default: all K-V weights. */
   readonly tensors?: readonly string[];
   /** Also the gradient with respect to the latents. Default false. */
   readonly wantLatents?: boolean;
@@ -48,7 +48,7 @@ export interface ConceptGradient {
   readonly loss: number;
   /** Unweighted mean squared error of each row. */
   readonly rows: Float64Array;
-  /** ∂loss/∂W by tensor name, each `[out, in]`. */
+  /** ∂loss/∂W by weight name, each as long as its weight: `[out, in]`, row-major, for K-V weights. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   readonly latents?: Float32Array;
   readonly embeddings?: Float32Array;
@@ -92,7 +92,7 @@ export async function conceptGradient(
       ...input,
       target: options.target,
       weights,
-      tensors: Int32Array.from(names, (name) => kvIndex(session, name)),
+      tensors: [...names],
       wantLatents: options.wantLatents ?? false,
       wantEmbeddings: options.wantEmbeddings ?? false,
       checkpointing: options.checkpointing ?? false,
@@ -154,13 +154,6 @@ async function unetInput(
     tokens,
     ...(masks ? { masks } : {}),
   };
-}
-
-/** @throws ConesError CONES_OPTION_INVALID */
-export function kvIndex(session: Session, name: string): number {
-  const index = session.kvTensors.findIndex((tensor) => tensor.name === name);
-  if (index < 0) throw invalid(`the model has no K-V weight "${name}"`);
-  return index;
 }
 
 export function requireLength(name: string, data: { readonly length: number }, length: number): void {

@@ -63,7 +63,7 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
       ...input, ...options,
       target: float32(golden.data('target')),
       weights: float64(golden.data('weights')),
-      tensors: int32([...model.kvTensors.keys()]),
+      tensors: model.kvTensors.map((tensor) => tensor.name),
       wantLatents: true,
       wantEmbeddings: true,
     });
