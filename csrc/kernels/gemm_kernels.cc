@@ -82,12 +82,19 @@ CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, cons
 }
 
 template <int R, int V>
-CONES_INLINE void start(vec (&acc)[R][V], const float* c, std::int64_t c_stride, int columns, bool accumulate) {
+CONES_INLINE void clear(vec (&acc)[R][V]) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v)
-      acc[r][v] = accumulate ? load_columns(c + r * c_stride, columns, v) : set(0);
+    for (int v = 0; v < V; ++v) acc[r][v] = set(0);
+}
+
+template <int R, int V>
+CONES_INLINE void add_c(vec (&acc)[R][V], const float* c, std::int64_t c_stride, int columns) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) acc[r][v] = load_columns(c + r * c_stride, columns, v) + acc[r][v];
 }
 
 // acc[r] += rows[r], row by row.
@@ -111,13 +118,14 @@ CONES_INLINE void finish(const vec (&acc)[R][V], float* c, std::int64_t c_stride
 template <int R, int V, bool kMasked>
 void run_tile(const GemmTile& t, const std::uint8_t* mask) {
   vec acc[R][V];
-  start(acc, t.c, t.c_stride, t.columns, t.accumulate);
+  clear(acc);
   for (int s = 0; s < t.segments; ++s) {
     PointedRows<R> a;
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) a.row[r] = t.segment[s].a[r] + t.offset;
     multiply<R, V, kMasked>(acc, a, t.segment[s].b, mask, t.depth);
   }
+  if (t.accumulate) add_c(acc, t.c, t.c_stride, t.columns);
   add_rows(acc, t.bias, t.columns);
   add_rows(acc, t.residual, t.columns);
   finish(acc, t.c, t.c_stride, t.columns);
@@ -151,8 +159,9 @@ void outer_tile(int rows, int columns, std::int64_t depth, const float* p, const
   if constexpr (R > 1)
     if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, q, c, c_stride, accumulate);
   vec acc[R][kVecs];
-  start(acc, c, c_stride, columns, accumulate);
+  clear(acc);
   multiply<R, kVecs, false>(acc, InterleavedRows{p}, q, nullptr, depth);
+  if (accumulate) add_c(acc, c, c_stride, columns);
   finish(acc, c, c_stride, columns);
 }
 

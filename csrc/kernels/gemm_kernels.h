@@ -1,7 +1,8 @@
 // Inner loops of matrix multiplication for one instruction set.
 //
-// Every result is one chain of multiply-adds over k in ascending order, whatever the size of the tile, so results do not
-// depend on how a caller cuts its work into tiles, batches or threads. Between calls the chain lies in C.
+// Within one call a result is one chain of multiply-adds over k in ascending order, from zero; what lies in C is added to
+// the finished chain. So results depend on where a caller cuts k (shorter chains are more accurate), and on nothing else:
+// not on the size of the tile, nor on how the work is spread over batches or threads.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ struct GemmSegment {
   const float* b;         // [depth][panel_width], 64-byte aligned
 };
 
-/// C[r][j] = (accumulate ? C[r][j] : 0) + Σ over segments and k of A[r][k] · B[k][j], then + bias + residual.
+/// C[r][j] = Σ over segments and k of A[r][k] · B[k][j], then + C[r][j] where accumulating, + bias, + residual.
 struct GemmTile {
   int rows;                            // 1 ≤ rows ≤ tile_rows
   int columns;                         // 1 ≤ columns ≤ panel_width; B beyond them is read but does not matter
@@ -35,7 +36,7 @@ struct GemmKernels {
 
   void (*run)(const GemmTile& tile);
 
-  /// One segment, nothing added: C[r][0, columns) = (accumulate ? C : 0) + Σ_k A[r][k] · B[k][0, columns).
+  /// One segment, nothing added: C[r][0, columns) = Σ_k A[r][k] · B[k][0, columns) + (accumulate ? C : 0).
   void (*tile)(int rows, std::int64_t depth, const float* const* a, const float* b, float* c, std::int64_t c_stride,
                int columns, bool accumulate);
 
@@ -43,7 +44,7 @@ struct GemmKernels {
   /// mask[k * panel_width / 8] is 1 where B[k][j] is kept. One segment.
   void (*run_masked)(const GemmTile& tile, const std::uint8_t* mask);
 
-  /// Outer product for weight gradients: C[i][j] = (accumulate ? C : 0) + Σ_m P[m][i] · Q[m][j], i < rows ≤ tile_rows,
+  /// Outer product for weight gradients: C[i][j] = Σ_m P[m][i] · Q[m][j] + (accumulate ? C : 0), i < rows ≤ tile_rows,
   /// j < columns ≤ panel_width. P [depth][tile_rows] and Q [depth][panel_width] are packed; all of both may be read.
   void (*outer)(int rows, int columns, std::int64_t depth, const float* p, const float* q, float* c,
                 std::int64_t c_stride, bool accumulate);

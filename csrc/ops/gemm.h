@@ -1,7 +1,7 @@
 // Matrix multiplication with one operand packed in advance, and the outer product of weight gradients.
 //
-// Results are bit-identical whatever the number of threads, the number of rows (the batch) or the cut into tiles:
-// each element is one chain over k in ascending order (kernels/gemm_kernels.h). They differ between instruction sets.
+// Results are bit-identical whatever the number of threads, the number of rows (the batch) or the cut into tiles: k is cut
+// by its own length alone, and within each cut an element is one chain over k in ascending order. Instruction sets differ.
 #pragma once
 
 #include <functional>

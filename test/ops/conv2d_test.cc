@@ -32,12 +32,12 @@ constexpr Conv2dOptions kHalveVae{.stride = 2, .pad_top = 0, .pad_left = 0, .pad
 
 const Case kCases[] = {
     {2, 5, 4, 3, 5, 3, kSame},        // few channels are gathered
-    {1, 4, 4, 17, 33, 3, kSame},      // implicit
-    {2, 7, 3, 33, 4, 3, kSame},       // to few channels
-    {1, 1, 1, 16, 16, 3, kSame},      // padding only
-    {2, 6, 5, 18, 7, 3, kHalve},      // odd and even sides
+    {1, 3, 3, 17, 9, 3, kSame},       // implicit
+    {2, 4, 3, 33, 4, 3, kSame},       // to few channels
+    {1, 1, 1, 16, 8, 3, kSame},      // padding only
+    {2, 6, 5, 18, 3, 3, kHalve},      // odd and even sides
     {1, 5, 6, 3, 4, 3, kHalve},
-    {1, 6, 7, 20, 5, 3, kHalveVae},
+    {1, 6, 7, 20, 2, 3, kHalveVae},
     {1, 5, 5, 17, 3, 3, {}},          // no padding
     {2, 3, 4, 19, 6, 1, {}},
     {1, 5, 6, 4, 20, 1, {.stride = 2}},  // pixels that meet no tap
@@ -104,42 +104,44 @@ constexpr double kTolerance = 100 * 0x1p-24;
 }  // namespace
 
 TEST("conv2d equals the convolution in double, and its gradients the differences of it") {
-  for (const char* isa : instruction_sets())
-    for (const Case& c : kCases) {
-      const Context context = make_context(2, isa);
-      const Values x = random(c.x(), 1), w = random(c.w(), 2), bias = random({c.out}, 3), dy = random(c.y(), 4),
-                   residual = random(c.y(), 5), group = random({c.batch, c.out}, 6);
-      const Stored weight("w", w, c.w()), bias_stored("b", bias, {c.out});
-      const ConvWeights layer(context, &weight.parameter, &bias_stored.parameter);
+  for (const Case& c : kCases) {
+    const Values x = random(c.x(), 1), w = random(c.w(), 2), bias = random({c.out}, 3), dy = random(c.y(), 4),
+                 residual = random(c.y(), 5), group = random({c.batch, c.out}, 6);
+    Values want = reference_forward(c, x, w), want_group(group.size(), 0.0), want_bias(bias.size(), 0.0);
+    const std::size_t channels = bias.size(), per_row = want.size() / static_cast<std::size_t>(c.batch);
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      const std::size_t of_group = i / per_row * channels + i % channels;
+      want[i] += bias[i % channels] + group[of_group] + residual[i];
+      want_group[of_group] += dy[i];
+      want_bias[i % channels] += dy[i];
+    }
+    // Convolution is linear in x and in w, so differences are exact for any step.
+    const Values want_dx =
+        finite_differences(x, [&](const Values& v) { return dot(dy, reference_forward(c, v, w)); }, 1.0);
+    const Values want_dw =
+        finite_differences(w, [&](const Values& v) { return dot(dy, reference_forward(c, x, v)); }, 1.0);
 
+    const Stored weight("w", w, c.w()), bias_stored("b", bias, {c.out});
+    for (const char* isa : instruction_sets()) {
+      const Context context = make_context(2, isa);
+      const ConvWeights layer(context, &weight.parameter, &bias_stored.parameter);
       Collected collected;
       Tape tape(context, &collected);
       const Var vx(to_tensor(context, x, c.x()), true), vr(to_tensor(context, residual, c.y()), true),
           vg(to_tensor(context, group, {c.batch, c.out}), true);
       const Var y = conv2d(tape, vx, layer, c.options, &vr, &vg);
       EXPECT(y.shape() == c.y());
-      Values want = reference_forward(c, x, w), want_group(group.size(), 0.0), want_bias(bias.size(), 0.0);
-      const std::size_t channels = bias.size(), per_row = want.size() / static_cast<std::size_t>(c.batch);
-      for (std::size_t i = 0; i < want.size(); ++i) {
-        const std::size_t of_group = i / per_row * channels + i % channels;
-        want[i] += bias[i % channels] + group[of_group] + residual[i];
-        want_group[of_group] += dy[i];
-        want_bias[i % channels] += dy[i];
-      }
       EXPECT_CLOSE(c.name() + " y", y.value(), want, kTolerance);
-
       Tape::accumulate(context, y.gradient(), to_tensor(context, dy, c.y()));
       tape.backward();
-      // Convolution is linear in x and in w, so differences are exact for any step.
-      const auto loss_x = [&](const Values& v) { return dot(dy, reference_forward(c, v, w)); };
-      const auto loss_w = [&](const Values& v) { return dot(dy, reference_forward(c, x, v)); };
-      EXPECT_CLOSE(c.name() + " dx", vx.gradient()->tensor, finite_differences(x, loss_x, 1.0), kTolerance);
-      EXPECT_CLOSE(c.name() + " dw", collected.weight, finite_differences(w, loss_w, 1.0), kTolerance);
-      EXPECT_CLOSE(c.name() + " db", collected.bias, want_bias, 0x1p-24);      // double sums, rounded once
+      EXPECT_CLOSE(c.name() + " dx", vx.gradient()->tensor, want_dx, kTolerance);
+      EXPECT_CLOSE(c.name() + " dw", collected.weight, want_dw, kTolerance);
+      EXPECT_CLOSE(c.name() + " db", collected.bias, want_bias, 0x1p-24);  // double sums, rounded once
       EXPECT_CLOSE(c.name() + " dgroup", vg.gradient()->tensor, want_group, 0x1p-24);
       EXPECT_CLOSE(c.name() + " dresidual", vr.gradient()->tensor, dy, 0);
       EXPECT(collected.weight.shape() == c.w() && vx.gradient()->tensor.shape() == c.x());
     }
+  }
 }
 
 TEST("conv2d gives the same bits on one and two threads and for any batch") {
