@@ -121,8 +121,9 @@ Tensor attention_forward(const Context& context, const Tensor& q, const Tensor& 
 
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   const auto run_task = [&](index_t task, int lane) {
-    const index_t h = task / groups % sizes.heads, b = task / groups / sizes.heads;
-    const index_t first = task % groups * group, count = std::min(group, sizes.panels - first);
+    // Heads innermost: neighbouring tasks read and write the same rows of q and out.
+    const index_t h = task % sizes.heads, b = task / sizes.heads / groups;
+    const index_t first = task / sizes.heads % groups * group, count = std::min(group, sizes.panels - first);
     const float* own_q = q.data() + sizes.offset(sizes.queries, b, 0, h);
     float* own_out = out.data() + sizes.offset(sizes.queries, b, 0, h);
 
