@@ -1,0 +1,70 @@
+import path from 'node:path';
+import type { Command } from 'commander';
+import { Engine, type EngineOptions } from '../engine';
+
+/**
+ * Flags are only converted here; whether a value makes sense is for the engine to say. What is no number becomes NaN,
+ * which the engine refuses by the option's name.
+ */
+export function number(text: string): number {
+  return text.trim() === '' ? NaN : Number(text);
+}
+
+/** Seeds have 64 bits. */
+export function seed(text: string): number | bigint {
+  return /^\d+$/.test(text) ? BigInt(text) : number(text);
+}
+
+/** "0.01,0.02" */
+export function numbers(text: string): number[] {
+  return text.split(',').map(number);
+}
+
+/** A flag that may be given several times. */
+export function repeatable(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
+/** Has all options of a call, so that none is forgotten here when one is added there. */
+export type AllOptions<T> = { readonly [K in keyof Required<Omit<T, 'onProgress' | 'signal'>>]: unknown };
+
+/** The model that ships with the package. Two levels up from lib/cli as well as from dist/cli. */
+const DEFAULT_MODEL = path.join(__dirname, '..', '..', 'models', 'mini');
+
+/** Flags of every command that loads a model. */
+export interface EngineFlags {
+  readonly model?: string;
+  readonly device?: string;
+  readonly threads?: number;
+  /** GiB */
+  readonly memoryLimit?: number;
+}
+
+export function addEngineFlags(command: Command): Command {
+  return command
+    .optionsGroup('Engine:')
+    .option('--model <folder>', 'model in diffusers layout (default: the small model that comes with cones)')
+    .option('--device <name>', "'auto' or 'cpu' (default: auto)")
+    .option('--threads <n>', 'threads to compute with (default: all)', number)
+    .option('--memory-limit <GiB>', 'refuse to start what needs more (default: 90 % of the memory)', number);
+}
+
+export function loadEngine({ model = DEFAULT_MODEL, device, threads, memoryLimit }: EngineFlags): Promise<Engine> {
+  return Engine.load(model, {
+    device: device as EngineOptions['device'],
+    threads,
+    memoryLimit: memoryLimit === undefined ? undefined : Math.floor(memoryLimit * 2 ** 30),
+  });
+}
+
+export interface OutputFlags {
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+export function addOutputFlags(command: Command): Command {
+  return command
+    .optionsGroup('Output:')
+    .option('--json', 'print the result as JSON')
+    .option('--verbose', 'print the stack of an error');
+}

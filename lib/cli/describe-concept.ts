@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import type { ConceptInfo } from '../concept';
+import { count, percent, table } from './table';
+
+const losses = z.object({ subject: z.number(), prior: z.number() });
+const beforeAndAfter = z.object({ untouched: z.number(), shut: z.number() });
+
+/** A report as the search writes it (SearchReport); one in a file may be anything. */
+const searchReport = z.object({
+  loss: z.object({ untouched: losses, shut: losses, random: losses }),
+  sweep: z.array(z.object({ density: z.number(), neurons: z.number(), subject: z.number(), prior: z.number() })),
+  pictures: z
+    .object({
+      likeness: z.object({ identifier: beforeAndAfter, category: beforeAndAfter, other: beforeAndAfter }),
+      change: z.object({ category: z.number(), other: z.number() }),
+      prompts: z.object({ identifier: z.string(), category: z.string(), other: z.string() }),
+    })
+    .nullable(),
+});
+
+/** A concept file in words and tables. */
+export function describeConcept(file: string, info: ConceptInfo): string[] {
+  const { subjects, neuronCount, weightCount, density, method, steps, engineVersion, byteLength, fingerprint } = info;
+  return [
+    `${file}: ${count(neuronCount)} concept neurons, ${percent(density)} of ${count(weightCount)} K-V weights, in ${count(byteLength)} bytes`,
+    ...subjects.map(
+      ({ identifier, category, token, embedding }) =>
+        `  ${identifier} ${category} (token "${token}"${embedding ? `, learned embedding of ${embedding.length} ${embedding.dtype}` : ''})`,
+    ),
+    `  ${method}${steps ? `, ${count(steps)} steps` : ''}, cones ${engineVersion}`,
+    `  base model ${fingerprint}`,
+    ...describeReport(info.report),
+  ];
+}
+
+/** Neurons of every weight. */
+export function describeLayers({ tensors }: ConceptInfo): string[] {
+  const rows = tensors.map(({ name, shape, neuronCount, density }) => [name, shape.join(' x '), count(neuronCount), percent(density)]);
+  return ['', ...table([['weight', 'shape', 'neurons', 'density'], ...rows])];
+}
+
+function describeReport(report: ConceptInfo['report']): string[] {
+  if (report === null) return [];
+  const parsed = searchReport.safeParse(report);
+  if (!parsed.success) return ['', `report: ${JSON.stringify(report)}`];
+  const { loss, sweep, pictures } = parsed.data;
+  const row = (name: string, { subject, prior }: z.output<typeof losses>) => [name, subject.toFixed(4), prior.toFixed(4)];
+  const lines = [
+    '',
+    ...table([
+      ['loss on held-out noise', 'subject', 'prior'],
+      row('untouched model', loss.untouched),
+      row('concept neurons shut', loss.shut),
+      row('as many random weights shut', loss.random),
+    ]),
+  ];
+  if (sweep.length > 0) {
+    const rows = sweep.map((entry) => [percent(entry.density), count(entry.neurons), entry.subject.toFixed(4), entry.prior.toFixed(4)]);
+    lines.push('', ...table([['densities tried', 'neurons', 'subject', 'prior'], ...rows]));
+  }
+  if (pictures) {
+    const { likeness, prompts, change } = pictures;
+    const rows = (['identifier', 'category', 'other'] as const).map((name) => [
+      `"${prompts[name]}"`,
+      likeness[name].untouched.toFixed(3),
+      likeness[name].shut.toFixed(3),
+      name === 'identifier' ? '' : change[name].toFixed(3),
+    ]);
+    lines.push('', ...table([["likeness to the subject's colours", 'untouched', 'shut', 'change of the picture'], ...rows]));
+  }
+  return lines;
+}

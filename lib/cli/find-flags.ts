@@ -1,0 +1,151 @@
+import type { Command } from 'commander';
+import { Concept } from '../concept';
+import { readRegularFile } from '../concept-file/files';
+import { ConesError } from '../errors';
+import { type FindConceptOptions, searchSettings } from '../find-concept/options';
+import { type AllOptions, number, numbers, seed } from './arguments';
+
+/** Flags of `cones find`: all of FindConceptOptions. */
+export interface FindFlags {
+  readonly category: string;
+  readonly identifier?: string;
+  readonly token?: string;
+  readonly others?: readonly string[];
+  readonly captions?: string;
+  readonly priorImages?: readonly string[];
+  readonly priorCaptions?: string;
+  readonly priorCount?: number;
+  readonly cacheDir?: string;
+  readonly cache: boolean;
+  readonly algorithm?: string;
+  readonly optimizer?: string;
+  readonly learningRate?: number;
+  readonly scaleLearningRate?: boolean;
+  readonly clamp?: boolean;
+  readonly steps?: number;
+  readonly batchSize?: number;
+  readonly priorBatchSize?: number;
+  readonly priorWeight?: number;
+  readonly timesteps?: readonly number[];
+  readonly ranking?: string;
+  readonly density?: number | 'auto';
+  readonly threshold?: number;
+  readonly self?: boolean;
+  readonly cross?: boolean;
+  readonly keys?: boolean;
+  readonly values?: boolean;
+  readonly seed?: number | bigint;
+  readonly checkpointing?: boolean;
+  readonly reportRows?: number;
+  readonly densities?: readonly number[];
+  readonly reportPictures?: number;
+  readonly otherCategory?: string;
+  readonly reportSteps?: number;
+  readonly resume?: string;
+}
+
+/** The engine's own defaults, told in the help; the flags have none. */
+const defaults = searchSettings({ images: [], category: '-' });
+const { report } = defaults;
+
+export function addFindFlags(command: Command): Command {
+  return command
+    .requiredOption('--category <name>', 'what the subject is, such as cat')
+    .option('--identifier <name>', `how prompts will name the subject (default: ${defaults.identifier})`)
+    .option('--token <word>', 'the rare word that the model sees for the identifier (default: the next that is free)')
+    .option('--others <concept...>', 'concept files to be drawn together with this one: their tokens are not taken')
+    .option('--captions <file>', 'JSON list with a caption, or a list of alternatives, per picture, with the identifier in them (default: "photo of a V1* cat")')
+    .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed)
+
+    .optionsGroup('Prior preservation (Eq. 3 and 4):')
+    .option('--prior-images <file...>', 'pictures of the category without the subject (default: drawn by the model)')
+    .option('--prior-captions <file>', 'JSON list with a caption per prior picture (default: "photo of a cat")')
+    .option('--prior-count <n>', `prior pictures to draw (default: ${defaults.priorCount})`, number)
+    .option('--prior-weight <λ>', `weight of the prior loss; 0: none (default: ${defaults.priorWeight})`, number)
+    .option('--prior-batch-size <n>', 'prior pictures per step (default: as many as subject pictures)', number)
+    .option('--cache-dir <folder>', "where drawn prior pictures are kept (default: cones/ in the user's cache folder)")
+    .option('--no-cache', 'do not keep drawn prior pictures')
+
+    .optionsGroup('Search (§3.1):')
+    .option('--steps <K>', `steps of the search (default: ${defaults.steps})`, number)
+    .option('--batch-size <n>', `subject pictures per step (default: ${defaults.batchSize})`, number)
+    .option('--algorithm <name>', `'a2' or '1' (default: ${defaults.algorithm})`)
+    .option('--optimizer <name>', `'adam' or 'sgd' (default: ${defaults.optimizer})`)
+    .option('--learning-rate <rate>', `learning rate of ξ (default: ${defaults.learningRate})`, number)
+    .option('--scale-learning-rate', 'multiply the learning rate by the batch size, as the paper')
+    .option('--clamp', `keep ξ within [0, 1] (default: ${defaults.clamp})`)
+    .option('--no-clamp')
+    .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
+    .option('--no-self', 'leave out self-attention')
+    .option('--no-cross', 'leave out cross-attention')
+    .option('--no-keys', 'leave out key projections')
+    .option('--no-values', 'leave out value projections')
+    .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
+    .option('--no-checkpointing')
+
+    .optionsGroup('Selection and report:')
+    .option('--ranking <name>', `rank neurons by 'displacement' or 'score' (default: ${defaults.ranking})`)
+    .option('--density <fraction>', `fraction of the searched weights to shut, or auto: the best of --densities (default: ${defaults.density})`, density)
+    .option('--threshold <τ>', 'shut what ranks above τ instead of a given density', number)
+    .option('--densities <list>', `densities to try (default: ${report.densities.join()})`, numbers)
+    .option('--report-rows <n>', `rows of held-out noise (default: ${report.rows})`, number)
+    .option('--report-pictures <n>', `pictures per prompt for likeness and specificity; 0: none (default: ${report.pictures})`, number)
+    .option('--report-steps <n>', `solver steps of these pictures (default: ${report.steps})`, number)
+    .option('--other-category <name>', 'another category, which should not change (default: dog, or cat for a dog)')
+
+    .optionsGroup('Interruption:')
+    .option('--resume <file>', 'go on from a saved search, with the same other flags');
+}
+
+/** Reads the files that the flags name. */
+export async function findOptions(images: readonly string[], flags: FindFlags): Promise<FindConceptOptions> {
+  const { self, cross, keys, values, reportRows, densities, reportPictures, otherCategory, reportSteps } = flags;
+  const options = {
+    images,
+    category: flags.category,
+    identifier: flags.identifier,
+    token: flags.token,
+    others: await Promise.all((flags.others ?? []).map((file) => Concept.load(file))),
+    captions: await readCaptions(flags.captions),
+    priorImages: flags.priorImages,
+    priorCaptions: await readCaptions(flags.priorCaptions),
+    priorCount: flags.priorCount,
+    cacheDir: flags.cache ? flags.cacheDir : null,
+    algorithm: flags.algorithm,
+    optimizer: flags.optimizer,
+    learningRate: flags.learningRate,
+    scaleLearningRate: flags.scaleLearningRate,
+    clamp: flags.clamp,
+    steps: flags.steps,
+    batchSize: flags.batchSize,
+    priorBatchSize: flags.priorBatchSize,
+    priorWeight: flags.priorWeight,
+    timesteps: flags.timesteps,
+    ranking: flags.ranking,
+    density: flags.density,
+    threshold: flags.threshold,
+    layers: { self, cross, keys, values },
+    seed: flags.seed,
+    checkpointing: flags.checkpointing,
+    report: { rows: reportRows, densities, pictures: reportPictures, otherCategory, steps: reportSteps },
+    resume: flags.resume === undefined ? undefined : await readRegularFile(flags.resume),
+  } satisfies AllOptions<FindConceptOptions>;
+  // Whether the values make sense is for the engine to say; better before the model is loaded than after.
+  searchSettings(options as FindConceptOptions);
+  return options as FindConceptOptions;
+}
+
+function density(text: string): number | 'auto' {
+  return text === 'auto' ? text : number(text);
+}
+
+/** The file's JSON as it is: the engine checks it. */
+async function readCaptions(file: string | undefined): Promise<unknown> {
+  if (file === undefined) return undefined;
+  const bytes = await readRegularFile(file);
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new ConesError('CONES_OPTION_INVALID', `${file} is no JSON list of captions: ${(cause as Error).message}.`, { cause });
+  }
+}

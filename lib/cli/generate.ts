@@ -1,0 +1,113 @@
+import path from 'node:path';
+import type { Command } from 'commander';
+import { Concept } from '../concept';
+import type { GenerateOptions } from '../engine/generate';
+import type { GeneratedImage } from '../generated-image';
+import { formatOf, makeGrid, saveImage } from '../images';
+import { SAMPLER_NAMES } from '../schedule';
+import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, number, type OutputFlags, repeatable, seed } from './arguments';
+import { assertWritable, type Io, printJson, printLines, printNote } from './io';
+import { duration, ProgressBars } from './progress';
+
+interface Flags extends EngineFlags, OutputFlags {
+  readonly output: string;
+  readonly grid?: true;
+  readonly columns?: number;
+  readonly concept?: readonly string[];
+  readonly negativePrompt?: string;
+  readonly count?: number;
+  readonly seed?: number | bigint;
+  readonly sampler?: string;
+  readonly steps?: number;
+  readonly guidance?: number;
+  readonly eta?: number;
+  readonly width?: number;
+  readonly height?: number;
+  readonly batchSize?: number;
+}
+
+/** `cones generate`: pictures of a prompt with the neurons of any number of concepts shut. */
+export function addGenerate(program: Command, io: Io): void {
+  const command = program
+    .command('generate')
+    .description('Draw pictures from a prompt.')
+    .argument('<prompt>', 'what to draw, such as "a V1* cat on a beach"')
+    .option('-o, --output <file>', 'picture to write (.png, .jpg, .webp); several are numbered: out-1.png, out-2.png …', 'out.png')
+    .option('--grid', 'write several pictures side by side into one file')
+    .option('--columns <n>', 'pictures per row of the grid (default: as square as possible)', number)
+    .option('--concept <file>', 'concept whose neurons are shut; may be given several times', repeatable)
+    .option('--negative-prompt <text>', 'what to avoid (default: "")')
+    .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
+    .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
+    .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')} (default: ${SAMPLER_NAMES[0]})`)
+    .option('--steps <n>', 'UNet evaluations (default: 50)', number)
+    .option('--guidance <scale>', 'scale of classifier-free guidance; 1: none (default: 7.5)', number)
+    .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
+    .option('--width <pixels>', "a multiple of 8 (default: the model's own)", number)
+    .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)
+    .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
+  addEngineFlags(command);
+  addOutputFlags(command);
+  command.action((prompt: string, flags: Flags) => generate(prompt, flags, io));
+}
+
+async function generate(prompt: string, flags: Flags, io: Io): Promise<void> {
+  const start = performance.now();
+  const { output, grid, columns } = flags;
+  // What would fail when the pictures are done is tried before they are begun.
+  formatOf(output);
+  await assertWritable(output);
+  if (grid) makeGrid([{ width: 1, height: 1, data: new Uint8Array(3) }], columns);
+  const concepts = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
+
+  await using engine = await loadEngine(flags);
+  using bars = new ProgressBars(io);
+  const options = {
+    prompt,
+    concepts,
+    negativePrompt: flags.negativePrompt,
+    count: flags.count,
+    seed: flags.seed,
+    sampler: flags.sampler,
+    steps: flags.steps,
+    guidance: flags.guidance,
+    eta: flags.eta,
+    width: flags.width,
+    height: flags.height,
+    batchSize: flags.batchSize,
+  } satisfies AllOptions<GenerateOptions>;
+  const { images, warnings } = await engine.generate({
+    ...(options as GenerateOptions),
+    onProgress: ({ step, steps, remainingMs }) => bars.update({ label: 'draw', step, steps, remainingMs }),
+    signal: io.signal,
+  });
+  bars.stop();
+
+  const files = grid ? await saveGrid(output, images, columns) : await saveEach(output, images);
+  for (const { code, message } of warnings) printNote(io, 'warning', code, message);
+  const milliseconds = Math.round(performance.now() - start);
+  const pictures = images.map(({ metadata, width, height }, i) => ({ file: files[i]!, width, height, metadata }));
+  if (flags.json) {
+    printJson(io, { pictures, warnings, milliseconds, peakMemory: engine.memory().peak });
+  } else {
+    printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), `${duration(milliseconds)} min`]);
+  }
+}
+
+async function saveEach(output: string, images: readonly GeneratedImage[]): Promise<string[]> {
+  const { dir, name, ext } = path.parse(output);
+  const digits = String(images.length).length;
+  return Promise.all(
+    images.map(async (image, i) => {
+      const file = images.length === 1 ? output : path.join(dir, `${name}-${String(i + 1).padStart(digits, '0')}${ext}`);
+      await image.save(file);
+      return file;
+    }),
+  );
+}
+
+async function saveGrid(output: string, images: readonly GeneratedImage[], columns: number | undefined): Promise<string[]> {
+  const seed = images.map((image) => image.seed).join(', ');
+  await saveImage(output, makeGrid(images, columns), { metadata: { ...images[0]!.metadata, seed } });
+  return images.map(() => output);
+}

@@ -1,0 +1,52 @@
+import { access, constants } from 'node:fs/promises';
+import path from 'node:path';
+import { ConesError } from '../errors';
+
+/** What a command may touch besides files: given by the caller, so that tests can look on. */
+export interface Io {
+  readonly stdout: { write(text: string): unknown };
+  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** Fires when the user interrupts. */
+  readonly signal: AbortSignal;
+}
+
+/** Results go to stdout. */
+export function printLines(io: Io, lines: readonly string[]): void {
+  io.stdout.write(lines.map((line) => `${visible(line)}\n`).join(''));
+}
+
+export function printJson(io: Io, value: unknown): void {
+  io.stdout.write(`${JSON.stringify(value, null, 2).replace(CONTROL_IN_JSON, escaped)}\n`);
+}
+
+/** Everything else goes to stderr, a line each. */
+export function printNote(io: Io, kind: 'error' | 'warning', code: string, message: string): void {
+  io.stderr.write(`${visible(`${kind} ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`)}\n`);
+}
+
+// Texts come from files of others (concepts, pictures' metadata): in a terminal, control characters are commands.
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g;
+/** Those that JSON.stringify leaves as they are. */
+const CONTROL_IN_JSON = /[\u007f-\u009f]/g;
+
+function visible(line: string): string {
+  return line.replace(CONTROL, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+/**
+ * Fails before hours of work rather than after.
+ * @throws ConesError CONES_IO when `file` could not be written
+ */
+export async function assertWritable(file: string): Promise<void> {
+  const folder = path.dirname(file);
+  try {
+    await access(folder, constants.W_OK);
+  } catch (cause) {
+    throw new ConesError('CONES_IO', `${file} cannot be written: there is no folder ${folder} that may be written to. Make it first.`, { cause });
+  }
+}
