@@ -1,0 +1,225 @@
+// The commands on a whole, tiny model with random weights: find → generate → inspect, interruption, and defaults.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import sharp from 'sharp';
+import { Concept, type ConceptInfo, type GeneratedImage } from '../../lib';
+import { readMetadata } from '../../lib/images';
+import { runCli } from '../cli-run';
+
+const repository = path.join(__dirname, '../..');
+const MODEL = ['--model', path.join(repository, 'test/goldens/models/pipeline'), '--threads', '1'];
+const PICTURES = [0, 1, 2].map((i) => path.join(repository, `examples/subjects/black-cat/${i}.png`));
+/** A search of a few steps. The model knows no rare tokens: it has letters only. */
+const QUICK = ['--category', 'cat', '--batch-size', '1', '--prior-count', '2', '--report-rows', '2', '--density', '0.05', ...MODEL];
+
+let folder: string;
+let cat: string;
+let dog: string;
+const at = (name: string) => path.join(folder, name);
+
+async function ok(args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await runCli(args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+
+/** The JSON on stdout, which must be all that is there. */
+async function json<T>(args: readonly string[]): Promise<T> {
+  return JSON.parse(await ok([...args, '--json'])) as T;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'cones-cli-'));
+  cat = at('cat.cones');
+  dog = at('dog.cones');
+  await ok(['find', ...PICTURES, '--token', 'q', '-o', cat, '--steps', '5', '--report-pictures', '1', '--report-steps', '2', '--no-cache', ...QUICK]);
+  await ok(['find', PICTURES[0]!, '--identifier', 'V2*', '--token', 'z', '-o', dog, '--steps', '5', '--report-pictures', '0', '--no-cache', ...QUICK]);
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('find', () => {
+  test('--json tells file, seed, cost and the whole concept, as the file has it', async () => {
+    const result = await json<{ file: string; seed: string; milliseconds: number; peakMemory: number; concept: ConceptInfo }>([
+      'find', ...PICTURES, '--token', 'q', '-o', at('again.cones'), '--steps', '2', '--seed', '7', '--report-pictures', '0', '--no-cache', ...QUICK,
+    ]);
+    expect(result).toMatchObject({ file: at('again.cones'), seed: '7', milliseconds: expect.any(Number), peakMemory: expect.any(Number) });
+    expect(result.concept).toEqual(JSON.parse(JSON.stringify((await Concept.load(at('again.cones'))).info())));
+    expect(result.concept).toMatchObject({ steps: 2, subjects: [{ identifier: 'V1*', token: 'q', category: 'cat' }], neuronCount: Math.round(0.05 * result.concept.weightCount) });
+    expect(result.concept.report).toHaveProperty('loss.random');
+  });
+
+  test('no pictures are refused with their own code, and nothing is written', async () => {
+    const { code, stderr } = await runCli(['find', '--token', 'q', '-o', at('none.cones'), '--no-cache', ...QUICK]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error CONES_IMAGES_MISSING: /);
+    expect(existsSync(at('none.cones'))).toBe(false);
+  });
+
+  test('an aborted search goes on to the same bytes', async () => {
+    const args = (steps: number, output: string) =>
+      ['find', ...PICTURES, '--token', 'q', '-o', at(output), '--steps', String(steps), '--report-pictures', '0', '--cache-dir', at('cache'), ...QUICK];
+    const controller = new AbortController();
+    const aborted = await runCli(args(1_000_000, 'aborted.cones'), {
+      tty: true,
+      signal: controller.signal,
+      // The bar of the search: its first steps are done.
+      onStderr: (text) => text.includes('ms/step') && controller.abort(),
+    });
+    expect({ code: aborted.code, stdout: aborted.stdout }).toEqual({ code: 130, stdout: '' });
+    const [, done, state] = /error CONES_ABORTED: Interrupted after (\d+) steps\..* --resume (\S+) /.exec(aborted.stderr)!;
+    expect(existsSync(at('aborted.cones'))).toBe(false);
+    expect(Number(done)).toBeGreaterThan(0);
+
+    const steps = Number(done) + 3;
+    await ok([...args(steps, 'resumed.cones'), '--resume', state!]);
+    await ok(args(steps, 'whole.cones'));
+    expect(readFileSync(at('resumed.cones'))).toEqual(readFileSync(at('whole.cones')));
+  });
+
+  test('--state keeps a finished search, from which another density is taken without a step', async () => {
+    const search = ['find', ...PICTURES, '--token', 'q', '--steps', '4', '--report-pictures', '0', '--cache-dir', at('cache'), ...QUICK];
+    await ok([...search, '-o', at('five.cones'), '--state', at('kept.state')]);
+    await ok([...search, '-o', at('ten.cones'), '--resume', at('kept.state'), '--density', '0.1']);
+    const [five, ten] = await Promise.all([Concept.load(at('five.cones')), Concept.load(at('ten.cones'))]);
+    expect(ten.neuronCount).toBe(Math.round(0.1 * ten.weightCount));
+    expect(Concept.difference(five, ten).neuronCount).toBe(0);
+    expect(ten.steps).toBe(4);
+  });
+
+  test('a state of other pictures is refused', async () => {
+    const search = (pictures: string[]) =>
+      ['find', ...pictures, '--token', 'q', '--steps', '1', '--report-pictures', '0', '--cache-dir', at('cache'), ...QUICK];
+    await ok([...search(PICTURES), '-o', at('other.cones'), '--state', at('other.state')]);
+    const { code, stderr } = await runCli([...search(PICTURES.slice(1)), '-o', at('other.cones'), '--resume', at('other.state')]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^error CONES_STATE_INVALID: /) });
+  });
+});
+
+describe('generate', () => {
+  type Result = { pictures: { file: string; width: number; height: number; metadata: GeneratedImage['metadata'] }[]; warnings: unknown[] };
+  const draw = (...args: string[]) => ['generate', 'a V1* cat and a V2* cat', '--concept', cat, '--concept', dog, '--steps', '2', ...MODEL, ...args];
+
+  test('several pictures are numbered, with their seeds in the files; the same seed is the same file', async () => {
+    const { pictures, warnings } = await json<Result>(draw('-o', at('two.png'), '--count', '2', '--seed', '41'));
+    expect(pictures.map(({ file }) => file)).toEqual([at('two-1.png'), at('two-2.png')]);
+    expect(warnings).toEqual([]);
+    for (const [i, { file, width, height, metadata }] of pictures.entries()) {
+      expect(await readMetadata(file)).toEqual(metadata);
+      expect(metadata).toMatchObject({ seed: String(41 + i), concepts: 'V1* cat, V2* cat', prompt: 'a V1* cat and a V2* cat' });
+      expect(await sharp(file).metadata()).toMatchObject({ width, height });
+    }
+    await ok(draw('-o', at('one.png'), '--seed', '42'));
+    expect(readFileSync(at('one.png'))).toEqual(readFileSync(at('two-2.png')));
+  });
+
+  test('a random seed is printed, and draws the same picture again', async () => {
+    const seed = /seed (\d+)/.exec(await ok(draw('-o', at('random.png'))))![1]!;
+    await ok(draw('-o', at('random-again.png'), '--seed', seed));
+    expect(readFileSync(at('random-again.png'))).toEqual(readFileSync(at('random.png')));
+  });
+
+  test('a grid is one file, with all seeds', async () => {
+    const { pictures } = await json<Result>(draw('-o', at('grid.jpg'), '--count', '3', '--grid', '--columns', '3', '--seed', '1'));
+    expect(pictures.map(({ file }) => file)).toEqual(Array(3).fill(at('grid.jpg')));
+    const { width, height } = pictures[0]!;
+    expect(await sharp(at('grid.jpg')).metadata()).toMatchObject({ width: 3 * width + 2 * 4, height });
+    expect(await readMetadata(at('grid.jpg'))).toMatchObject({ seed: '1, 2, 3' });
+    expect(readdirSync(folder).filter((name) => name.startsWith('grid'))).toEqual(['grid.jpg']);
+  });
+
+  test('every flag reaches the engine', async () => {
+    const flags = ['--negative-prompt', 'a dog', '--sampler', 'ddim', '--guidance', '3', '--eta', '0.5', '--width', '32', '--height', '48', '--batch-size', '1'];
+    const [plain, flagged] = [at('plain.png'), at('flagged.png')];
+    await ok(draw('-o', plain, '--seed', '1'));
+    const { pictures } = await json<Result>(draw('-o', flagged, '--seed', '1', ...flags));
+    expect(pictures[0]).toMatchObject({ width: 32, height: 48, metadata: { negativePrompt: 'a dog', sampler: 'ddim', guidance: '3', steps: '2' } });
+    const without = async (flag: string) => {
+      const i = flags.indexOf(flag);
+      await ok(draw('-o', plain, '--seed', '1', ...flags.slice(0, i), ...flags.slice(i + 2)));
+      return readFileSync(plain);
+    };
+    for (const flag of ['--negative-prompt', '--guidance', '--eta']) expect(await without(flag)).not.toEqual(readFileSync(flagged));
+  });
+
+  test('the help tells the true defaults', async () => {
+    const { stdout } = await runCli(['generate', '--help']);
+    const help = stdout.replace(/\s+/g, ' ');
+    const { pictures } = await json<Result>(['generate', 'a cat', '-o', at('default.png'), '--seed', '1', ...MODEL]);
+    const { steps, guidance, sampler } = pictures[0]!.metadata;
+    expect(help).toContain(`UNet evaluations (default: ${steps})`);
+    expect(help).toContain(`1: none (default: ${guidance})`);
+    expect(help).toContain(`(default: ${sampler})`);
+    expect(pictures).toHaveLength(1);
+  });
+
+  test('warnings go to stderr and into the JSON; the exit code stays 0', async () => {
+    const { code, stdout, stderr } = await runCli(['generate', 'a V9* cat', '-o', at('warned.png'), '--steps', '1', '--json', ...MODEL]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^warning unknown-identifier: [^\n]*V9[^\n]*\n$/);
+    expect(JSON.parse(stdout)).toMatchObject({ warnings: [{ code: 'unknown-identifier' }] });
+  });
+
+  test('an empty prompt, and a concept of another model', async () => {
+    expect((await runCli(['generate', ' ', '-o', at('x.png'), ...MODEL])).stderr).toMatch(/^error CONES_PROMPT_EMPTY: /);
+    const foreign = (await Concept.load(cat)).with({ fingerprint: `sha256:${'0'.repeat(64)}` });
+    await foreign.save(at('foreign.cones'));
+    const { code, stderr } = await runCli(['generate', 'a cat', '--concept', at('foreign.cones'), '-o', at('x.png'), ...MODEL]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^error CONES_CONCEPT_MISMATCH: /) });
+    expect(existsSync(at('x.png'))).toBe(false);
+  });
+
+  test('bars are drawn for a terminal only', async () => {
+    const { stderr } = await runCli(draw('-o', at('bar.png')), { tty: true });
+    expect(stderr).toContain('draw');
+    expect(stderr).toContain('2/2');
+  });
+});
+
+describe('inspect', () => {
+  test('--json has everything that the files have, and what each two concepts share', async () => {
+    await ok(['generate', 'a V1* cat', '--concept', cat, '-o', at('inspected.webp'), '--steps', '1', ...MODEL]);
+    const { files, overlaps } = await json<{ files: Record<string, unknown>[]; overlaps: unknown[] }>(['inspect', cat, dog, at('inspected.webp')]);
+    const concepts = await Promise.all([cat, dog].map((file) => Concept.load(file)));
+    const plain = (value: unknown) => JSON.parse(JSON.stringify(value)) as unknown;
+    expect(files).toEqual([
+      { file: cat, kind: 'concept', ...(plain(concepts[0]!.info()) as object) },
+      { file: dog, kind: 'concept', ...(plain(concepts[1]!.info()) as object) },
+      { file: at('inspected.webp'), kind: 'picture', metadata: await readMetadata(at('inspected.webp')) },
+    ]);
+    expect(overlaps).toEqual([{ files: [cat, dog], ...(plain(Concept.jaccard(concepts[0]!, concepts[1]!)) as object) }]);
+  });
+
+  test('the text names subject, report and every weight; --no-layers leaves the weights out', async () => {
+    const concept = await Concept.load(cat);
+    const text = await ok(['inspect', cat]);
+    for (const part of ['V1* cat (token "q")', 'loss on held-out noise', '"photo of a V1* cat"', ...concept.tensors.keys()]) {
+      expect(text).toContain(part);
+    }
+    const short = await ok(['inspect', cat, '--no-layers']);
+    expect(short).not.toContain([...concept.tensors.keys()][0]);
+  });
+});
+
+// Signals need a process of its own, so this one runs the built package.
+test.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('%s ends the command cleanly, with exit code %i', async (signal, expected) => {
+  const cache = at(`cache-${signal}`);
+  mkdirSync(cache);
+  const args = ['find', ...PICTURES, '--token', 'q', '-o', at(`${signal}.cones`), '--steps', '1000000', '--cache-dir', cache, ...QUICK];
+  const child = spawn(process.execPath, [path.join(repository, 'dist/cli/index.js'), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const exit = new Promise<number | null>((resolve) => child.on('close', resolve));
+  // The prior pictures are cached right before the search begins.
+  let running = true;
+  void exit.then(() => (running = false));
+  while (running && !readdirSync(cache).some((name) => name.endsWith('.latents'))) await new Promise((resolve) => setTimeout(resolve, 5));
+  child.kill(signal);
+  expect({ code: await exit, stdout, stderr }).toEqual({
+    code: expected,
+    stdout: '',
+    stderr: expect.stringMatching(/^error CONES_ABORTED: [^\n]+\n$/),
+  });
+});

@@ -1,0 +1,206 @@
+// How command lines are read, and what goes wrong with them; nothing here loads a model.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Command } from 'commander';
+import { seed } from '../../lib/cli/arguments';
+import { addFindFlags, type FindFlags, findOptions } from '../../lib/cli/find-flags';
+import { duration } from '../../lib/cli/progress';
+import { table } from '../../lib/cli/table';
+import { Concept } from '../../lib/concept';
+import { ERROR_CODES } from '../../lib/errors';
+import { encodeImage } from '../../lib/images';
+import { version } from '../../lib/version';
+import { runCli } from '../cli-run';
+
+let folder: string;
+beforeAll(() => void (folder = mkdtempSync(path.join(os.tmpdir(), 'cones-cli-'))));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A concept file of one weight. */
+async function conceptFile(name: string, identifier = 'V1*', token = 'sks'): Promise<string> {
+  const file = path.join(folder, name);
+  const concept = Concept.create({
+    fingerprint: `sha256:${'0'.repeat(64)}`,
+    subjects: [{ identifier, token, category: 'cat' }],
+    method: 'algorithm-a2',
+    steps: 1,
+    engineVersion: version,
+    tensors: new Map([['w', { shape: [4, 4], indices: Uint32Array.of(3, 5) }]]),
+  });
+  await concept.save(file);
+  return file;
+}
+
+describe('exit codes', () => {
+  test.each([
+    ['no command', []],
+    ['an unknown command', ['draw']],
+    ['an unknown flag', ['generate', 'a cat', '--colour', 'red']],
+    ['a missing argument', ['generate']],
+    ['too many arguments', ['generate', 'a', 'cat']],
+    ['a missing flag', ['find', 'a.png', '--category', 'cat']],
+    ['a flag without its value', ['generate', 'a cat', '--steps']],
+    ['a picture format that cannot be written', ['generate', 'a cat', '-o', 'cat.bmp']],
+    ['a grid without columns', ['generate', 'a cat', '--grid', '--columns', '0']],
+  ])('2 for %s, with nothing on stdout', async (_, args) => {
+    const { code, stdout } = await runCli(args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  test.each([
+    ['steps', '0'],
+    ['steps', 'many'],
+    ['steps', ''],
+    ['learning-rate', '-1'],
+    ['density', '2'],
+    ['density', 'best'],
+    ['timesteps', '5'],
+    ['algorithm', '3'],
+    ['seed', '-1'],
+    ['seed', '0.5'],
+    ['seed', '18446744073709551616'],
+    ['densities', '0.1,x'],
+    ['report-rows', '0'],
+  ])('2 for find --%s %p: the engine refuses it, before any model is loaded', async (flag, value) => {
+    const { code, stderr } = await runCli(['find', 'a.png', '--category', 'cat', '-o', path.join(folder, 'x.cones'), '--model', 'nowhere', `--${flag}=${value}`]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^error CONES_OPTION_INVALID: findConcept: .+\.\n$/);
+  });
+
+  test('0 for help and version', async () => {
+    expect(await runCli(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+    for (const args of [['--help'], ['find', '--help'], ['generate', '--help'], ['inspect', '--help']]) {
+      expect(await runCli(args)).toMatchObject({ code: 0, stdout: expect.stringContaining('Usage: cones'), stderr: '' });
+    }
+  });
+
+  test.each([
+    ['CONES_MODEL_NOT_FOUND', ['generate', 'a cat', '-o', 'x.png', '--model', 'no/such/model']],
+    ['CONES_IO', ['generate', 'a cat', '-o', 'no/such/folder/cat.png']],
+    ['CONES_IO', ['find', 'a.png', '--category', 'cat', '-o', 'no/such/folder/cat.cones']],
+    ['CONES_IO', ['find', 'a.png', '--category', 'cat', '-o', 'cat.cones', '--resume', 'no-such.state']],
+    ['CONES_IO', ['generate', 'a cat', '--concept', 'no-such.cones']],
+    ['CONES_IO', ['inspect', 'no-such.cones']],
+    ['CONES_IO', ['inspect', 'no-such.png']],
+  ])('1 for %s: %p', async (name, args) => {
+    const { code, stdout, stderr } = await runCli(args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(new RegExp(`^error ${name}: [^\n]+\n$`));
+    expect(ERROR_CODES).toHaveProperty(name);
+  });
+
+  test('--verbose prints the stack, too', async () => {
+    const { stderr } = await runCli(['inspect', 'no-such.cones', '--verbose']);
+    expect(stderr).toMatch(/^error CONES_IO: .*\n(.*\n)*\s+at .*inspect/);
+    expect(stderr).toContain('Caused by: ');
+  });
+});
+
+describe('find', () => {
+  const parse = async (args: string[]) => {
+    const command = addFindFlags(new Command());
+    command.parse(args, { from: 'user' });
+    return findOptions(['a.png'], command.opts<FindFlags>());
+  };
+
+  test('every option of findConcept has a flag', async () => {
+    const other = await conceptFile('other.cones');
+    const files = { captions: [['a V2* cat', 'a cat']], prior: ['a cat', 'two cats'] };
+    const captions = path.join(folder, 'captions.json');
+    const priorCaptions = path.join(folder, 'prior.json');
+    const state = path.join(folder, 'saved.state');
+    writeFileSync(captions, JSON.stringify(files.captions));
+    writeFileSync(priorCaptions, JSON.stringify(files.prior));
+    writeFileSync(state, 'state');
+    const options = await parse([
+      ...['--category', 'cat', '--identifier', 'V2*', '--token', 'ucd', '--others', other],
+      ...['--captions', captions, '--seed', '18446744073709551615'],
+      ...['--prior-images', 'b.png', 'c.png', '--prior-captions', priorCaptions, '--prior-count', '2'],
+      ...['--prior-weight', '0.5', '--prior-batch-size', '3', '--cache-dir', folder],
+      ...['--steps', '10', '--batch-size', '2', '--algorithm', '1', '--optimizer', 'sgd', '--learning-rate', '2e-5'],
+      ...['--scale-learning-rate', '--no-clamp', '--timesteps', '10,20', '--no-self', '--no-values', '--checkpointing'],
+      ...['--ranking', 'score', '--density', '0.25', '--threshold', '1.5', '--densities', '0.1,0.2'],
+      ...['--report-rows', '4', '--report-pictures', '0', '--report-steps', '6', '--other-category', 'owl', '--resume', state],
+    ]);
+    const { others, ...rest } = options;
+    expect(others?.map(({ subjects }) => subjects[0]!.token)).toEqual(['sks']);
+    expect(rest).toEqual({
+      images: ['a.png'], category: 'cat', identifier: 'V2*', token: 'ucd', captions: files.captions, seed: 2n ** 64n - 1n,
+      priorImages: ['b.png', 'c.png'], priorCaptions: files.prior, priorCount: 2, priorWeight: 0.5, priorBatchSize: 3, cacheDir: folder,
+      steps: 10, batchSize: 2, algorithm: '1', optimizer: 'sgd', learningRate: 2e-5, scaleLearningRate: true, clamp: false,
+      timesteps: [10, 20], layers: { self: false, cross: true, keys: true, values: false }, checkpointing: true,
+      ranking: 'score', density: 0.25, threshold: 1.5, resume: Buffer.from('state'),
+      report: { rows: 4, densities: [0.1, 0.2], pictures: 0, steps: 6, otherCategory: 'owl' },
+    });
+  });
+
+  test('flags that are not given leave the engine its defaults', async () => {
+    const { images, category, others, layers, report, ...rest } = await parse(['--category', 'cat']);
+    expect({ images, category, others }).toEqual({ images: ['a.png'], category: 'cat', others: [] });
+    expect(layers).toEqual({ self: true, cross: true, keys: true, values: true });
+    expect([...Object.values(rest), ...Object.values(report!)].filter((value) => value !== undefined)).toEqual([]);
+  });
+
+  test('--no-cache, --no-checkpointing and --density auto', async () => {
+    const options = await parse(['--category', 'cat', '--no-cache', '--no-checkpointing', '--density', 'auto']);
+    expect(options).toMatchObject({ cacheDir: null, checkpointing: false, density: 'auto' });
+  });
+
+  test('captions that are no JSON are refused', async () => {
+    const file = path.join(folder, 'captions.txt');
+    writeFileSync(file, 'a V1* cat');
+    await expect(parse(['--category', 'cat', '--captions', file])).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
+  });
+});
+
+describe('inspect', () => {
+  test('a concept file is recognised by its content', async () => {
+    const { code, stdout } = await runCli(['inspect', '--json', await conceptFile('cat.concept')]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ files: [{ kind: 'concept', neuronCount: 2 }], overlaps: [] });
+  });
+
+  test('a damaged concept file and a file that is nothing are told apart', async () => {
+    const damaged = path.join(folder, 'damaged.cones');
+    const nothing = path.join(folder, 'nothing.png');
+    writeFileSync(damaged, '');
+    writeFileSync(nothing, 'text');
+    expect((await runCli(['inspect', damaged])).stderr).toMatch(/^error CONES_CONCEPT_CORRUPT: /);
+    expect((await runCli(['inspect', nothing])).stderr).toMatch(/^error CONES_IMAGE_INVALID: /);
+  });
+
+  test('control characters in a file cannot command the terminal', async () => {
+    const file = path.join(folder, 'hostile.png');
+    const prompt = 'a \u001b]0;title\u0007cat\u009b2J\nsecond line';
+    writeFileSync(file, await encodeImage({ width: 1, height: 1, data: new Uint8Array(3) }, { format: 'png', metadata: { prompt } }));
+    const text = await runCli(['inspect', file]);
+    const json = await runCli(['inspect', file, '--json']);
+    // eslint-disable-next-line no-control-regex
+    for (const { stdout } of [text, json]) expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(text.stdout.trimEnd().split('\n')).toHaveLength(2);
+    const { files } = JSON.parse(json.stdout) as { files: { metadata: { prompt: string } }[] };
+    expect(files[0]!.metadata.prompt).toBe(prompt);
+  });
+
+  test('a picture without a history says so', async () => {
+    const file = path.join(folder, 'plain.png');
+    writeFileSync(file, await encodeImage({ width: 1, height: 1, data: new Uint8Array(3) }, { format: 'png' }));
+    expect((await runCli(['inspect', file])).stdout).toBe(`${file}: says nothing about how it was made\n`);
+  });
+});
+
+test('seeds keep all of their 64 bits; what is no seed is left for the engine to refuse', () => {
+  expect(seed('18446744073709551615')).toBe(2n ** 64n - 1n);
+  expect(seed('1.5')).toBe(1.5);
+  expect(seed('')).toBeNaN();
+});
+
+test('durations', () => {
+  expect([0, 1_499, 75_000, 3_599_600, 36_061_000].map(duration)).toEqual(['0:00', '0:01', '1:15', '1:00:00', '10:01:01']);
+});
+
+test('tables: text to the left, numbers to the right, short rows allowed', () => {
+  expect(table([['name', 'n'], ['a', '10', 'x'], ['long name']])).toEqual(['name        n', 'a          10  x', 'long name']);
+  expect(table([])).toEqual([]);
+});
