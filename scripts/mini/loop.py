@@ -79,7 +79,7 @@ def train(name: str, model: nn.Module, loss_of: Callable[[int, np.random.Generat
             average[k].copy_(tensors[f"average.{k}"])
         for i, p in enumerate(parameters):
             if f"first.{i}" in tensors:
-                optimizer.state[p] = {"step": torch.tensor(float(start)), "exp_avg": tensors[f"first.{i}"].to(p.device),
+                optimizer.state[p] = {"step": torch.tensor(float(start), device=p.device), "exp_avg": tensors[f"first.{i}"].to(p.device),
                                       "exp_avg_sq": tensors[f"second.{i}"].to(p.device)}
 
     def save(step: int) -> None:

@@ -52,7 +52,8 @@ def train(p: Profile, work: Path, folder: Path, deadline: float) -> None:
 
 
 def load(p: Profile, work: Path) -> AutoencoderKL:
-    """The autoencoder with the decoder of the second round."""
+    """The autoencoder, with the decoder of the second round where there has been one."""
     vae = train_vae.load(p, work / "scenes", work / "vae")
-    Decoder(vae).load_state_dict(loop.averaged(work / "decoder"))
+    if (work / "decoder" / "info.json").exists():
+        Decoder(vae).load_state_dict(loop.averaged(work / "decoder"))
     return vae
