@@ -1,4 +1,6 @@
 /** The package's public API. */
+export { Clip, cosine } from './clip';
+export type { ClipEmbedding, ClipOptions } from './clip';
 export { Concept } from './concept';
 export type { ConceptData, ConceptInfo, ConceptTensor, IdentifierEmbedding, LayerOverlap, Overlap, Subject } from './concept';
 export { Engine } from './engine';

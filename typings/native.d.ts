@@ -284,7 +284,40 @@ export class NativeModel {
   dispose(): Promise<void>;
 }
 
+/** A CLIP vision tower; see NativeTextConfig for the text tower. */
+export interface NativeVisionConfig {
+  channels: number;
+  imageSize: number;
+  patchSize: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  layers: number;
+  heads: number;
+  activation: 'quick_gelu' | 'gelu';
+  layerNormEps: number;
+}
+
+export interface NativeClipOptions extends NativeFiles {
+  text: Omit<NativeTextConfig, 'files'>;
+  vision: NativeVisionConfig;
+  projectionSize: number;
+  eosTokenId: number;
+  threads: number;
+  memoryLimit: number;
+}
+
+/** A CLIP pair. Embeddings have length 1. */
+export class NativeClip {
+  private constructor();
+  /** pixels [B, S, S, channels], normalised → [B, P] */
+  embedImages(pixels: Float32Array, job: NativeJob & { batch: number }): Promise<Float32Array>;
+  /** ids [B × T] → [B, P] */
+  embedTexts(ids: Int32Array, job: NativeJob & { batch: number }): Promise<Float32Array>;
+  dispose(): void;
+}
+
 export interface NativeAddon {
+  loadClip(options: NativeClipOptions): Promise<NativeClip>;
   loadModel(options: NativeModelOptions): Promise<NativeModel>;
   /** Standard normal values [offset, offset + count) of stream `seed` (Philox 4×32-10). */
   randomNormal(seed: bigint, offset: number, count: number): Float32Array;

@@ -5,6 +5,7 @@
 
 #include "addon/abort.h"
 #include "addon/arguments.h"
+#include "addon/clip.h"
 #include "addon/instance.h"
 #include "addon/mask.h"
 #include "addon/model.h"
@@ -36,10 +37,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     reference = Napi::Persistent(function);
     return function;
   };
+  define(instance->clip_class, NativeClip::define(env));
   define(instance->model_class, NativeModel::define(env));
   define(instance->search_class, NativeSearch::define(env));
   define(instance->mask_class, NativeMask::define(env));
   exports.Set("NativeAbort", define(instance->abort_class, NativeAbort::define(env)));
+  exports.Set("loadClip", Napi::Function::New(env, &NativeClip::load, "loadClip"));
   exports.Set("loadModel", Napi::Function::New(env, &NativeModel::load, "loadModel"));
   exports.Set("randomNormal", Napi::Function::New(env, random_normal, "randomNormal"));
   return exports;

@@ -16,6 +16,15 @@ JobQueue::JobQueue(Instance& instance) : instance_(instance), thread_([this] { r
   instance_.add_queue(this);
 }
 
+JobQueue* JobQueue::owned_by(Napi::Env env, Napi::Object holder) {
+  auto queue = std::make_shared<JobQueue>(Instance::of(env));
+  JobQueue* raw = queue.get();
+  holder.Set("queue", Napi::External<std::shared_ptr<JobQueue>>::New(
+                          env, new std::shared_ptr<JobQueue>(std::move(queue)),
+                          [](Napi::Env, std::shared_ptr<JobQueue>* owned) { delete owned; }));
+  return raw;
+}
+
 JobQueue::~JobQueue() { stop(); }
 
 Napi::Promise JobQueue::add(Napi::Env env, const Options& options, Work work) {

@@ -30,6 +30,9 @@ using Work = std::function<Settle(const std::atomic<bool>& aborted, const Progre
 class JobQueue : public std::enable_shared_from_this<JobQueue> {
  public:
   explicit JobQueue(Instance& instance);
+  /// A new queue that lives as long as `holder`, or longer once shared_from_this() has other owners. Queues are owned
+  /// from JavaScript only, never by a job: the destructor joins the thread.
+  static JobQueue* owned_by(Napi::Env env, Napi::Object holder);
   /// On the JavaScript thread, like every method here.
   ~JobQueue();
   JobQueue(const JobQueue&) = delete;

@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { readSchedulerConfig, readTextConfig, readUNetConfig, readVaeConfig } from '../../lib/model-config';
+import { readClipConfig } from '../../lib/model-config/clip';
 import { native } from '../../lib/native';
 import { flattenSteps, samplerSchedule, type SamplerName } from '../../lib/schedule';
-import type { NativeModel } from '../../typings/native';
+import type { NativeClip, NativeModel } from '../../typings/native';
 import { Golden } from '../goldens/golden';
 
 const models = path.join(__dirname, '../goldens/models');
@@ -121,6 +122,24 @@ describe.each(['clip-sd1', 'clip-sd2'])('%s', (name) => {
       (2 * weights[Math.floor(i / size)]! * (value - target[i]!)) / size);
     const gradient = await model.tokenGradient({ ids, rows, tokens: int32(golden.data('token_ids')), upstream });
     expectAll([golden.judge('grad.token_embedding', gradient)]);
+  });
+});
+
+describe.each(['clip-model-highest-id', 'clip-model-first-eos'])('%s', (name) => {
+  const golden = new Golden(path.join(models, name));
+  let clip: NativeClip;
+  beforeAll(async () => {
+    const { text, vision, projectionSize, eosTokenId, files } = await readClipConfig(path.join(models, name));
+    clip = await native().loadClip({ text, vision, projectionSize, eosTokenId, files, threads: 1, memoryLimit: 2 ** 30 });
+  });
+  afterAll(() => clip.dispose());
+
+  test('embeddings of texts and pictures', async () => {
+    const pixels = golden.shape('pixel_values') as [number, number, number, number];
+    expectAll([
+      golden.judge('text_embeds', await clip.embedTexts(int32(golden.data('input_ids')), { batch: golden.shape('input_ids')[0]! })),
+      golden.judge('image_embeds', await clip.embedImages(permute(golden.data('pixel_values'), pixels, true), { batch: pixels[0] })),
+    ]);
   });
 });
 

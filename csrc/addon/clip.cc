@@ -1,0 +1,116 @@
+#include "addon/clip.h"
+
+#include "addon/arguments.h"
+#include "addon/configs.h"
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+namespace cones::addon {
+namespace {
+
+VisionConfig vision_config(const Napi::Object& o) {
+  VisionConfig c;
+  c.channels = static_cast<int>(integer(o, "channels", 1, 1 << 10));
+  c.image_size = static_cast<int>(integer(o, "imageSize", 1, 1 << 12));
+  c.patch_size = static_cast<int>(integer(o, "patchSize", 1, 1 << 12));
+  c.hidden_size = static_cast<int>(integer(o, "hiddenSize", 1, 1 << 16));
+  c.intermediate_size = static_cast<int>(integer(o, "intermediateSize", 1, 1 << 18));
+  c.layers = static_cast<int>(integer(o, "layers", 1, 1 << 10));
+  c.heads = static_cast<int>(integer(o, "heads", 1, 1 << 10));
+  c.activation = activation_name(o);
+  c.layer_norm_eps = static_cast<float>(number(o, "layerNormEps"));
+  return c;
+}
+
+}  // namespace
+
+Napi::Function NativeClip::define(Napi::Env env) {
+  return DefineClass(env, "NativeClip",
+                     {InstanceMethod("embedImages", &NativeClip::embed_images),
+                      InstanceMethod("embedTexts", &NativeClip::embed_texts),
+                      InstanceMethod("dispose", &NativeClip::dispose)});
+}
+
+NativeClip::NativeClip(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "NativeClip is made by loadClip().");
+  const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
+  host_ = loaded.host;
+  queue_ = loaded.queue;
+}
+
+Napi::Value NativeClip::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsObject()) invalid(env, "loadClip needs its options.");
+  const auto o = info[0].As<Napi::Object>();
+  ClipConfig config;
+  config.text = text_config(object(o, "text"));
+  config.vision = vision_config(object(o, "vision"));
+  config.projection_size = static_cast<int>(integer(o, "projectionSize", 1, 1 << 16));
+  config.eos_token_id = static_cast<int>(integer(o, "eosTokenId", 0, 1 << 24));
+
+  Napi::Object holder = Napi::Object::New(env);
+  JobQueue* queue = JobQueue::owned_by(env, holder);
+  return queue->add(env, {.keep = holder},
+                    [config, queue, files = strings(o, "files"),
+                     threads = static_cast<int>(integer(o, "threads", 1, 1024)),
+                     limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53))](
+                        const std::atomic<bool>&, const Progress&) -> Settle {
+                      auto host = std::make_shared<ClipHost>(ClipHost{
+                          Weights(files),
+                          Context{.memory = Memory::create(limit), .pool = std::make_shared<ThreadPool>(threads),
+                                  .kernels = best_kernels()},
+                          nullptr});
+                      host->clip = std::make_unique<Clip>(host->context, host->weights, config);
+                      host->weights.check_all_used({"position_ids", "logit_scale"});
+                      return [host, queue](Napi::Env e) -> Napi::Value {
+                        Loaded loaded{host, queue->shared_from_this()};
+                        return Instance::of(e).clip_class.New({Napi::External<Loaded>::New(e, &loaded)});
+                      };
+                    });
+}
+
+Napi::Value NativeClip::run(const Napi::CallbackInfo& info, const Napi::Object& options, Embed embed) {
+  if (!host_) throw make_error(info.Env(), "CONES_DISPOSED", "The CLIP pair was disposed. Load it again.");
+  return queue_->add(info.Env(), {.keep = Value(), .abort = abort_option(options)},
+                     [host = host_, embed = std::move(embed)](const std::atomic<bool>& aborted,
+                                                              const Progress&) -> Settle {
+                       Context context = host->context;
+                       context.aborted = &aborted;
+                       return [values = to_vector(embed(context, *host->clip))](Napi::Env e) {
+                         return to_array(e, values);
+                       };
+                     });
+}
+
+Napi::Value NativeClip::embed_images(const Napi::CallbackInfo& info) {
+  if (!info[1].IsObject()) invalid(info.Env(), "embedImages needs its options.");
+  const auto o = info[1].As<Napi::Object>();
+  return run(info, o,
+             [pixels = elements<float>(info[0], "pixels"), batch = integer(o, "batch", 1, 1 << 16)](
+                 const Context& context, const Clip& clip) {
+               const VisionConfig& vision = clip.config().vision;
+               return clip.embed_images(context, to_tensor(context, pixels, {batch, vision.image_size,
+                                                                            vision.image_size, vision.channels}));
+             });
+}
+
+Napi::Value NativeClip::embed_texts(const Napi::CallbackInfo& info) {
+  if (!info[1].IsObject()) invalid(info.Env(), "embedTexts needs its options.");
+  const auto o = info[1].As<Napi::Object>();
+  return run(info, o,
+             [ids = elements<std::int32_t>(info[0], "ids"), batch = integer(o, "batch", 1, 1 << 16)](
+                 const Context& context, const Clip& clip) {
+               const auto count = static_cast<index_t>(ids.size());
+               if (count == 0 || count % batch != 0)
+                 fail("CONES_OPTION_INVALID", "The token ids must fill all rows equally.");
+               return clip.embed_texts(context, ids, batch, count / batch);
+             });
+}
+
+Napi::Value NativeClip::dispose(const Napi::CallbackInfo& info) {
+  host_ = nullptr;  // running jobs keep their own reference until they end
+  return info.Env().Undefined();
+}
+
+}  // namespace cones::addon

@@ -1,0 +1,100 @@
+import os from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+import type { NativeClip } from '../typings/native';
+import { ConesError } from './errors';
+import { loadImage, type ImageInput } from './images';
+import { type ClipConfig, readClipConfig } from './model-config/clip';
+import { fromNative, native } from './native';
+import { parseOptions } from './options';
+import { Tokenizer } from './tokenizer';
+
+export interface ClipOptions {
+  /** Default: as many as the process may use. */
+  readonly threads?: number;
+  /** Bytes; default 90 % of the machine's memory. */
+  readonly memoryLimit?: number;
+}
+
+const clipOptions = z.strictObject({
+  threads: z.int().min(1).max(1024).optional(),
+  memoryLimit: z.int().min(1).optional(),
+});
+
+/** Vectors of length 1, one per picture or text: the cosine of two is their dot product. */
+export type ClipEmbedding = Float32Array;
+
+/**
+ * A CLIP pair (transformers' `CLIPModel` folder, such as models/mini-clip), which measures pictures as the paper does
+ * (§4.1): image alignment is the cosine of a picture's and the subject's embeddings, text alignment that of a picture's and
+ * the prompt's (without the identifier).
+ */
+export class Clip implements AsyncDisposable {
+  readonly #native: NativeClip;
+  readonly #config: ClipConfig;
+  readonly #tokenizer: Tokenizer;
+
+  private constructor(clip: NativeClip, config: ClipConfig, tokenizer: Tokenizer) {
+    this.#native = clip;
+    this.#config = config;
+    this.#tokenizer = tokenizer;
+  }
+
+  /** @throws ConesError as {@link Engine.load} */
+  static async load(folder: string, options: ClipOptions = {}): Promise<Clip> {
+    const settings = parseOptions('Clip.load', clipOptions, options);
+    const config = await readClipConfig(path.resolve(folder));
+    const { text, vision, projectionSize, eosTokenId, files } = config;
+    const tokenizer = await Tokenizer.load(path.resolve(folder), text);
+    const clip = await fromNative(
+      native().loadClip({
+        ...{ text, vision, projectionSize, eosTokenId, files },
+        threads: settings.threads ?? os.availableParallelism(),
+        memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
+      }),
+    );
+    return new Clip(clip, config, tokenizer);
+  }
+
+  /** Embeddings of picture files (or their bytes), upright and centre-cropped to the tower's size. */
+  async embedImages(images: readonly ImageInput[]): Promise<ClipEmbedding[]> {
+    if (images.length === 0) throw new ConesError('CONES_IMAGES_MISSING', 'No pictures were given to embed.');
+    const { mean, std } = this.#config;
+    const { imageSize: side } = this.#config.vision;
+    const pixels = new Float32Array(images.length * side * side * 3);
+    for (const [i, image] of images.entries()) {
+      const rgb = await loadImage(image, { width: side, height: side });
+      // From [-1, 1] to the preprocessor's normalisation of [0, 1].
+      pixels.set(rgb.map((value, p) => ((value + 1) / 2 - mean[p % 3]!) / std[p % 3]!), i * rgb.length);
+    }
+    return this.#rows(await fromNative(this.#native.embedImages(pixels, { batch: images.length })));
+  }
+
+  /** Embeddings of texts; what is longer than the tower's positions is cut off. */
+  async embedTexts(texts: readonly string[]): Promise<ClipEmbedding[]> {
+    if (texts.length === 0) throw new ConesError('CONES_PROMPT_EMPTY', 'No texts were given to embed.');
+    const ids = new Int32Array(texts.length * this.#tokenizer.maxLength);
+    texts.forEach((text, i) => ids.set(this.#tokenizer.encode(text).ids, i * this.#tokenizer.maxLength));
+    return this.#rows(await fromNative(this.#native.embedTexts(ids, { batch: texts.length })));
+  }
+
+  #rows(values: Float32Array): ClipEmbedding[] {
+    const size = this.#config.projectionSize;
+    return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
+  }
+
+  /** Frees the weights; calls that are running end first. */
+  dispose(): Promise<void> {
+    this.#native.dispose();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+/** Cosine of two CLIP embeddings. */
+export function cosine(a: ClipEmbedding, b: ClipEmbedding): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+}
