@@ -1,0 +1,35 @@
+// The public API as a user of ES modules sees it: compiled, never run.
+import { Clip, Concept, Engine, type GenerateResult, type SearchProgress } from 'cones';
+
+export async function quickStart(signal: AbortSignal): Promise<void> {
+  await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
+  const cat: Concept = await engine.findConcept({
+    images: ['1.png', new Uint8Array(8)],
+    category: 'cat',
+    density: 0.005,
+    onProgress: ({ phase, step }: SearchProgress) => void `${phase} ${step}`,
+    signal,
+  });
+  await cat.save('cat.cones');
+  const both = Concept.union(cat, await Concept.load('mug.cones'));
+
+  const drawing = engine.generate({ prompt: ['a V1* cat', 'a V2* mug'], concepts: [[cat], [both]], seed: 7n, signal });
+  for await (const { step, steps, remainingMs } of drawing) void (step + steps + remainingMs);
+  const result: GenerateResult = await drawing;
+  const png: Buffer = await result.images[0]!.toBuffer({ format: 'webp' });
+  void png;
+
+  const text = await engine.encodePrompt('a V1* cat', { concepts: [cat] });
+  const latents = { data: new Float32Array(256), shape: [1, 4, 8, 8] as const };
+  const output: Float32Array = await engine.denoise(latents, [500], text, { concepts: cat });
+  const { loss, gradients } = await engine.conceptGradient(latents, [500], text, { target: output });
+  const gradient: Float32Array | undefined = gradients.get('mid_block');
+  void [loss, gradient];
+
+  // @ts-expect-error -- the category is not optional
+  await engine.findConcept({ images: ['1.png'] });
+  // @ts-expect-error -- no such sampler
+  await engine.generate({ prompt: 'a cat', sampler: 'plms' });
+  await using clip = await Clip.load('models/mini-clip');
+  void clip;
+}
