@@ -171,6 +171,7 @@ void outer_tile(int rows, int columns, std::int64_t depth, const float* p, const
 #define CONES_JOIN_(a, b) a##b
 #define CONES_JOIN(a, b) CONES_JOIN_(a, b)
 
+extern const WinogradKernels CONES_JOIN(winograd_kernels_, CONES_ISA);
 extern const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA);
 const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA) = {
     .panel_width = CONES_ISA::kWidth,
@@ -178,6 +179,7 @@ const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA) = {
     .run = CONES_ISA::run,
     .tile = CONES_ISA::tile,
     .run_masked = CONES_ISA::run_masked,
-    .outer = CONES_ISA::outer_tile<CONES_ISA::kRows>};
+    .outer = CONES_ISA::outer_tile<CONES_ISA::kRows>,
+    .winograd = &CONES_JOIN(winograd_kernels_, CONES_ISA)};
 
 }  // namespace cones

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "kernels/winograd_kernels.h"
+
 namespace cones {
 
 /// A run of k indices: A and B for consecutive values of k (in a convolution, one tap of the filter).
@@ -48,6 +50,8 @@ struct GemmKernels {
   /// j < columns ≤ panel_width. P [depth][tile_rows] and Q [depth][panel_width] are packed; all of both may be read.
   void (*outer)(int rows, int columns, std::int64_t depth, const float* p, const float* q, float* c,
                 std::int64_t c_stride, bool accumulate);
+
+  const WinogradKernels* winograd;  // around `run`
 };
 
 }  // namespace cones

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/conv2d_rows.h"
+#include "ops/conv2d_winograd.h"
 #include "ops/gemm_blocks.h"
 #include "ops/gemm_outer.h"
 
@@ -14,13 +16,6 @@ namespace {
 // Inputs with fewer channels than this are gathered (im2col) instead: runs that short do not fill the kernels' loop.
 constexpr index_t kFewChannels = 16;
 
-struct Map {  // a feature map [B, H, W, C]
-  index_t batch, height, width, channels;
-  explicit Map(const Shape& s) : batch(s[0]), height(s[1]), width(s[2]), channels(s[3]) {
-    check(s.rank() == 4, "feature maps are [B, H, W, C]");
-  }
-};
-
 Shape output_shape(const Shape& x, const ConvWeights& weights, const Conv2dOptions& o) {
   const Map map(x);
   check(map.channels == weights.in(), "conv2d: x has the layer's input channels");
@@ -29,30 +24,6 @@ Shape output_shape(const Shape& x, const ConvWeights& weights, const Conv2dOptio
   check(height >= 0 && width >= 0, "conv2d: the padded picture is at least as large as the filter");
   return {map.batch, height / o.stride + 1, width / o.stride + 1, weights.out()};
 }
-
-// Where the rows of one tap lie: pixel (y · step + dy, x · step + dx) of `map` for pixel (y, x) of a grid.
-struct TapRows {
-  Map map;
-  const float* data;
-  const float* zeros;  // at least `channels`
-  index_t grid_height, grid_width, step;
-
-  /// table[i] for pixels [begin, end) of the grid, batch rows first.
-  void fill(index_t begin, index_t end, index_t dy, index_t dx, const float** table) const {
-    index_t x = begin % grid_width, y = begin / grid_width % grid_height, b = begin / grid_width / grid_height;
-    while (begin < end) {
-      const index_t in_y = y * step + dy;
-      const float* line = in_y >= 0 && in_y < map.height
-                              ? data + (b * map.height + in_y) * map.width * map.channels : nullptr;
-      for (; x < grid_width && begin < end; ++x, ++begin) {
-        const index_t in_x = x * step + dx;
-        *table++ = line && in_x >= 0 && in_x < map.width ? line + in_x * map.channels : zeros;
-      }
-      x = 0;
-      if (++y == grid_height) y = 0, ++b;
-    }
-  }
-};
 
 struct Tap {
   index_t dy, dx;
@@ -94,6 +65,10 @@ void convolve(const Context& context, const TapRows& rows, const std::vector<Tap
 
 bool is_linear(const ConvWeights& weights, const Conv2dOptions& o) {
   return weights.taps() == 1 && o.stride == 1 && o.pad_top + o.pad_left + o.pad_bottom + o.pad_right == 0;
+}
+
+bool is_3x3(const ConvWeights& weights, const Conv2dOptions& o) {
+  return weights.kernel_h() == 3 && weights.kernel_w() == 3 && o.stride == 1;
 }
 
 // Reads filter o, [I, taps] in the file, as [taps, I] through a buffer of that size.
@@ -190,11 +165,16 @@ Tensor conv2d_forward(const Context& context, const Tensor& x, const ConvWeights
     gemm(context, x.data(), weights.in(), x.rows(), weights.forward(), y.data(), weights.out(), epilogue);
     return y;
   }
+  const Tensor zeros = context.zeros({weights.in()});
+  if (is_3x3(weights, o) && winograd_pays(weights.in(), weights.out(), out.height, out.width)) {
+    winograd_convolve(context, Map(x.shape()), x.data(), zeros.data(), weights.forward(), false, o.pad_top, o.pad_left,
+                      out.height, out.width, y.data(), epilogue);
+    return y;
+  }
   std::vector<Tap> taps;
   for (index_t kh = 0; kh < weights.kernel_h(); ++kh)
     for (index_t kw = 0; kw < weights.kernel_w(); ++kw)
       taps.push_back({kh - o.pad_top, kw - o.pad_left, (kh * weights.kernel_w() + kw) * weights.in()});
-  const Tensor zeros = context.zeros({weights.in()});
   const TapRows rows{Map(x.shape()), x.data(), zeros.data(), out.height, out.width, o.stride};
   convolve(context, rows, taps, weights.forward(), y.data(), epilogue);
   return y;
@@ -212,6 +192,11 @@ Tensor conv2d_backward_input(const Context& context, const Tensor& dy, const Con
   const bool full = weights.kernel_h() >= o.stride && weights.kernel_w() >= o.stride;  // every pixel meets a tap
   Tensor dx = full ? context.empty(shape) : context.zeros(shape);
   const Tensor zeros = context.zeros({weights.out()});
+  if (is_3x3(weights, o) && winograd_pays(weights.out(), weights.in(), shape[1], shape[2])) {
+    winograd_convolve(context, Map(dy.shape()), dy.data(), zeros.data(), b, true, 2 - o.pad_top, 2 - o.pad_left,
+                      shape[1], shape[2], dx.data(), {});
+    return dx;
+  }
   for (index_t phase_y = 0; phase_y < o.stride; ++phase_y)
     for (index_t phase_x = 0; phase_x < o.stride; ++phase_x)
       backward_phase(context, dy, b, weights, o, zeros.data(), phase_y, phase_x, dx);

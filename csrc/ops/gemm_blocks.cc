@@ -16,10 +16,10 @@ struct Range {
   Range(index_t count, index_t parts, index_t i) : begin(count * i / parts), end(count * (i + 1) / parts) {}
 };
 
-// Cache blocking: a chunk of one panel of B (256 × 32 floats) and a tile of A stay in the first-level cache while the
-// tiles of a block of rows pass; that block of A (192 × 256) and its block of C stay in the second level. Each chunk is
+// Cache blocking: a chunk of one panel of B (320 × 32 floats) and a tile of A stay in the first-level cache while the
+// tiles of a block of rows pass; that block of A (192 × 320) and its block of C stay in the second level. Each chunk is
 // summed from zero, which is also what keeps long sums as accurate as PyTorch's.
-constexpr index_t kMaxDepth = 256;
+constexpr index_t kMaxDepth = 320;
 constexpr index_t kMaxBlockColumns = 256;
 // Below this many multiply-adds waking another thread costs more than it gives.
 constexpr double kParallelWork = 1e6;
