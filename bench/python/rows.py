@@ -9,7 +9,13 @@ import re
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextConfig, CLIPTextModel
+from transformers.utils import logging as transformers_logging
+
+for logging in diffusers_logging, transformers_logging:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 KV = re.compile(r"\.attn[12]\.to_[kv]\.weight$")
