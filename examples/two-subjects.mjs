@@ -1,0 +1,47 @@
+// Two subjects in one picture (paper §3.2): the neurons of both concepts are shut, and nothing else is done.
+//   node examples/two-subjects.mjs        writes out/two-subjects.png
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Concept, Engine } from 'cones';
+import { progressLine, writeSheet } from './sheet.mjs';
+
+const SUBJECTS = ['black-cat', 'fire-engine'];
+const SCENES = ['on the beach', 'in the snow', 'in a green field', 'at sunset', 'in a room'];
+const DRAWING = { seed: 1, steps: 25, guidance: 5 };
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const engine = await Engine.load(path.join(root, 'models', 'mini'));
+
+const concepts = [];
+const rows = [];
+for (const [i, subject] of SUBJECTS.entries()) {
+  const folder = path.join(root, 'examples', 'subjects', subject);
+  const { category, captions } = JSON.parse(await readFile(path.join(folder, 'captions.json'), 'utf8'));
+  const pictures = captions.map((_, n) => path.join(folder, `${n}.png`));
+  const identifier = `V${i + 1}*`;
+  const concept = await engine.findConcept({
+    images: pictures,
+    category,
+    identifier,
+    captions: captions.map((caption) => caption.replace(`a ${category}`, `a ${identifier} ${category}`)),
+    others: concepts, // takes a rare word that the other subject does not have
+    report: { pictures: 0 },
+    onProgress: progressLine(subject),
+  });
+  console.log(`${identifier} ${category}: ${concept.neuronCount} concept neurons (${(100 * concept.density).toFixed(2)} %)`);
+  concepts.push(concept);
+  rows.push({ label: `${identifier}: ${subject}`, pictures });
+}
+
+const [first, second] = concepts;
+const { shared, jaccard, expectedShared } = Concept.jaccard(first, second);
+console.log(`Shared: ${shared} (${expectedShared.toFixed(0)} by chance), Jaccard index ${(100 * jaccard).toFixed(2)} %`);
+
+const both = Concept.union(first, second);
+const prompt = SCENES.map((scene) => `${both.subjects.map(({ identifier, category }) => `a ${identifier} ${category}`).join(' next to ')} ${scene}`);
+const { images } = await engine.generate({ ...DRAWING, prompt, concepts: [both], onProgress: progressLine('Drawing') });
+const output = path.join(root, 'out', 'two-subjects.png');
+await writeSheet(output, [...rows, { label: 'Both: "a V1* ... next to a V2* ... "', pictures: images, captions: SCENES }]);
+await engine.dispose();
+console.log(`See ${path.relative(process.cwd(), output)}.`);
