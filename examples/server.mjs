@@ -27,4 +27,5 @@ const server = createServer(async (request, response) => {
   }
 });
 
-server.listen(8080, '127.0.0.1', () => console.log('http://localhost:8080/?prompt=a+cat'));
+const port = Number(process.env.PORT ?? 8080);
+server.listen(port, '127.0.0.1', () => console.log(`http://localhost:${port}/?prompt=a+cat`));
