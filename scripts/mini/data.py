@@ -16,6 +16,7 @@ import world
 from config import Profile
 from render import Renderer
 
+DISTRACT = 0.18  # share of nouns with a rare token before them, in the captions that the UNet is trained on
 CAPTIONS = 4  # ways of saying one scene; the UNet's first one may hold a distractor
 
 
@@ -32,14 +33,14 @@ def build(p: Profile, packed: Path, folder: Path) -> None:
 
 
 def _render(p: Profile, packed: Path, folder: Path, rows: range) -> list[list[str]]:
-    renderer = Renderer(sprites.load(packed), p.size)
+    renderer = Renderer(sprites.load(packed), p.size, p.loose)
     pictures = np.load(folder / "pictures.npy", mmap_mode="r+")
     captions = []
     for row in rows:
-        rng = Random(f"{p.seed}-{row}")
-        what = scene.sample(rng, world.WORLDS[p.world])
-        pictures[row] = renderer.draw(rng, what)
-        captions.append([scene.caption(rng, what, distract=0.12)] + [scene.caption(rng, what) for _ in range(CAPTIONS - 1)])
+        what = scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world])
+        pictures[row] = renderer.draw(Random(f"{p.seed}-{row} picture"), what)
+        rng = Random(f"{p.seed}-{row} captions")
+        captions.append([scene.caption(rng, what, distract=DISTRACT)] + [scene.caption(rng, what) for _ in range(CAPTIONS - 1)])
     return captions
 
 

@@ -146,7 +146,7 @@ def main() -> None:
     mini = Mini(args.models / "mini")
     likeness = Likeness(CLIPModel.from_pretrained(args.models / "mini-clip", dtype=torch.float32).eval(), p.size)
     judged = Judged(p, classifier.load(p, work / "judge"))
-    renderer = Renderer(sprites.load(args.work / "pack" / "sprites.zip"), p.size)
+    renderer = Renderer(sprites.load(args.work / "pack" / "sprites.zip"), p.size, p.loose)
     settings = Settings(args.steps, args.rate, args.batch, args.prior, tuple(args.timesteps), False, args.layers)
     for name in args.subjects:
         examine(name, mini, likeness, judged, renderer, settings, args.densities, args.out or work / "subjects", args.guidance, args.tune_rate)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import scene  # noqa: E402
 import sprites  # noqa: E402
 import world  # noqa: E402
+from config import PROFILES  # noqa: E402
 from render import Renderer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,8 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packed", type=Path, default=ROOT / ".cache" / "mini" / "pack" / "sprites.zip", help="made by train.py's pack stage")
     parser.add_argument("--out", type=Path, default=ROOT / "examples" / "subjects")
+    parser.add_argument("--profile", choices=PROFILES, required=True, help="draw them as the pictures of this profile's training are drawn")
     args = parser.parse_args()
-    renderer = Renderer(sprites.load(args.packed), SIZE)
+    renderer = Renderer(sprites.load(args.packed), SIZE, PROFILES[args.profile].loose)
     for name, subject in world.SUBJECTS.items():
         folder = args.out / name
         folder.mkdir(parents=True, exist_ok=True)
