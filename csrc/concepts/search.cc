@@ -36,20 +36,16 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
   }
 }
 
-// γ = ξ ⊙ θ as the kernels read it, for forward and for the gradient with respect to the input.
+// γ = ξ ⊙ θ as the kernels read it, for forward and for the gradient with respect to the input: both in one pass, row by
+// row of γ, while the row is in the first-level cache.
 void ConceptSearch::pack(const Context& context) {
   for (State& state : tensors_) {
-    Tensor gamma = context.empty(state.theta.shape());
-    if (!context.planning()) {
-      const float *theta = state.theta.data(), *displacement = state.displacement.data();
-      float* out = gamma.data();
-      context.parallel(gamma.size(), 1 << 16, [&](index_t begin, index_t end, int) {
-        for (index_t i = begin; i < end; ++i) out[i] = theta[i] - displacement[i] * theta[i];
-      });
-    }
     const index_t out = state.weights->out(), in = state.weights->in();
-    state.forward = PackedMatrix::pack(context, gamma.data(), in, out, 1, in);
-    state.backward = PackedMatrix::pack(context, gamma.data(), out, in, in, 1);
+    state.backward = PackedMatrix(context, out, in);
+    state.forward = PackedMatrix::from_columns(context, in, out, [&](index_t row, int, float* gamma) {
+      context.kernels->search->scale(in, state.theta.data() + row * in, state.displacement.data() + row * in, gamma);
+      state.backward.set_row(row, gamma);
+    });
   }
 }
 
@@ -75,40 +71,38 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   return {loss.loss, loss.means};
 }
 
-void ConceptSearch::update(State& state, index_t row, index_t rows, index_t column, index_t columns,
-                           const float* gradient, index_t stride) {
-  const index_t in = state.weights->in();
-  const bool adam = options_.optimizer == Optimizer::adam, algorithm1 = options_.algorithm == Algorithm::one;
+SearchUpdate ConceptSearch::update_of_step() const {
+  const bool adam = options_.optimizer == Optimizer::adam;
   const double step = static_cast<double>(steps_);
-  const auto beta2 = static_cast<float>(options_.beta2);
-  // Rounded once: 1.0f - 0.999f would be off by 1e-5.
-  const auto rest1 = static_cast<float>(1 - options_.beta1), rest2 = static_cast<float>(1 - options_.beta2);
-  const auto rate = static_cast<float>(adam ? options_.learning_rate / (1 - std::pow(options_.beta1, step))
-                                            : options_.learning_rate);
-  const auto correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, step)));
-  const auto epsilon = static_cast<float>(options_.epsilon);
+  return {.adam = adam,
+          .algorithm1 = options_.algorithm == Algorithm::one,
+          .clamp = options_.clamp,
+          .rate = static_cast<float>(adam ? options_.learning_rate / (1 - std::pow(options_.beta1, step))
+                                          : options_.learning_rate),
+          // Rounded once: 1.0f - 0.999f would be off by 1e-5.
+          .rest1 = static_cast<float>(1 - options_.beta1),
+          .beta2 = static_cast<float>(options_.beta2),
+          .rest2 = static_cast<float>(1 - options_.beta2),
+          .correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(options_.beta2, step))),
+          .epsilon = static_cast<float>(options_.epsilon)};
+}
 
+void ConceptSearch::update(const Context& context, State& state, index_t row, index_t rows, index_t column,
+                           index_t columns, const float* gradient, index_t stride) {
+  const SearchUpdate step = update_of_step();
+  const index_t in = state.weights->in();
+  const auto at = [](const Tensor& tensor, index_t i) { return tensor.defined() ? tensor.data() + i : nullptr; };
+  const auto run = [&](index_t i, index_t count, const float* g) {
+    context.kernels->search->update(step, count, at(state.theta, i), g, at(state.displacement, i),
+                                    at(state.first_moment, i), at(state.second_moment, i), at(state.score, i));
+  };
   for (index_t r = 0; r < rows; ++r) {
     const index_t begin = (row + r) * in + column;
-    for (index_t c = 0; c < columns; ++c) {
-      const index_t i = begin + c;
-      if (!state.allowed.empty() && !state.allowed[static_cast<std::size_t>(i)]) continue;
-      float& displacement = state.displacement.data()[i];
-      const float xi = 1.0f - displacement;
-      float g = state.theta.data()[i] * gradient[r * stride + c];
-      if (algorithm1) g *= xi;
-      state.score.data()[i] += g;
-      if (algorithm1) g *= xi;
-
-      float move = rate * g;
-      if (adam) {
-        float &m = state.first_moment.data()[i], &v = state.second_moment.data()[i];
-        m += rest1 * (g - m);
-        v = beta2 * v + rest2 * g * g;
-        move = rate * m / (std::sqrt(v) * correction2 + epsilon);
-      }
-      displacement += move;  // ξ −= move
-      if (options_.clamp) displacement = std::clamp(displacement, 0.0f, 1.0f);
+    if (state.allowed.empty()) {
+      run(begin, columns, gradient + r * stride);
+    } else {  // few
+      for (index_t c = 0; c < columns; ++c)
+        if (state.allowed[static_cast<std::size_t>(begin + c)]) run(begin + c, 1, gradient + r * stride + c);
     }
   }
 }
@@ -123,10 +117,10 @@ bool ConceptSearch::wants(const Parameter& parameter) const {
   return const_cast<ConceptSearch*>(this)->find(parameter) != nullptr;
 }
 
-void ConceptSearch::add(const Context&, const Parameter& parameter, const Tensor& gradient) {
+void ConceptSearch::add(const Context& context, const Parameter& parameter, const Tensor& gradient) {
   State* state = find(parameter);
   check(state != nullptr, "gradients arrive only for searched tensors");
-  update(*state, 0, state->weights->out(), 0, state->weights->in(), gradient.data(), state->weights->in());
+  update(context, *state, 0, state->weights->out(), 0, state->weights->in(), gradient.data(), state->weights->in());
 }
 
 void ConceptSearch::add_outer(const Context& context, const Parameter& parameter, const Tensor& x, const Tensor& dy) {
@@ -134,7 +128,7 @@ void ConceptSearch::add_outer(const Context& context, const Parameter& parameter
   check(state != nullptr, "gradients arrive only for searched tensors");
   gemm_outer_tiles(context, dy, x,
                    [&](index_t row, index_t rows, index_t column, index_t columns, const float* tile, index_t stride,
-                       int) { update(*state, row, rows, column, columns, tile, stride); });
+                       int) { update(context, *state, row, rows, column, columns, tile, stride); });
 }
 
 const PackedMatrix* ConceptSearch::forward(int kv_index) const {

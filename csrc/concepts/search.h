@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "diffusion/training_batch.h"
+#include "kernels/kernels.h"
 #include "model/unet.h"
 
 namespace cones {
@@ -90,8 +91,9 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   };
   State* find(const Parameter& parameter);
   void pack(const Context& context);
-  void update(State& state, index_t row, index_t rows, index_t column, index_t columns, const float* gradient,
-              index_t stride);
+  SearchUpdate update_of_step() const;
+  void update(const Context& context, State& state, index_t row, index_t rows, index_t column, index_t columns,
+              const float* gradient, index_t stride);
 
   const UNet& unet_;
   SearchOptions options_;

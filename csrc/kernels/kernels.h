@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/gemm_kernels.h"
+#include "kernels/search_kernels.h"
 #include "kernels/vector_kernels.h"
 
 namespace cones {
@@ -12,6 +13,7 @@ struct Kernels {
   const char* isa;
   const GemmKernels* gemm;
   const VectorKernels* vector;
+  const SearchKernels* search;
 };
 
 /// The kernels of one instruction set ("scalar", "avx2", "avx512"); null when this processor or build lacks it.
