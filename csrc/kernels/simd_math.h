@@ -51,7 +51,7 @@ CONES_INLINE Gaussian gaussian(vec a) {
   // Q(a) e^(a²/2) / t is smooth in t = 1/(1 + 0.35 a); the form is Abramowitz & Stegun's 7.1.26, with more terms.
   constexpr float kPolynomial[] = {0.139621705f, 0.139856696f,  0.119869113f, 0.105369084f,  -0.0227904934f,
                                    0.158721641f, -0.255326957f, 0.143788069f, -0.0291089006f};
-  const vec e = exp(a * a * set(-0.5f));
+  const vec e = exp2(a * a * set(-0.721347520f));  // −log2(e) / 2
   const vec t = set(1.0f) / fma(set(0.35f), a, set(1.0f));
   return {e, polynomial(kPolynomial, t) * t * e};
 }
