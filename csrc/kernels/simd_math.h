@@ -1,5 +1,6 @@
 // Exponentials and what is made of them, on vectors. Polynomials are minimax fits (relative error below 4e-8); with
-// rounding, exp2 and exp are within 2 units in the last place, the Gaussian tail within 5.
+// rounding, exp2 and exp are within 2 units in the last place. The relative error of the Gaussian tail grows with a²,
+// through the rounding of its exponent; where it is large the tail no longer counts.
 #pragma once
 
 #include "kernels/simd.h"
