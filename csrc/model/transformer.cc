@@ -1,5 +1,6 @@
 #include "model/transformer.h"
 
+#include "model/layers.h"
 #include "ops/geglu.h"
 #include "ops/group_norm.h"
 #include "ops/layer_norm.h"
@@ -7,28 +8,18 @@
 namespace cones {
 namespace {
 
-LinearWeights linear_weights(const Context& context, Weights& weights, const std::string& name, index_t out, index_t in,
-                             bool bias) {
-  return LinearWeights(context, weights.find(name + ".weight", {out, in}),
-                       bias ? weights.find(name + ".bias", {out}) : nullptr);
-}
-
 // `proj_in`/`proj_out` are stored as [C, C] or as 1×1 convolutions [C, C, 1, 1] (use_linear_projection).
 LinearWeights projection_weights(const Context& context, Weights& weights, const std::string& name, index_t channels) {
   const Parameter* weight = weights.find_either(name + ".weight", {channels, channels}, {channels, channels, 1, 1});
   return LinearWeights(context, weight, weights.find(name + ".bias", {channels}));
 }
 
-NormWeights norm_weights(const Context& context, Weights& weights, const std::string& name, index_t channels) {
-  return NormWeights(context, weights.find(name + ".weight", {channels}), weights.find(name + ".bias", {channels}));
-}
-
 AttentionLayer attention_layer(const Context& context, Weights& weights, const std::string& name, index_t channels,
                                index_t kv_channels, KvRegistry& registry) {
-  LinearWeights query = linear_weights(context, weights, name + ".to_q", channels, channels, false);
+  LinearWeights query = find_linear(context, weights, name + ".to_q", channels, channels, false);
   const KvWeights* key = registry.add(context, weights.find(name + ".to_k.weight", {channels, kv_channels}));
   const KvWeights* value = registry.add(context, weights.find(name + ".to_v.weight", {channels, kv_channels}));
-  return {std::move(query), key, value, linear_weights(context, weights, name + ".to_out.0", channels, channels, true)};
+  return {std::move(query), key, value, find_linear(context, weights, name + ".to_out.0", channels, channels)};
 }
 
 constexpr float kLayerNormEps = 1e-5f;  // BasicTransformerBlock's
@@ -45,13 +36,13 @@ const KvWeights* KvRegistry::add(const Context& context, const Parameter* weight
 TransformerBlock::TransformerBlock(const Context& context, Weights& weights, const std::string& prefix,
                                    const TransformerConfig& c, KvRegistry& registry)
     : heads_(c.heads),
-      norm1_(norm_weights(context, weights, prefix + ".norm1", c.channels)),
-      norm2_(norm_weights(context, weights, prefix + ".norm2", c.channels)),
-      norm3_(norm_weights(context, weights, prefix + ".norm3", c.channels)),
+      norm1_(find_norm(context, weights, prefix + ".norm1", c.channels)),
+      norm2_(find_norm(context, weights, prefix + ".norm2", c.channels)),
+      norm3_(find_norm(context, weights, prefix + ".norm3", c.channels)),
       self_(attention_layer(context, weights, prefix + ".attn1", c.channels, c.channels, registry)),
       cross_(attention_layer(context, weights, prefix + ".attn2", c.channels, c.text_channels, registry)),
-      feed_in_(linear_weights(context, weights, prefix + ".ff.net.0.proj", 8 * c.channels, c.channels, true)),
-      feed_out_(linear_weights(context, weights, prefix + ".ff.net.2", c.channels, 4 * c.channels, true)) {}
+      feed_in_(find_linear(context, weights, prefix + ".ff.net.0.proj", 8 * c.channels, c.channels)),
+      feed_out_(find_linear(context, weights, prefix + ".ff.net.2", c.channels, 4 * c.channels)) {}
 
 Var TransformerBlock::forward(Tape& tape, const Var& x, const Var& text_key, const Var& text_value,
                               const KvView& view) const {
@@ -75,7 +66,7 @@ Var TransformerBlock::forward(Tape& tape, const Var& x, const Var& text_key, con
 Transformer2D::Transformer2D(const Context& context, Weights& weights, const std::string& prefix,
                              const TransformerConfig& c, KvRegistry& registry)
     : norm_groups_(c.norm_groups),
-      norm_(norm_weights(context, weights, prefix + ".norm", c.channels)),
+      norm_(find_norm(context, weights, prefix + ".norm", c.channels)),
       project_in_(projection_weights(context, weights, prefix + ".proj_in", c.channels)),
       project_out_(projection_weights(context, weights, prefix + ".proj_out", c.channels)) {
   for (int i = 0; i < c.layers; ++i)

@@ -1,6 +1,7 @@
 #include "model/unet.h"
 
 #include "base/error.h"
+#include "model/layers.h"
 #include "ops/activation.h"
 #include "ops/affine.h"
 #include "ops/concat.h"
@@ -11,29 +12,19 @@
 namespace cones {
 namespace {
 
-constexpr Conv2dOptions kSame3x3{.stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
 constexpr Conv2dOptions kHalve3x3{.stride = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
-
-ConvWeights conv3x3(const Context& context, Weights& weights, const std::string& name, index_t out, index_t in) {
-  return ConvWeights(context, weights.find(name + ".weight", {out, in, 3, 3}), weights.find(name + ".bias", {out}));
-}
-
-LinearWeights biased(const Context& context, Weights& weights, const std::string& name, index_t out, index_t in) {
-  return LinearWeights(context, weights.find(name + ".weight", {out, in}), weights.find(name + ".bias", {out}));
-}
 
 }  // namespace
 
 UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
     : config_(config),
-      time_in_(biased(context, weights, "time_embedding.linear_1", 4 * config.block_out_channels[0],
+      time_in_(find_linear(context, weights, "time_embedding.linear_1", 4 * config.block_out_channels[0],
                       config.block_out_channels[0])),
-      time_out_(biased(context, weights, "time_embedding.linear_2", 4 * config.block_out_channels[0],
+      time_out_(find_linear(context, weights, "time_embedding.linear_2", 4 * config.block_out_channels[0],
                        4 * config.block_out_channels[0])),
-      conv_in_(conv3x3(context, weights, "conv_in", config.block_out_channels[0], config.in_channels)),
-      norm_out_(context, weights.find("conv_norm_out.weight", {config.block_out_channels[0]}),
-                weights.find("conv_norm_out.bias", {config.block_out_channels[0]})),
-      conv_out_(conv3x3(context, weights, "conv_out", config.out_channels, config.block_out_channels[0])) {
+      conv_in_(find_conv3x3(context, weights, "conv_in", config.block_out_channels[0], config.in_channels)),
+      norm_out_(find_norm(context, weights, "conv_norm_out", config.block_out_channels[0])),
+      conv_out_(find_conv3x3(context, weights, "conv_out", config.out_channels, config.block_out_channels[0])) {
   const auto& channels = config_.block_out_channels;
   const int levels = static_cast<int>(channels.size());
   const auto at = [](const auto& list, int i) { return list[static_cast<std::size_t>(i)]; };
@@ -47,7 +38,7 @@ UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
           make_layer(context, weights, prefix, j, {in, at(channels, i), i, at(config_.down_attention, i)}));
       in = at(channels, i);
     }
-    if (i + 1 < levels) level.resample.emplace(conv3x3(context, weights, prefix + ".downsamplers.0.conv", in, in));
+    if (i + 1 < levels) level.resample.emplace(find_conv3x3(context, weights, prefix + ".downsamplers.0.conv", in, in));
   }
 
   mid_first_.emplace(make_layer(context, weights, "mid_block", 0, {in, in, levels - 1, true}));
@@ -68,7 +59,7 @@ UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
           make_layer(context, weights, prefix, j, {in + skip, out, mirror, at(config_.up_attention, i)}));
       in = out;
     }
-    if (i + 1 < levels) level.resample.emplace(conv3x3(context, weights, prefix + ".upsamplers.0.conv", in, in));
+    if (i + 1 < levels) level.resample.emplace(find_conv3x3(context, weights, prefix + ".upsamplers.0.conv", in, in));
   }
 
   const auto collect = [&](const Layer& layer) {
