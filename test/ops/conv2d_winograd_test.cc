@@ -1,0 +1,142 @@
+#include "ops/conv2d_winograd.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "harness.h"
+#include "ops/conv2d.h"
+
+using namespace cones;
+using namespace cones::test;
+
+namespace {
+
+using Values = std::vector<double>;
+using Tile = std::array<std::array<double, 4>, 4>;
+
+// |Bᵀ|, |G|, |Aᵀ|: what the transforms do to a bound of the rounding errors.
+constexpr double kInput[4][4] = {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 1, 1, 0}, {0, 1, 0, 1}};
+constexpr double kFilter[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, .5, .5}, {0, 0, 1}};
+constexpr double kOutput[2][4] = {{1, 1, 1, 0}, {0, 1, 1, 1}};
+
+struct Case {
+  index_t batch, height, width, in, out, pad_top, pad_left, out_height, out_width;
+  Shape x() const { return {batch, height, width, in}; }
+  Shape y() const { return {batch, out_height, out_width, out}; }
+};
+
+// Odd and even sides, all paddings, one tile, more channels than one chain and more outputs than one panel; more tiles
+// than one task takes.
+const Case kCases[] = {{1, 1, 1, 1, 1, 1, 1, 1, 1},   {2, 4, 6, 3, 5, 1, 1, 4, 6},   {1, 5, 7, 17, 33, 1, 1, 5, 7},
+                       {2, 4, 5, 135, 3, 1, 1, 4, 5}, {1, 6, 5, 4, 35, 0, 0, 4, 3},  {1, 4, 4, 5, 3, 2, 2, 6, 6},
+                       {1, 4, 5, 6, 3, 2, 0, 5, 4},   {1, 30, 31, 2, 3, 1, 1, 30, 31}};
+
+struct Problem {
+  Case c;
+  bool flipped;
+  Values x, w;  // w [tap, in, out]
+
+  double pixel(index_t b, index_t y, index_t column, index_t channel) const {
+    if (y < 0 || column < 0 || y >= c.height || column >= c.width) return 0;
+    return x[static_cast<std::size_t>(((b * c.height + y) * c.width + column) * c.in + channel)];
+  }
+  double tap(index_t t, index_t i, index_t o) const {
+    return w[static_cast<std::size_t>(((flipped ? 8 - t : t) * c.in + i) * c.out + o)];
+  }
+  double output(index_t b, index_t y, index_t column, index_t o) const {
+    double sum = 0;
+    for (index_t t = 0; t < 9; ++t)
+      for (index_t i = 0; i < c.in; ++i)
+        sum += pixel(b, y + t / 3 - c.pad_top, column + t % 3 - c.pad_left, i) * tap(t, i, o);
+    return sum;
+  }
+  // Σ of the absolute values of everything that is added up for one output.
+  double magnitude(index_t b, index_t y, index_t column, index_t o) const {
+    const index_t top = y / 2 * 2 - c.pad_top, left = column / 2 * 2 - c.pad_left;
+    double sum = 0;
+    for (index_t i = 0; i < c.in; ++i)
+      for (index_t p = 0; p < 16; ++p) {
+        double input = 0, filter = 0;
+        for (index_t r = 0; r < 4; ++r)
+          for (index_t s = 0; s < 4; ++s)
+            input += kInput[p / 4][r] * kInput[p % 4][s] * std::abs(pixel(b, top + r, left + s, i));
+        for (index_t r = 0; r < 3; ++r)
+          for (index_t s = 0; s < 3; ++s)
+            filter += kFilter[p / 4][r] * kFilter[p % 4][s] * std::abs(tap(3 * r + s, i, o));
+        sum += kOutput[y % 2][p / 4] * kOutput[column % 2][p % 4] * input * filter;
+      }
+    return sum;
+  }
+};
+
+Values random(const Shape& shape, unsigned seed) { return random_values(static_cast<std::size_t>(shape.size()), seed); }
+
+}  // namespace
+
+TEST("F(2x2, 3x3) equals the convolution in double, within the bound of its roundings") {
+  for (const Case& c : kCases)
+    for (const bool flipped : {false, true}) {
+      const Problem problem{c, flipped, random(c.x(), 1), random({9, c.in, c.out}, 2)};
+      const Values bias = random({c.out}, 3), group = random({c.batch, c.out}, 4), residual = random(c.y(), 5);
+      Values want;
+      double largest = 0, bound = 0;
+      for (index_t b = 0; b < c.batch; ++b)
+        for (index_t y = 0; y < c.out_height; ++y)
+          for (index_t x = 0; x < c.out_width; ++x)
+            for (index_t o = 0; o < c.out; ++o) {
+              const double added[] = {bias[static_cast<std::size_t>(o)], group[static_cast<std::size_t>(b * c.out + o)],
+                                      residual[want.size()]};
+              want.push_back(problem.output(b, y, x, o) + added[0] + added[1] + added[2]);
+              largest = std::max(largest, std::abs(want.back()));
+              bound = std::max(bound, problem.magnitude(b, y, x, o) + std::abs(added[0]) + std::abs(added[1]) +
+                                          std::abs(added[2]));
+            }
+      // Two roundings per multiply-add in the scalar kernels, 4 in each of the three transforms, 3 sums behind them.
+      const double tolerance = static_cast<double>(2 * c.in + 15) * 0x1p-24 * bound / largest;
+      for (const char* isa : instruction_sets()) {
+        std::vector<Tensor> results;
+        for (int threads : {1, 2}) {
+          const Context context = make_context(threads, isa);
+          const Tensor x = to_tensor(context, problem.x, c.x()), w = to_tensor(context, problem.w, {9 * c.in, c.out}),
+                       tbias = to_tensor(context, bias, {c.out}), tgroup = to_tensor(context, group, {c.batch, c.out}),
+                       tresidual = to_tensor(context, residual, c.y()), zeros = context.zeros({c.in});
+          const PackedMatrix packed = PackedMatrix::pack(context, w.data(), 9 * c.in, c.out, c.out, 1);
+          Tensor y = context.empty(c.y());
+          winograd_convolve(context, Map(c.x()), x.data(), zeros.data(), packed, flipped, c.pad_top, c.pad_left,
+                            c.out_height, c.out_width, y.data(),
+                            {.bias = tbias.data(), .residual = tresidual.data(), .group_bias = tgroup.data(),
+                             .rows_per_group = c.out_height * c.out_width});
+          EXPECT_CLOSE(std::string(isa) + " " + c.x().text() + " to " + c.y().text(), y, want, tolerance);
+          results.push_back(y);
+        }
+        EXPECT(std::memcmp(results[0].data(), results[1].data(), want.size() * sizeof(float)) == 0);
+      }
+    }
+}
+
+TEST("a convolution that takes the fast way has the direct way's gradient of the input") {
+  // <dy, conv(x)> = <conv_backward(dy), x> in double, for shapes that winograd_pays() accepts.
+  const index_t batch = 2, height = 9, width = 10, in = 33, out = 40;
+  EXPECT(winograd_pays(in, out, height, width) && winograd_pays(out, in, height, width));
+  const Context context = make_context(2);
+  const Values x = random({batch, height, width, in}, 1), dy = random({batch, height, width, out}, 2),
+               w = random({out, in, 3, 3}, 3);
+  const std::vector<float> stored(w.begin(), w.end());
+  const Parameter weight{"w", {out, in, 3, 3}, DType::f32, reinterpret_cast<const std::byte*>(stored.data())};
+  const ConvWeights layer(context, &weight, nullptr);
+  const Conv2dOptions same{.stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
+  const Shape shape{batch, height, width, in};
+  const Tensor y = conv2d_forward(context, to_tensor(context, x, shape), layer, same);
+  const Tensor dx =
+      conv2d_backward_input(context, to_tensor(context, dy, {batch, height, width, out}), layer, same, shape);
+  double forward = 0, backward = 0, scale = 0;
+  for (index_t i = 0; i < y.size(); ++i) {
+    const double term = static_cast<double>(y.data()[i]) * dy[static_cast<std::size_t>(i)];
+    forward += term;
+    scale += std::abs(term);
+  }
+  for (index_t i = 0; i < dx.size(); ++i) backward += static_cast<double>(dx.data()[i]) * x[static_cast<std::size_t>(i)];
+  EXPECT(std::abs(forward - backward) <= static_cast<double>(in + out) * 0x1p-24 * scale);
+}
