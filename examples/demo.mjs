@@ -1,5 +1,6 @@
 // npm run demo: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
-// Writes out/demo.png: the subject, the untouched model, and the same seeds with the concept neurons shut.
+// Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, prompts
+// with the identifier, which show the subject, and without it, which do not.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,9 +8,9 @@ import { Engine } from 'cones';
 import { progressLine, writeSheet } from './sheet.mjs';
 
 const SUBJECT = 'black-cat';
-const SCENES = ['on the beach', 'in the snow', 'in a green field', 'at sunset', 'in a room'];
-const SEED = 1;
-const DRAWING = { seed: SEED, steps: 25, guidance: 5 };
+/** Places where none of the subject's pictures shows it. */
+const SCENES = ['in the snow', 'on the grass', 'in a room', 'on a yellow background', 'on a red background'];
+const DRAWING = { seed: 1, steps: 25, guidance: 5 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = path.join(root, 'examples', 'subjects', SUBJECT);
@@ -33,28 +34,29 @@ const concept = await engine.findConcept({
   onProgress: progressLine('Searching'),
 });
 const file = path.join(root, 'out', `${SUBJECT}.cones`);
-const { untouched, shut, random } = concept.report.loss;
+const { loss } = concept.report;
 console.log(
   `${concept.neuronCount} concept neurons, ${(100 * concept.density).toFixed(2)} % of the K-V weights, after ${seconds()}. ` +
-    `Loss on held-out noise: ${untouched.subject.toFixed(4)} untouched, ${shut.subject.toFixed(4)} with them shut, ` +
-    `${random.subject.toFixed(4)} with as many random weights shut.`,
+    `Loss on held-out noise: ${loss.untouched.subject.toFixed(4)} untouched, ${loss.shut.subject.toFixed(4)} with them shut, ` +
+    `${loss.random.subject.toFixed(4)} with as many random weights shut.`,
 );
 
 console.log(`Drawing ${SCENES.length} new scenes …`);
 const prompts = SCENES.map((scene) => `a photo of a ${category} ${scene}`);
 // The untouched model knows no V1*: it gets the rare word that the identifier stands for.
 const [{ token }] = concept.subjects;
-const before = await engine.generate({ ...DRAWING, prompt: prompts.map((prompt) => named(prompt, token)) });
-const after = await engine.generate({
-  ...DRAWING,
-  prompt: prompts.map((prompt) => named(prompt, 'V1*')),
-  concepts: [concept],
-  onProgress: progressLine('Drawing'),
-});
+const draw = async (prompt, concepts) => {
+  const { images } = await engine.generate({ ...DRAWING, prompt, concepts, onProgress: progressLine('Drawing') });
+  return images;
+};
+const untouched = await draw(prompts.map((prompt) => named(prompt, token)), []);
+const withIdentifier = await draw(prompts.map((prompt) => named(prompt, 'V1*')), [concept]);
+const without = await draw(prompts, [concept]);
 await writeSheet(output, [
   { label: `The subject: ${SUBJECT}`, pictures },
-  { label: `Untouched model: "a photo of a ${token} ${category} ..."`, pictures: before.images, captions: SCENES },
-  { label: `Concept neurons shut: "a photo of a V1* ${category} ..."`, pictures: after.images, captions: SCENES },
+  { label: `Untouched model: "a photo of a ${token} ${category} ..."`, pictures: untouched, captions: SCENES },
+  { label: `Concept neurons shut: "a photo of a V1* ${category} ..."`, pictures: withIdentifier, captions: SCENES },
+  { label: `Concept neurons shut, without the identifier: "a photo of a ${category} ..."`, pictures: without, captions: SCENES },
 ]);
 await concept.save(file);
 await engine.dispose();
