@@ -93,7 +93,7 @@ export class Engine implements AsyncDisposable {
         memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
       }),
     );
-    return new Engine(new Session(model, config, tokenizer, rareTokens));
+    return new Engine(await Session.open(model, config, tokenizer, rareTokens));
   }
 
   /**

@@ -71,7 +71,10 @@ export async function loadImage(source: ImageInput, options: LoadOptions): Promi
       .toBuffer({ resolveWithObject: true });
   });
   if (info.channels !== 3) throw new ConesError('CONES_INTERNAL', `A decoded picture has ${info.channels} channels.`);
-  return Float32Array.from(data, (value) => value / 127.5 - 1);
+  // A loop: Float32Array.from with a function takes 20 times as long, and the event loop waits for it.
+  const pixels = new Float32Array(data.length);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = data[i]! / 127.5 - 1;
+  return pixels;
 }
 
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */

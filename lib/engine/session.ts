@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import type { NativeAbort, NativeKvTensor, NativeMask, NativeModel } from '../../typings/native';
 import { Concept } from '../concept';
 import { AbortError, ConesError } from '../errors';
@@ -17,35 +18,21 @@ export class Session {
   readonly kvTensors: readonly NativeKvTensor[];
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
   readonly #unions = new WeakMap<Concept, { others: readonly Concept[]; union: Concept }[]>();
-  #fingerprint: string | undefined;
+  /** Identifies the base model in concept files. */
+  readonly fingerprint: string;
   #disposed: Promise<void> | undefined;
 
-  constructor(model: NativeModel, config: ModelConfig, tokenizer: Tokenizer, rareTokens: readonly string[]) {
+  private constructor(model: NativeModel, config: ModelConfig, tokenizer: Tokenizer, rareTokens: readonly string[], fingerprint: string) {
     this.model = model;
     this.config = config;
     this.tokenizer = tokenizer;
     this.rareTokens = rareTokens;
     this.kvTensors = model.kvTensors;
+    this.fingerprint = fingerprint;
   }
 
-  /**
-   * Identifies the base model in concept files: SHA-256 over the names, shapes and stored bytes of its K-V weights, in the
-   * order of their names.
-   */
-  get fingerprint(): string {
-    this.#fingerprint ??= this.#hashWeights();
-    return this.#fingerprint;
-  }
-
-  #hashWeights(): string {
-    this.assertUsable();
-    const hash = createHash('sha256');
-    const byName = this.kvTensors.map((tensor, index) => ({ ...tensor, index })).sort((a, b) => (a.name < b.name ? -1 : 1));
-    for (const { name, shape, index } of byName) {
-      hash.update(`${name} ${shape.join('x')}\n`);
-      hash.update(this.model.kvBytes(index));
-    }
-    return `sha256:${hash.digest('hex')}`;
+  static async open(model: NativeModel, config: ModelConfig, tokenizer: Tokenizer, rareTokens: readonly string[]): Promise<Session> {
+    return new Session(model, config, tokenizer, rareTokens, await fingerprintOf(model));
   }
 
   /** @throws ConesError CONES_DISPOSED */
@@ -113,4 +100,17 @@ function abortError(signal: AbortSignal): AbortError {
   const reason: unknown = signal.reason;
   const message = reason instanceof Error && reason.name === 'TimeoutError' ? 'The job timed out.' : 'The job was aborted.';
   return new AbortError(message, { cause: reason });
+}
+
+/** SHA-256 over the names, shapes and stored bytes of the K-V weights, in the order of their names. */
+async function fingerprintOf(model: NativeModel): Promise<string> {
+  const hash = createHash('sha256');
+  const byName = model.kvTensors.map((tensor, index) => ({ ...tensor, index })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const { name, shape, index } of byName) {
+    hash.update(`${name} ${shape.join('x')}\n`);
+    hash.update(model.kvBytes(index));
+    // A full-size model has 88 MB of them: the event loop gets its turn in between.
+    await setImmediate();
+  }
+  return `sha256:${hash.digest('hex')}`;
 }
