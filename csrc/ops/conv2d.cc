@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/conv2d_few_outputs.h"
 #include "ops/conv2d_rows.h"
 #include "ops/conv2d_winograd.h"
 #include "ops/gemm_blocks.h"
@@ -80,9 +81,15 @@ void read_filter(const Parameter& weight, index_t o, float* buffer, float* out) 
 }
 
 PackedMatrix pack_forward(const Context& context, const Parameter& weight) {
-  const index_t filter = weight.size() / weight.shape[0];
+  const index_t out = weight.shape[0], in = weight.shape[1], filter = weight.size() / out, taps = filter / in;
   const Tensor scratch = context.empty({context.pool->threads(), filter});
-  return PackedMatrix::from_columns(context, filter, weight.shape[0], [&](index_t o, int lane, float* column) {
+  if (has_few_outputs(in, out, taps))
+    return PackedMatrix::from_columns(context, in, taps * out, [&](index_t n, int lane, float* column) {
+      float* buffer = scratch.data() + lane * filter;  // [I, taps]
+      weight.read(n % out * filter, (n % out + 1) * filter, buffer);
+      for (index_t i = 0; i < in; ++i) column[i] = buffer[i * taps + n / out];
+    });
+  return PackedMatrix::from_columns(context, filter, out, [&](index_t o, int lane, float* column) {
     read_filter(weight, o, scratch.data() + lane * filter, column);
   });
 }
@@ -163,6 +170,12 @@ Tensor conv2d_forward(const Context& context, const Tensor& x, const ConvWeights
                           .rows_per_group = out.height * out.width};
   if (is_linear(weights, o)) {
     gemm(context, x.data(), weights.in(), x.rows(), weights.forward(), y.data(), weights.out(), epilogue);
+    return y;
+  }
+  if (has_few_outputs(weights.in(), weights.out(), weights.taps())) {
+    const FewOutputs few{Map(x.shape()), weights.kernel_h(), weights.kernel_w(), o.stride, o.pad_top, o.pad_left,
+                         out.height, out.width, out.channels};
+    convolve_few_outputs(context, few, x.data(), weights.forward(), y.data(), epilogue);
     return y;
   }
   const Tensor zeros = context.zeros({weights.in()});

@@ -26,7 +26,8 @@ class ConvWeights {
   const Parameter* weight() const { return weight_; }
   const Parameter* bias() const { return bias_; }
 
-  /// B [taps · I, O]: row (tap, i) holds W[·, i, tap].
+  /// B [taps · I, O]: row (tap, i) holds W[·, i, tap]. With few outputs (conv2d_few_outputs.h) B [I, taps · O]: column
+  /// (tap, o) holds W[o, ·, tap].
   const PackedMatrix& forward() const { return forward_; }
   /// B [taps · O, I]: row (tap, o) holds W[o, ·, tap]. Packed on first use, then kept.
   PackedMatrix backward(const Context& context) const { return backward_.get(context); }

@@ -34,8 +34,9 @@ const Case kCases[] = {
     {2, 5, 4, 3, 5, 3, kSame},        // few channels are gathered
     {1, 3, 3, 17, 9, 3, kSame},       // implicit
     {2, 4, 3, 33, 4, 3, kSame},       // to few channels
+    {1, 5, 4, 18, 7, 3, kSame},       // implicit, padded
     {1, 1, 1, 16, 8, 3, kSame},      // padding only
-    {2, 6, 5, 18, 3, 3, kHalve},      // odd and even sides
+    {2, 6, 5, 18, 7, 3, kHalve},      // odd and even sides
     {1, 5, 6, 3, 4, 3, kHalve},
     {1, 6, 7, 20, 2, 3, kHalveVae},
     {1, 5, 5, 17, 3, 3, {}},          // no padding
