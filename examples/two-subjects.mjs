@@ -39,9 +39,20 @@ const { shared, jaccard, expectedShared } = Concept.jaccard(first, second);
 console.log(`Shared: ${shared} (${expectedShared.toFixed(0)} by chance), Jaccard index ${(100 * jaccard).toFixed(2)} %`);
 
 const both = Concept.union(first, second);
-const prompt = SCENES.map((scene) => `${both.subjects.map(({ identifier, category }) => `a ${identifier} ${category}`).join(' next to ')} ${scene}`);
-const { images } = await engine.generate({ ...DRAWING, prompt, concepts: [both], onProgress: progressLine('Drawing') });
+const draw = async (name, concepts) => {
+  const things = both.subjects.map((subject) => `a ${name(subject)} ${subject.category}`).join(' next to ');
+  const prompt = SCENES.map((scene) => `${things} ${scene}`);
+  const { images } = await engine.generate({ ...DRAWING, prompt, concepts, onProgress: progressLine('Drawing') });
+  return { label: `"${things} ..."`, pictures: images, captions: SCENES };
+};
+// The untouched model knows no identifiers: it gets the rare words that they stand for.
+const untouched = await draw(({ token }) => token, []);
+const shut = await draw(({ identifier }) => identifier, [both]);
 const output = path.join(root, 'out', 'two-subjects.png');
-await writeSheet(output, [...rows, { label: 'Both: "a V1* ... next to a V2* ... "', pictures: images, captions: SCENES }]);
+await writeSheet(output, [
+  ...rows,
+  { ...untouched, label: `Untouched model: ${untouched.label}` },
+  { ...shut, label: `Neurons of both shut: ${shut.label}` },
+]);
 await engine.dispose();
 console.log(`See ${path.relative(process.cwd(), output)}.`);
