@@ -53,20 +53,21 @@ CONES_INLINE vec load_kept(const float* b, const std::uint8_t* mask, std::int64_
 #endif
 }
 
-// Where the rows of A are: each behind its own pointer, or interleaved [depth][kRows].
+// Where the rows of A are: each behind its own pointer, or the columns of a matrix.
 template <int R>
 struct PointedRows {
   const float* row[R];
   float at(int r, std::int64_t k) const { return row[r][k]; }
 };
-struct InterleavedRows {
+struct Columns {
   const float* base;
-  float at(int r, std::int64_t k) const { return base[k * kRows + r]; }
+  std::int64_t stride;
+  float at(int r, std::int64_t k) const { return base[k * stride + r]; }
 };
 
 template <int R, int V, bool kMasked, typename Rows>
-CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, const std::uint8_t* mask,
-                           std::int64_t depth) {
+CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, std::int64_t b_stride,
+                           const std::uint8_t* mask, std::int64_t depth) {
   for (std::int64_t k = 0; k < depth; ++k) {
     vec bv[V];
 #pragma GCC unroll 8
@@ -77,7 +78,7 @@ CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, cons
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) acc[r][v] = fma(value, bv[v], acc[r][v]);
     }
-    b += kWidth;
+    b += b_stride;
   }
 }
 
@@ -123,7 +124,7 @@ void run_tile(const GemmTile& t, const std::uint8_t* mask) {
     PointedRows<R> a;
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) a.row[r] = t.segment[s].a[r] + t.offset;
-    multiply<R, V, kMasked>(acc, a, t.segment[s].b, mask, t.depth);
+    multiply<R, V, kMasked>(acc, a, t.segment[s].b, kWidth, mask, t.depth);
   }
   if (t.accumulate) add_c(acc, t.c, t.c_stride, t.columns);
   add_rows(acc, t.bias, t.columns);
@@ -154,13 +155,13 @@ void tile(int rows, std::int64_t depth, const float* const* a, const float* b, f
 }
 
 template <int R>
-void outer_tile(int rows, int columns, std::int64_t depth, const float* p, const float* q, float* c,
-                std::int64_t c_stride, bool accumulate) {
+void outer_tile(int rows, int columns, std::int64_t depth, const float* p, std::int64_t p_stride, const float* q,
+                std::int64_t q_stride, float* c, std::int64_t c_stride, bool accumulate) {
   if constexpr (R > 1)
-    if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, q, c, c_stride, accumulate);
+    if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, p_stride, q, q_stride, c, c_stride, accumulate);
   vec acc[R][kVecs];
   clear(acc);
-  multiply<R, kVecs, false>(acc, InterleavedRows{p}, q, nullptr, depth);
+  multiply<R, kVecs, false>(acc, Columns{p, p_stride}, q, q_stride, nullptr, depth);
   if (accumulate) add_c(acc, c, c_stride, columns);
   finish(acc, c, c_stride, columns);
 }

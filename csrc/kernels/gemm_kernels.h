@@ -47,9 +47,9 @@ struct GemmKernels {
   void (*run_masked)(const GemmTile& tile, const std::uint8_t* mask);
 
   /// Outer product for weight gradients: C[i][j] = Σ_m P[m][i] · Q[m][j] + (accumulate ? C : 0), i < rows ≤ tile_rows,
-  /// j < columns ≤ panel_width. P [depth][tile_rows] and Q [depth][panel_width] are packed; all of both may be read.
-  void (*outer)(int rows, int columns, std::int64_t depth, const float* p, const float* q, float* c,
-                std::int64_t c_stride, bool accumulate);
+  /// j < columns ≤ panel_width. Strides are between rows; panel_width columns of Q are read.
+  void (*outer)(int rows, int columns, std::int64_t depth, const float* p, std::int64_t p_stride, const float* q,
+                std::int64_t q_stride, float* c, std::int64_t c_stride, bool accumulate);
 
   const WinogradKernels* winograd;  // around `run`
 };

@@ -11,8 +11,10 @@ namespace {
 constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 
 // A block of the result, and what it is made of, stay in the second-level cache: per thread at most 96 × 256 floats of
-// result and, for 256 rows at a time, the packed columns of p and q that meet there.
+// result and, for 256 rows at a time, the columns of p and q that meet there. Those are copied, because rows of the
+// originals often lie a multiple of many cache lines apart and would evict each other; an odd number of lines does not.
 constexpr index_t kBlockRows = 96, kBlockColumns = 256, kDepth = 256;
+constexpr index_t kStrideP = kBlockRows + 16, kStrideQ = kBlockColumns + 16;
 constexpr double kParallelWork = 1e6;  // multiply-adds worth waking another thread for
 
 class Block {
@@ -20,10 +22,10 @@ class Block {
   Block(const GemmKernels& kernels, float* scratch)
       : kernels_(kernels),
         p_(scratch),
-        q_(p_ + kBlockRows * kDepth),
-        result_(q_ + kBlockColumns * kDepth) {}
+        q_(p_ + kStrideP * kDepth),
+        result_(q_ + kStrideQ * kDepth) {}
 
-  static constexpr index_t kScratch = (kBlockRows + kBlockColumns) * kDepth + kBlockRows * kBlockColumns;
+  static constexpr index_t kScratch = (kStrideP + kStrideQ) * kDepth + kBlockRows * kBlockColumns;
 
   // result [rows, columns] = p[:, row ...]ᵀ q[:, column ...]
   const float* run(const Tensor& p, const std::function<const float*(index_t)>& q_row, index_t row, index_t rows,
@@ -32,25 +34,19 @@ class Block {
     for (index_t begin = 0; begin < m; begin += kDepth) {
       const index_t depth = std::min(kDepth, m - begin);
       for (index_t i = 0; i < depth; ++i) {
-        pack_row(p.data() + (begin + i) * p.columns() + row, rows, height, depth, p_ + i * height);
-        pack_row(q_row(begin + i) + column, columns, width, depth, q_ + i * width);
+        std::copy_n(p.data() + (begin + i) * p.columns() + row, rows, p_ + i * kStrideP);
+        std::copy_n(q_row(begin + i) + column, columns, q_ + i * kStrideQ);
       }
       for (index_t j = 0; j < columns; j += width)
         for (index_t i = 0; i < rows; i += height)
           kernels_.outer(static_cast<int>(std::min(height, rows - i)), static_cast<int>(std::min(width, columns - j)),
-                         depth, p_ + i * depth, q_ + j * depth, result_ + i * kBlockColumns + j, kBlockColumns,
+                         depth, p_ + i, kStrideP, q_ + j, kStrideQ, result_ + i * kBlockColumns + j, kBlockColumns,
                          begin > 0);
     }
     return result_;
   }
 
  private:
-  // Spreads `count` floats over panels [depth][width], the last one filled up with zeros.
-  static void pack_row(const float* from, index_t count, index_t width, index_t depth, float* to) {
-    for (; count >= width; count -= width, from += width, to += width * depth) std::copy_n(from, width, to);
-    if (count > 0) std::fill(std::copy_n(from, count, to), to + width, 0.0f);
-  }
-
   const GemmKernels& kernels_;
   float *p_, *q_, *result_;
 };
