@@ -3,6 +3,10 @@
 #include <cstdlib>
 #include <string>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "base/error.h"
 
 namespace cones {
@@ -13,6 +17,20 @@ std::size_t round_up(std::size_t bytes) {
   std::size_t step = 64;
   while (step * 16 < bytes) step *= 2;
   return (bytes + step - 1) / step * step;
+}
+
+// Null when the operating system refuses. Large blocks ask for huge pages: a page fault for 2 MiB instead of 4 KiB, and
+// fewer misses of the processor's address cache.
+void* system_block(std::size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr std::size_t huge_page = std::size_t{2} << 20;
+  if (size >= huge_page) {
+    void* block = std::aligned_alloc(huge_page, size);
+    if (block != nullptr) madvise(block, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: failure changes nothing
+    return block;
+  }
+#endif
+  return std::aligned_alloc(64, size);
 }
 
 }  // namespace
@@ -49,10 +67,10 @@ std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
   }
   auto self = shared_from_this();
   if (!planning_ && block == nullptr) {
-    block = std::aligned_alloc(64, size);
+    block = system_block(size);
     if (block == nullptr) {  // recycled blocks of other sizes may be what is missing
       trim();
-      block = std::aligned_alloc(64, size);
+      block = system_block(size);
     }
     if (block == nullptr) {
       std::lock_guard lock(mutex_);
