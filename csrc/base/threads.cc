@@ -25,15 +25,14 @@ void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, 
     task_ = &task;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
-    busy_ = static_cast<int>(workers_.size());
     error_ = nullptr;
     ++round_;
   }
   wake_.notify_all();
-  drain(0);
+  drain(task, count, 0);
   std::unique_lock lock(mutex_);
-  done_.wait(lock, [this] { return busy_ == 0; });
   task_ = nullptr;
+  done_.wait(lock, [this] { return helping_ == 0; });
   if (error_) std::rethrow_exception(error_);
 }
 
@@ -41,21 +40,24 @@ void ThreadPool::work(int lane) {
   std::uint64_t seen = 0;
   std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [&] { return stop_ || round_ != seen; });
+    wake_.wait(lock, [&] { return stop_ || (task_ != nullptr && round_ != seen); });
     if (stop_) return;
     seen = round_;
+    const Task& task = *task_;
+    const std::int64_t count = count_;
+    ++helping_;
     lock.unlock();
-    drain(lane);
+    drain(task, count, lane);
     lock.lock();
-    if (--busy_ == 0) done_.notify_one();
+    if (--helping_ == 0) done_.notify_one();
   }
 }
 
-void ThreadPool::drain(int lane) {
+void ThreadPool::drain(const Task& task, std::int64_t count, int lane) {
   try {
-    for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count_;) (*task_)(i, lane);
+    for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) task(i, lane);
   } catch (...) {
-    next_.store(count_, std::memory_order_relaxed);
+    next_.store(count, std::memory_order_relaxed);
     std::lock_guard lock(mutex_);
     if (!error_) error_ = std::current_exception();
   }

@@ -1,4 +1,5 @@
-// A pool of threads that sleep when idle. One pool per engine; the calling thread works too.
+// A pool of threads that sleep when idle. One pool per engine; the calling thread works too, and never waits for a thread
+// that has not woken up yet: beside other load that can take longer than the work.
 #pragma once
 
 #include <atomic>
@@ -27,16 +28,17 @@ class ThreadPool {
   void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
 
  private:
+  using Task = std::function<void(std::int64_t, int)>;
   void work(int lane);
-  void drain(int lane);
+  void drain(const Task& task, std::int64_t count, int lane);
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  const std::function<void(std::int64_t, int)>* task_ = nullptr;
+  const Task* task_ = nullptr;  // null between rounds: who wakes up then is too late and sleeps on
   std::int64_t count_ = 0;
   std::atomic<std::int64_t> next_{0};
-  int busy_ = 0;
+  int helping_ = 0;  // workers inside the round
   std::uint64_t round_ = 0;
   bool stop_ = false;
   std::exception_ptr error_;

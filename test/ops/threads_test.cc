@@ -1,0 +1,51 @@
+// The thread pool: every index once, errors, and many short rounds, which is where wake-ups and endings meet.
+#include <atomic>
+#include <stdexcept>
+#include <vector>
+
+#include "base/threads.h"
+#include "harness.h"
+
+using namespace cones;
+using namespace cones::test;
+
+TEST("threads: every index runs once, on a lane of the pool, round after round") {
+  for (int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    EXPECT(pool.threads() == threads);
+    for (int round = 0; round < 2000; ++round) {
+      const int count = round % 37;
+      std::vector<std::atomic<int>> seen(static_cast<std::size_t>(count));
+      std::atomic<bool> lanes_ok{true};
+      pool.run(count, [&](std::int64_t i, int lane) {
+        for (std::atomic<int> wait{0}; wait < round; ++wait) {}  // from too short to share to long enough
+        ++seen[static_cast<std::size_t>(i)];
+        if (lane < 0 || lane >= threads) lanes_ok = false;
+      });
+      // Whoever still ran here would write to memory that is gone.
+      for (const auto& times : seen) EXPECT(times == 1);
+      EXPECT(lanes_ok);
+    }
+  }
+}
+
+TEST("threads: the first exception reaches the caller, and the pool works on") {
+  ThreadPool pool(4);
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<int> done{0};
+    bool caught = false;
+    try {
+      pool.run(64, [&](std::int64_t i, int) {
+        if (i == 5) throw std::runtime_error("five");
+        ++done;
+      });
+    } catch (const std::runtime_error& error) {
+      caught = std::string(error.what()) == "five";
+    }
+    EXPECT(caught);
+    EXPECT(done < 64);
+  }
+  std::atomic<int> done{0};
+  pool.run(64, [&](std::int64_t, int) { ++done; });
+  EXPECT(done == 64);
+}
