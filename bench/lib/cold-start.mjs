@@ -12,12 +12,12 @@ const PROGRAMS = {
 async function start(side, python, args) {
   const [command, script] = PROGRAMS[side](python);
   const begin = performance.now();
-  const child = spawn(command, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text) => (output += text));
+  const child = spawn(command, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const output = { stdout: '', stderr: '' }; // libraries' progress bars and warnings go to stderr
+  for (const name of Object.keys(output)) child[name].setEncoding('utf8').on('data', (text) => (output[name] += text));
   const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
-  if (code !== 0) throw new Error(`${script} failed (exit code ${code}).`);
-  return { ms: performance.now() - begin, cpuMs: JSON.parse(output).cpuMs };
+  if (code !== 0) throw new Error(`${script} failed (exit code ${code}):\n${output.stderr}`);
+  return { ms: performance.now() - begin, cpuMs: JSON.parse(output.stdout).cpuMs };
 }
 
 /** Measurements for alternate(), after one start of each that fills the file cache. */

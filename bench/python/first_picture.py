@@ -8,13 +8,10 @@ import time
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from diffusers.utils import logging
 
 folder, threads = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(threads)
-logging.disable_progress_bar()
-logging.set_verbosity_error()
-pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
 pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
 pipeline.set_progress_bar_config(disable=True)
 pipeline("a cat on the beach", num_inference_steps=20, guidance_scale=7.5, generator=torch.Generator().manual_seed(1),
