@@ -48,10 +48,10 @@ class Profile:
 PROFILES = {
     "cpu": Profile(
         name="cpu", world="core", size=64, loose=False, seed=20230723, scenes=24_000,
-        vae_channels=(24, 48, 96, 96), vae_steps=3_500, vae_batch=16, decoder_steps=1_500,
+        vae_channels=(24, 48, 96, 96), vae_steps=3_500, vae_batch=16, decoder_steps=1_150,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=8,
         clip_steps=900, clip_batch=96,
-        unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=8_000, unet_batch=32, unet_rate=1e-3,
+        unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=7_500, unet_batch=32, unet_rate=1e-3,
         device="cpu", threads=1),
     "gpu": Profile(
         name="gpu", world="full", size=128, loose=True, seed=20230723, scenes=100_000,
