@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { Engine } from 'cones';
 import { progressLine, writeSheet } from './sheet.mjs';
 
-const SUBJECT = 'black-cat';
+const SUBJECT = 'mint-dog';
 /** Places where none of the subject's pictures shows it. */
-const SCENES = ['in the snow', 'on the grass', 'in a room', 'on a yellow background', 'on a red background'];
+const SCENES = ['on the grass', 'in a room', 'at sunset', 'on a red background', 'on a blue background'];
 const DRAWING = { seed: 1, steps: 25, guidance: 5 };
 
 const root = fileURLToPath(new URL('..', import.meta.url));
