@@ -1,10 +1,11 @@
 import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
-import { encodePrompts, type EncodedPrompts } from './engine/text';
+import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import type { GenerateOptions } from './engine/generate';
 import { Generation } from './engine/generation';
-import { encodeImages, encodePixels, decodeLatents, type ImageInput, type Moments } from './engine/pictures';
+import { decode, encodeImage, type EncodeImageOptions, type ImageInput, type Moments, type Pixels } from './engine/pictures';
+import { type GeneratePlanOptions, type MemoryPlan, planGenerate, planSearch, type SearchPlanOptions } from './engine/plan';
 import { Session } from './engine/session';
 import {
   conceptGradient,
@@ -16,13 +17,12 @@ import {
   type Latents,
   type RowConcepts,
 } from './engine/tensors';
-import { ConesError } from './errors';
 import type { FindConceptOptions } from './find-concept/options';
 import { ConceptSearch } from './find-concept/search';
 import { loadModelConfig } from './model-config';
 import { fromNative, native } from './native';
 import { parseOptions } from './options';
-import { joinSubjects, readRareTokens } from './prompt';
+import { readRareTokens } from './prompt';
 import { Tokenizer } from './tokenizer';
 
 export interface EngineOptions {
@@ -125,32 +125,21 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. */
-  encodePrompt(prompt: string | readonly string[], options: { concepts?: readonly Concept[]; signal?: AbortSignal } = {}): Promise<EncodedPrompts> {
-    const prompts = typeof prompt === 'string' ? [prompt] : prompt;
-    const subjects = joinSubjects(options.concepts ?? []);
-    return encodePrompts(this.#session, prompts, prompts.map(() => subjects), options.signal);
+  encodePrompt(prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
+    return encodePrompt(this.#session, prompt, options);
   }
 
   /**
    * The autoencoder's posterior `[B, 2C, h, w]` (mean, log-variance; not scaled) of picture files, or of pixels
    * `[B, H, W, 3]` in [-1, 1].
    */
-  encodeImage(
-    images: readonly ImageInput[] | { readonly data: Float32Array; readonly shape: readonly [number, number, number, number] },
-    options: { width?: number; height?: number; signal?: AbortSignal } = {},
-  ): Promise<Moments> {
-    if ('data' in images) {
-      const [batch, height, width, channels] = images.shape;
-      if (channels !== 3) throw new ConesError('CONES_OPTION_INVALID', `Pixels are [B, H, W, 3]; got ${channels} channels.`);
-      return encodePixels(this.#session, images.data, [batch, height, width], undefined, options.signal);
-    }
-    const size = options.width && options.height ? { width: options.width, height: options.height } : undefined;
-    return encodeImages(this.#session, images, size, options.signal);
+  encodeImage(images: readonly ImageInput[] | Pixels, options: EncodeImageOptions = {}): Promise<Moments> {
+    return encodeImage(this.#session, images, options);
   }
 
   /** Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, C, h, w]` as the UNet has them. */
   decode(latents: Latents, options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
-    return decodeLatents(this.#session, latents, options.signal);
+    return decode(this.#session, latents, options);
   }
 
   /** The UNet's output `[B, C, h, w]` for noisy latents; `timesteps` has one entry per row, or one for all. */
@@ -182,6 +171,16 @@ export class Engine implements AsyncDisposable {
   memory(): MemoryUse {
     this.#session.assertUsable();
     return this.#session.model.memory();
+  }
+
+  /** The memory that {@link generate} would need with these options, computed without drawing. */
+  planGenerate(options: GeneratePlanOptions = {}): MemoryPlan {
+    return planGenerate(this.#session, options);
+  }
+
+  /** The memory that {@link findConcept} would need with these options, computed without searching. */
+  planSearch(options: SearchPlanOptions = {}): MemoryPlan {
+    return planSearch(this.#session, options);
   }
 
   /** Aborts what is running and frees the weights. May be called more than once. */

@@ -26,6 +26,9 @@ export const signalOption = z
   .custom<AbortSignal>((value) => typeof (value as AbortSignal | undefined)?.addEventListener === 'function', 'must be an AbortSignal')
   .optional();
 
+/** A picture file, or its bytes. */
+export const imageOption = z.union([z.string().min(1), z.instanceof(Uint8Array)]);
+
 export const conceptOption = z.custom<Concept>((value) => value instanceof Concept, 'must be a Concept (Concept.load(file))');
 
 /** A callback option. */

@@ -195,6 +195,16 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   checkpointing: boolean;
 }
 
+/** What decides the memory of a search; see {@link NativeSearchOptions}. `batch`: rows per step. */
+export interface NativeSearchPlan extends NativeLatentShape {
+  pictures: number;
+  captions: number;
+  tokens: number;
+  tensors: Int32Array;
+  optimizer: 'adam' | 'sgd';
+  checkpointing?: boolean;
+}
+
 export interface NativeSearchRun extends NativeJob {
   steps: number;
   /** After every step: steps done so far, L_con, L_sub, L_pr, milliseconds. */
@@ -263,7 +273,11 @@ export class NativeModel {
   memory(): NativeMemory;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
-  planGradient(batch: number, height: number, width: number, tokens: number, checkpointing: boolean): number;
+  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  planText(rows: number, tokens: number): number;
+  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean): number;
+  /** `peak` of a step; `held` between steps. Pictures and captions included. */
+  planSearch(options: NativeSearchPlan): { peak: number; held: number };
   planEncode(height: number, width: number): number;
   planDecode(height: number, width: number): number;
   /** ids [rows × T] → last hidden state [rows, T, D]; `replace`: learned embeddings [R, D] for token ids [R]. */

@@ -154,7 +154,7 @@ std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, co
   return lists;
 }
 
-Tensor to_tensor(const Context& context, const std::vector<float>& values, const Shape& shape) {
+Tensor to_tensor(const Context& context, std::span<const float> values, const Shape& shape) {
   if (static_cast<index_t>(values.size()) != shape.size())
     fail("CONES_OPTION_INVALID", "An array has " + std::to_string(values.size()) + " elements; its shape " +
                                      shape.text() + " needs " + std::to_string(shape.size()) + ".");
@@ -163,7 +163,7 @@ Tensor to_tensor(const Context& context, const std::vector<float>& values, const
   return tensor;
 }
 
-Tensor to_channels_last(const Context& context, const std::vector<float>& values, const Shape& shape) {
+Tensor to_channels_last(const Context& context, std::span<const float> values, const Shape& shape) {
   const Tensor first = to_tensor(context, values, shape);
   Tensor last = context.empty(shape);
   const index_t batch = shape[0], pixels = shape[1] * shape[2], channels = shape[3];

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,9 +43,9 @@ std::vector<T> elements(const Napi::Object& object, const char* key) {
 std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, const char* name);
 
 /// Copies into a tensor as it is.
-Tensor to_tensor(const Context& context, const std::vector<float>& values, const Shape& shape);
+Tensor to_tensor(const Context& context, std::span<const float> values, const Shape& shape);
 /// [B, C, h, w] → [B, h, w, C]
-Tensor to_channels_last(const Context& context, const std::vector<float>& values, const Shape& channels_last);
+Tensor to_channels_last(const Context& context, std::span<const float> values, const Shape& channels_last);
 /// [B, h, w, C] → [B, C, h, w]
 std::vector<float> to_channels_first(const Tensor& tensor);
 std::vector<float> to_vector(const Tensor& tensor);

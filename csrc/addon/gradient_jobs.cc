@@ -16,6 +16,12 @@ Napi::Object options_of(const Napi::CallbackInfo& info) {
   return info[0].As<Napi::Object>();
 }
 
+std::vector<const Parameter*> unet_parameters(const Model& model, const std::vector<std::string>& names) {
+  std::vector<const Parameter*> parameters;
+  for (const std::string& name : names) parameters.push_back(&model.unet_parameter(name));
+  return parameters;
+}
+
 // Zeros where the loss does not depend on a tensor.
 std::vector<float> gradient_values(const Tensor& gradient, index_t size) {
   return gradient.defined() ? to_vector(gradient) : std::vector<float>(static_cast<std::size_t>(size));
@@ -39,9 +45,9 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
         const Context context = m->context(&aborted);
         in.check_rows(timesteps.size(), "timesteps");
         in.check_rows(weights.size(), "weights");
-        m->require_memory(m->plan_gradient(in.shape[0], in.shape[1], in.shape[2], in.tokens, wants.checkpointing));
-        std::vector<const Parameter*> parameters;
-        for (const std::string& name : tensors) parameters.push_back(&m->unet_parameter(name));
+        const std::vector<const Parameter*> parameters = unet_parameters(*m, tensors);
+        m->require_memory(m->plan_gradient(in.shape[0], in.shape[1], in.shape[2], in.tokens, parameters,
+                                           wants.checkpointing));
 
         StoredGradients stored(parameters);
         Tape tape(context, &stored);
@@ -108,7 +114,7 @@ Napi::Value NativeModel::loss(const Napi::CallbackInfo& info) {
   return run(
       env, o, nullptr,
       [m = model(env), shape, moments = elements<float>(o, "moments"), embeddings = elements<float>(o, "embeddings"),
-       tokens = integer(o, "tokens", 1, 1 << 16), timesteps = elements<double>(o, "timesteps"),
+       tokens = integer(o, "tokens", 1, kMaxTokens), timesteps = elements<double>(o, "timesteps"),
        alphas = elements<double>(o, "alphasCumprod"), scale = number(o, "latentScale"),
        prediction = text(o, "prediction") == "v_prediction" ? Prediction::v_prediction : Prediction::epsilon,
        noise_seed = seed(o, "seed"), masks = mask_rows(o, "masks", shape[0], *model(env))](
@@ -139,6 +145,24 @@ Napi::Value NativeModel::loss(const Napi::CallbackInfo& info) {
         const MseLoss result = mse_loss(context, output.value(), batch.target, ones, false);
         return [means = result.means](Napi::Env e) { return to_array(e, means); };
       });
+}
+
+Napi::Value NativeModel::plan_gradient(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object o = options_of(info);
+  const Shape shape = latent_shape(o, 1);
+  const index_t tokens = integer(o, "tokens", 1, kMaxTokens);
+  const std::vector<std::string> names = strings(o, "tensors");
+  const bool checkpointing = boolean(o, "checkpointing");
+  const std::size_t bytes = guarded(env, [&] {
+    const Model& m = *model(env);
+    return m.plan_gradient(shape[0], shape[1], shape[2], tokens, unet_parameters(m, names), checkpointing);
+  });
+  return Napi::Number::New(env, static_cast<double>(bytes));
+}
+
+Napi::Value NativeModel::plan_search(const Napi::CallbackInfo& info) {
+  return NativeSearch::plan(options_of(info), *model(info.Env()));
 }
 
 Napi::Value NativeModel::create_search(const Napi::CallbackInfo& info) {

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "addon/abort.h"
+#include "base/error.h"
 
 namespace cones::addon {
 
@@ -67,5 +68,15 @@ class Instance {
 
 /// A JavaScript Error with a `code`.
 Napi::Error make_error(Napi::Env env, const std::string& code, const std::string& message);
+
+/// Runs core code on the JavaScript thread, where its errors must become JavaScript ones.
+template <class F>
+auto guarded(Napi::Env env, F&& f) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    throw make_error(env, error.code(), error.what());
+  }
+}
 
 }  // namespace cones::addon

@@ -11,7 +11,7 @@ LatentArguments::LatentArguments(const Napi::Object& o, const Model& model)
     : shape(latent_shape(o, model.unet().config().in_channels)),
       latents(elements<float>(o, "latents")),
       embeddings(elements<float>(o, "embeddings")),
-      tokens(integer(o, "tokens", 1, 1 << 16)),
+      tokens(integer(o, "tokens", 1, kMaxTokens)),
       masks(mask_rows(o, "masks", shape[0], model)) {}
 
 void LatentArguments::check_rows(std::size_t count, const char* name) const {

@@ -28,6 +28,9 @@ struct LatentArguments {
   void check_rows(std::size_t count, const char* name) const;
 };
 
+/// The longest text in tokens that a call may have.
+constexpr index_t kMaxTokens = 1 << 16;
+
 /// Batch, height and width of an options object with a number of channels: [B, h, w, C].
 Shape latent_shape(const Napi::Object& options, index_t channels);
 

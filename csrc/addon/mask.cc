@@ -40,7 +40,7 @@ MaskRows mask_rows(const Napi::Object& object, const char* key, index_t batch, c
     if (!entry.IsObject() || !entry.As<Napi::Object>().InstanceOf(Instance::of(env).mask_class.Value()))
       invalid(env, std::string(key) + " must hold masks or null.");
     const auto& mask = NativeMask::Unwrap(entry.As<Napi::Object>())->mask();
-    if (mask->model.get() != &model)
+    if (mask->model.lock().get() != &model)
       throw make_error(env, "CONES_CONCEPT_MISMATCH", "A mask was made by another engine. Make it with this one.");
     rows.emplace_back(mask, &mask->mask);
   }

@@ -11,9 +11,9 @@
 
 namespace cones::addon {
 
-/// The model keeps its packed layout; a mask serves only the model that made it.
+/// A mask serves only the model that made it, and does not keep that model's weights in memory.
 struct ModelMask {
-  std::shared_ptr<const Model> model;
+  std::weak_ptr<const Model> model;
   ConceptMask mask;
 };
 

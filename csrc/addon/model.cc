@@ -1,5 +1,7 @@
 #include "addon/model.h"
 
+#include <cmath>
+
 #include "addon/arguments.h"
 #include "addon/configs.h"
 #include "base/error.h"
@@ -13,6 +15,9 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceAccessor("isa", &NativeModel::isa, nullptr),
                       InstanceMethod("kvBytes", &NativeModel::kv_bytes),
                       InstanceMethod("memory", &NativeModel::memory),
+                      InstanceMethod("planText", &NativeModel::plan_text),
+                      InstanceMethod("planSample", &NativeModel::plan_sample),
+                      InstanceMethod("planSearch", &NativeModel::plan_search),
                       InstanceMethod("planDenoise", &NativeModel::plan_denoise),
                       InstanceMethod("planGradient", &NativeModel::plan_gradient),
                       InstanceMethod("planEncode", &NativeModel::plan_encode),
@@ -111,47 +116,49 @@ std::vector<index_t> sizes(const Napi::CallbackInfo& info, std::size_t count) {
   std::vector<index_t> values;
   for (std::size_t i = 0; i < count; ++i) {
     const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
-    if (!(value >= 1 && value <= 1 << 20)) invalid(info.Env(), "Sizes must be positive whole numbers.");
+    if (!(value >= 1 && value <= 1 << 14 && value == std::floor(value)))
+      invalid(info.Env(), "Sizes must be whole numbers from 1 to 16384.");
     values.push_back(static_cast<index_t>(value));
   }
   return values;
 }
 
-// Runs on the JavaScript thread, where core errors must become JavaScript ones.
-Napi::Value planned(Napi::Env env, const std::function<std::size_t()>& plan) {
-  try {
-    return Napi::Number::New(env, static_cast<double>(plan()));
-  } catch (const Error& error) {
-    throw make_error(env, error.code(), error.what());
-  }
+template <class Plan>
+Napi::Value bytes(Napi::Env env, Plan plan) {
+  return Napi::Number::New(env, static_cast<double>(guarded(env, plan)));
 }
 
 }  // namespace
 
 Napi::Value NativeModel::plan_denoise(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
-  return planned(info.Env(), [&] { return model(info.Env())->plan_denoise(s[0], s[1], s[2], s[3]); });
+  return bytes(info.Env(), [&] { return model(info.Env())->plan_denoise(s[0], s[1], s[2], s[3]); });
 }
 
-Napi::Value NativeModel::plan_gradient(const Napi::CallbackInfo& info) {
+Napi::Value NativeModel::plan_text(const Napi::CallbackInfo& info) {
+  const auto s = sizes(info, 2);
+  return bytes(info.Env(), [&] { return model(info.Env())->plan_text(s[0], s[1]); });
+}
+
+Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
-  const bool checkpointing = info[4].ToBoolean().Value();
-  return planned(info.Env(), [&] { return model(info.Env())->plan_gradient(s[0], s[1], s[2], s[3], checkpointing); });
+  const bool guided = info[4].ToBoolean().Value();
+  return bytes(info.Env(), [&] { return model(info.Env())->plan_sample(s[0], s[1], s[2], s[3], guided); });
 }
 
 Napi::Value NativeModel::plan_encode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 2);
-  return planned(info.Env(), [&] { return model(info.Env())->plan_encode(s[0], s[1]); });
+  return bytes(info.Env(), [&] { return model(info.Env())->plan_encode(s[0], s[1]); });
 }
 
 Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 2);
-  return planned(info.Env(), [&] { return model(info.Env())->plan_decode(s[0], s[1]); });
+  return bytes(info.Env(), [&] { return model(info.Env())->plan_decode(s[0], s[1]); });
 }
 
 Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!queue_) {
+  if (!model_) {  // disposed already, or being disposed
     auto deferred = Napi::Promise::Deferred::New(env);
     deferred.Resolve(env.Undefined());
     return deferred.Promise();

@@ -29,6 +29,9 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value kv_bytes(const Napi::CallbackInfo& info);
   Napi::Value isa(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value plan_text(const Napi::CallbackInfo& info);
+  Napi::Value plan_sample(const Napi::CallbackInfo& info);
+  Napi::Value plan_search(const Napi::CallbackInfo& info);
   Napi::Value plan_denoise(const Napi::CallbackInfo& info);
   Napi::Value plan_gradient(const Napi::CallbackInfo& info);
   Napi::Value plan_encode(const Napi::CallbackInfo& info);

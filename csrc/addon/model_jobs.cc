@@ -1,5 +1,8 @@
 // NativeModel's jobs without gradients: text, pictures, denoising, sampling, masks. Each copies its arguments, queues the
 // work, and makes JavaScript values of the result.
+#include <cmath>
+#include <span>
+
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
 #include "addon/mask.h"
@@ -19,9 +22,18 @@ Napi::Object options_of(const Napi::CallbackInfo& info, std::size_t i) {
 
 index_t size_of(const Napi::CallbackInfo& info, std::size_t i) {
   const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
-  if (!(value >= 1 && value <= static_cast<double>(kMaxSide)))
+  if (!(value >= 1 && value <= static_cast<double>(kMaxSide) && value == std::floor(value)))
     invalid(info.Env(), "Sizes must be whole numbers from 1 to " + std::to_string(kMaxSide) + ".");
   return static_cast<index_t>(value);
+}
+
+// Row b of `batch` equal ones.
+std::span<const float> row(const std::vector<float>& values, index_t b, index_t batch) {
+  if (values.size() % static_cast<std::size_t>(batch) != 0)
+    fail("CONES_OPTION_INVALID", "An array of " + std::to_string(values.size()) + " elements has not " +
+                                     std::to_string(batch) + " equal rows.");
+  const std::size_t size = values.size() / static_cast<std::size_t>(batch);
+  return std::span(values).subspan(static_cast<std::size_t>(b) * size, size);
 }
 
 Settle array_result(std::vector<float> values) {
@@ -76,11 +88,12 @@ Napi::Value NativeModel::encode_images(const Napi::CallbackInfo& info) {
                                                                                 const Progress&) -> Settle {
                const Context context = m->context(&aborted);
                m->require_memory(m->plan_encode(height, width));
-               const Tensor all = to_tensor(context, pixels, {batch, height, width, m->vae().config().in_channels});
+               const Shape shape{1, height, width, m->vae().config().in_channels};
                std::vector<float> moments;
                for (index_t b = 0; b < batch; ++b) {  // one at a time: pictures are large and independent
                  Tape tape(context);
-                 const auto one = to_channels_first(m->vae().encode(tape, Var(all.slice(b, b + 1))).value());
+                 const Tensor picture = to_tensor(context, row(pixels, b, batch), shape);
+                 const auto one = to_channels_first(m->vae().encode(tape, Var(picture)).value());
                  moments.insert(moments.end(), one.begin(), one.end());
                }
                return array_result(std::move(moments));
@@ -96,12 +109,12 @@ Napi::Value NativeModel::decode(const Napi::CallbackInfo& info) {
                                                                                   const Progress&) -> Settle {
                const Context context = m->context(&aborted);
                m->require_memory(m->plan_decode(height, width));
-               const Tensor all =
-                   to_channels_last(context, latents, {batch, height, width, m->vae().config().latent_channels});
+               const Shape shape{1, height, width, m->vae().config().latent_channels};
                std::vector<float> pixels;
                for (index_t b = 0; b < batch; ++b) {
                  Tape tape(context);
-                 const Tensor one = m->vae().decode(tape, Var(all.slice(b, b + 1))).value();
+                 const Tensor latent = to_channels_last(context, row(latents, b, batch), shape);
+                 const Tensor one = m->vae().decode(tape, Var(latent)).value();
                  pixels.insert(pixels.end(), one.data(), one.data() + one.size());
                }
                return array_result(std::move(pixels));
@@ -146,7 +159,7 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
                const Context context = m->context(&aborted);
                in.check_rows(seeds.size(), "seeds");
                const bool guided = !negative.empty() && guidance != 1;
-               m->require_memory(m->plan_denoise(guided ? 2 * in.shape[0] : in.shape[0], in.shape[1], in.shape[2], in.tokens));
+               m->require_memory(m->plan_sample(in.shape[0], in.shape[1], in.shape[2], in.tokens, guided));
                SampleInput input{.latents = in.latent_tensor(context),
                                  .embeddings = in.text_tensor(context, *m),
                                  .negative_embeddings = {},

@@ -28,17 +28,24 @@ double number_argument(const Napi::Value& value, const char* name) {
   return value.As<Napi::Number>().DoubleValue();
 }
 
+Optimizer optimizer_of(const Napi::Object& o) { return text(o, "optimizer") == "sgd" ? Optimizer::sgd : Optimizer::adam; }
+
+std::vector<int> searched_tensors(const Napi::Object& o) {
+  const auto indices = elements<std::int32_t>(o, "tensors");
+  return {indices.begin(), indices.end()};
+}
+
 SearchOptions search_options(const Napi::Object& o) {
   SearchOptions options;
   options.algorithm = text(o, "algorithm") == "1" ? Algorithm::one : Algorithm::a2;
-  options.optimizer = text(o, "optimizer") == "sgd" ? Optimizer::sgd : Optimizer::adam;
+  options.optimizer = optimizer_of(o);
   options.learning_rate = number(o, "learningRate");
   options.beta1 = number(o, "beta1");
   options.beta2 = number(o, "beta2");
   options.epsilon = number(o, "epsilon");
   options.clamp = boolean(o, "clamp");
   options.checkpointing = boolean(o, "checkpointing");
-  for (std::int32_t index : elements<std::int32_t>(o, "tensors")) options.tensors.push_back(index);
+  options.tensors = searched_tensors(o);
   if (has(o, "within")) options.within = index_lists(o.Get("within"), "within");
   return options;
 }
@@ -92,23 +99,43 @@ Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<Model> model, J
 
   return [model = std::move(model), queue, shape, data = std::move(data), options = search_options(o),
           moments = elements<float>(o, "moments"), embeddings = elements<float>(o, "embeddings"),
-          tokens = integer(o, "tokens", 1, 1 << 16)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+          tokens = integer(o, "tokens", 1, kMaxTokens)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
     const Context context = model->context(&aborted);
+    const index_t width = model->unet().config().cross_attention_dim;
+    const Shape text{static_cast<index_t>(embeddings.size()) / (tokens * width), tokens, width};
+    if (text[0] == 0) fail("CONES_OPTION_INVALID", "A search needs the text states of at least one caption.");
+    model->require_memory(
+        model->plan_search(shape, text, data.subject_batch + data.prior_batch, options).peak);
+
     SearchDataOptions filled = data;
     filled.moments = to_channels_last(context, moments, shape);
-    const index_t width = model->unet().config().cross_attention_dim;
-    filled.embeddings =
-        to_tensor(context, embeddings, {static_cast<index_t>(embeddings.size()) / (tokens * width), tokens, width});
+    filled.embeddings = to_tensor(context, embeddings, text);
     auto job = std::make_shared<SearchJob>();
     job->model = model;
     job->data = std::make_unique<SearchData>(std::move(filled));
-    model->require_memory(model->plan_search(*job->data, options));
     job->search = std::make_unique<ConceptSearch>(context, model->unet(), options);
     return [job, queue](Napi::Env env) -> Napi::Value {
       Created created{job, queue->shared_from_this()};
       return Instance::of(env).search_class.New({Napi::External<Created>::New(env, &created)});
     };
   };
+}
+
+Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
+  const UNetConfig& config = model.unet().config();
+  const Shape one = latent_shape(o, 2 * index_t{config.in_channels});  // batch: rows per step
+  const Shape moments{integer(o, "pictures", 1, 1 << 20), one[1], one[2], one[3]};
+  const Shape text{integer(o, "captions", 1, 1 << 20), integer(o, "tokens", 1, kMaxTokens), config.cross_attention_dim};
+  SearchOptions options;
+  options.optimizer = optimizer_of(o);
+  options.checkpointing = boolean(o, "checkpointing");
+  options.tensors = searched_tensors(o);
+  const Model::SearchPlan plan =
+      guarded(o.Env(), [&] { return model.plan_search(moments, text, static_cast<int>(one[0]), options); });
+  Napi::Object result = Napi::Object::New(o.Env());
+  result.Set("peak", Napi::Number::New(o.Env(), static_cast<double>(plan.peak)));
+  result.Set("held", Napi::Number::New(o.Env(), static_cast<double>(plan.held)));
+  return result;
 }
 
 const std::shared_ptr<SearchJob>& NativeSearch::job(Napi::Env env) const {

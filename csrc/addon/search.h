@@ -31,6 +31,8 @@ class NativeSearch : public Napi::ObjectWrap<NativeSearch> {
   };
   /// Reads the options on the JavaScript thread; the returned work builds the search and settles with a NativeSearch.
   static Work create(const Napi::Object& options, std::shared_ptr<Model> model, JobQueue* queue);
+  /// NativeModel's planSearch.
+  static Napi::Value plan(const Napi::Object& options, const Model& model);
 
  private:
   Napi::Value step(const Napi::CallbackInfo& info);

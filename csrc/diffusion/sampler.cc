@@ -49,8 +49,7 @@ Tensor sample(const Context& context, const UNet& unet, const SampleInput& input
         unet.forward(tape, {.latents = Var(scaled), .timesteps = timesteps, .text = text_kv, .view = view}).value();
 
     Tensor x0 = context.empty(x.shape()), next = context.empty(x.shape());
-    if (context.planning()) break;  // all steps need the same memory
-    for (index_t b = 0; b < batch; ++b) {
+    for (index_t b = 0; b < batch && !context.planning(); ++b) {
       std::vector<float> noise;
       if (step.noise != 0) {
         noise.resize(static_cast<std::size_t>(picture));

@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "concepts/search.h"
 #include "concepts/search_data.h"
+#include "diffusion/sampler.h"
 #include "kernels/kernels.h"
+#include "ops/mse_loss.h"
 #include "ops/stored_gradients.h"
 
 namespace cones {
@@ -67,20 +69,55 @@ std::size_t Model::plan_denoise(index_t batch, index_t height, index_t width, in
   return context.memory->peak();
 }
 
-std::size_t Model::plan_search(const SearchData& data, const SearchOptions& options) const {
+std::size_t Model::plan_text(index_t rows, index_t tokens) const {
   const Context context = planning_context();
-  ConceptSearch search(context, *unet_, options);
-  search.step(context, data.batch(context, 0));
+  Tape tape(context);
+  const std::vector<std::int32_t> ids(static_cast<std::size_t>(rows * tokens), 0);
+  text_->forward(tape, ids, rows, tokens);
   return context.memory->peak();
 }
 
-std::size_t Model::plan_gradient(index_t batch, index_t height, index_t width, index_t tokens,
-                                 bool checkpointing) const {
+std::size_t Model::plan_sample(index_t batch, index_t height, index_t width, index_t tokens, bool guided) const {
   const Context context = planning_context();
   const UNetConfig& config = unet_->config();
-  std::vector<const Parameter*> all;
-  for (const KvWeights* weights : unet_->kv_tensors()) all.push_back(&weights->parameter());
-  StoredGradients stored(all);
+  const Shape text{batch, tokens, config.cross_attention_dim};
+  SampleInput input{.latents = context.empty({batch, height, width, config.in_channels}),
+                    .embeddings = context.empty(text),
+                    .negative_embeddings = {},
+                    .guidance = guided ? 2.0 : 1.0,
+                    .steps = std::vector<SolverStep>(2),  // the second holds the first's prediction, as all others do
+                    .seeds = {},
+                    .masks = {},
+                    .on_step = {}};
+  if (guided) input.negative_embeddings = context.empty(text);
+  sample(context, *unet_, input);
+  return context.memory->peak();
+}
+
+Model::SearchPlan Model::plan_search(const Shape& moments, const Shape& embeddings, int rows,
+                                     const SearchOptions& options) const {
+  const Context context = planning_context();
+  SearchDataOptions data;
+  data.moments = context.empty(moments);
+  data.embeddings = context.empty(embeddings);
+  data.subjects = moments[0];
+  data.captions.assign(static_cast<std::size_t>(moments[0]), {0});
+  data.subject_batch = rows;
+  data.prior_batch = 0;
+  data.alphas_cumprod = {1.0};
+  data.max_timestep = 1;
+  const SearchData pictures(std::move(data));
+  ConceptSearch search(context, *unet_, options);
+  // The first step packs backward's weights as it goes; all later ones have them from the start.
+  for (int step = 0; step < 2; ++step) search.step(context, pictures.batch(context, step));
+  return {context.memory->peak(), context.memory->in_use()};
+}
+
+std::size_t Model::plan_gradient(index_t batch, index_t height, index_t width, index_t tokens,
+                                 const std::vector<const Parameter*>& parameters, bool checkpointing) const {
+  const Context context = planning_context();
+  const UNetConfig& config = unet_->config();
+  StoredGradients stored(parameters);
   Tape tape(context, &stored);
   const KvView view;
   const TextKv text =
@@ -90,7 +127,9 @@ std::size_t Model::plan_gradient(index_t batch, index_t height, index_t width, i
   const UNetInput input{.latents = Var(context.empty(shape), true), .timesteps = timesteps, .text = text, .view = view,
                         .checkpointing = checkpointing};
   const Var output = unet_->forward(tape, input);
-  Tape::accumulate(context, output.gradient(), context.empty(output.shape()));
+  const std::vector<double> weights(static_cast<std::size_t>(batch), 1.0);
+  const MseLoss loss = mse_loss(context, output.value(), context.empty(shape), weights, true);
+  Tape::accumulate(context, output.gradient(), loss.gradient);
   tape.backward();
   return context.memory->peak();
 }

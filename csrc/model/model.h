@@ -16,7 +16,6 @@
 
 namespace cones {
 
-class SearchData;      // concepts/search_data.h
 struct SearchOptions;  // concepts/search.h
 
 struct ModelFiles {
@@ -57,11 +56,19 @@ class Model {
   /// CONES_OUT_OF_MEMORY, before anything runs, when a job that needs `bytes` on top of what is in use does not fit.
   void require_memory(std::size_t bytes) const;
 
-  /// Peak bytes of a UNet call, without and with gradients of all K-V weights; of an encoding; of a decoding.
+  /// Peak bytes of the text encoder; of a UNet call, without and with gradients of its inputs and `parameters`; of the sampling
+  /// loop; of an encoding and a decoding, one picture at a time. Inputs included.
+  std::size_t plan_text(index_t rows, index_t tokens) const;
   std::size_t plan_denoise(index_t batch, index_t height, index_t width, index_t tokens) const;
-  std::size_t plan_gradient(index_t batch, index_t height, index_t width, index_t tokens, bool checkpointing) const;
-  /// Of a concept search, its state included.
-  std::size_t plan_search(const SearchData& data, const SearchOptions& options) const;
+  std::size_t plan_gradient(index_t batch, index_t height, index_t width, index_t tokens,
+                            const std::vector<const Parameter*>& parameters, bool checkpointing) const;
+  std::size_t plan_sample(index_t batch, index_t height, index_t width, index_t tokens, bool guided) const;
+  struct SearchPlan {
+    std::size_t peak;  // of a step
+    std::size_t held;  // between steps: state, pictures and captions
+  };
+  /// moments [N, h, w, 2C] of all pictures, embeddings [P, T, D] of all captions, rows per step.
+  SearchPlan plan_search(const Shape& moments, const Shape& embeddings, int rows, const SearchOptions& options) const;
   std::size_t plan_encode(index_t height, index_t width) const;
   std::size_t plan_decode(index_t height, index_t width) const;
 

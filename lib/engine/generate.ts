@@ -88,6 +88,9 @@ interface Job {
  */
 export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
   const settings = parseOptions('generate', schema, options);
+  if (settings.eta !== undefined && settings.sampler !== 'ddim') {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the sampler "ddim", not for "${settings.sampler}"; leave it out.`);
+  }
   session.assertUsable();
   const own = nativeSize(session);
   const size = { height: settings.height ?? own.height, width: settings.width ?? own.width };
@@ -137,7 +140,7 @@ export async function drawLatents(
     : undefined;
   const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
 
-  const data = await session.job(signal, (abort) =>
+  const data = await session.job(signal, (abort, guard) =>
     session.model.sample({
       latents,
       batch: jobs.length,
@@ -149,7 +152,7 @@ export async function drawLatents(
       steps: flattenSteps(schedule.steps),
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
-      ...(onStep ? { onStep } : {}),
+      ...(onStep ? { onStep: guard(onStep) } : {}),
       abort,
     }),
   );

@@ -19,7 +19,9 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
   readonly #left = new AbortController();
   readonly #progress: GenerateProgress[] = [];
   #done = false;
+  /** Wakes every loop that waits for progress. */
   #wake: () => void = () => undefined;
+  #waiting: Promise<void> | undefined;
 
   constructor(session: Session, options: GenerateOptions) {
     const { signal, onProgress } = Object(options) as GenerateOptions;
@@ -59,13 +61,23 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
     return this.#result.finally(onFinally);
   }
 
+  #news(): Promise<void> {
+    this.#waiting ??= new Promise((resolve) => {
+      this.#wake = () => {
+        this.#waiting = undefined;
+        resolve();
+      };
+    });
+    return this.#waiting;
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<GenerateProgress, void, undefined> {
     let next = 0;
     try {
       for (;;) {
         while (next < this.#progress.length) yield this.#progress[next++]!;
         if (this.#done) break;
-        await new Promise<void>((resolve) => (this.#wake = resolve));
+        await this.#news();
       }
     } finally {
       if (!this.#done) this.#left.abort();

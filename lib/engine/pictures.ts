@@ -1,7 +1,8 @@
+import { z } from 'zod';
 import { ConesError } from '../errors';
 import { loadImage } from '../images';
-import type { Latents } from './tensors';
-import { requireLength } from './tensors';
+import { imageOption, parseOptions, signalOption } from '../options';
+import { type Latents, latentsOption, pixelsOption, requireLength } from './tensors';
 import type { Session } from './session';
 
 /** The autoencoder's posterior for pictures: mean, then log-variance along the channels, `[B, 2C, h, w]`. Not scaled. */
@@ -46,25 +47,73 @@ export async function encodeImages(
   signal?: AbortSignal,
 ): Promise<Moments> {
   if (images.length === 0) throw new ConesError('CONES_IMAGES_MISSING', 'No pictures were given; three to five of the subject work best.');
-  const latent = latentSize(session, size.height, size.width);
+  latentSize(session, size.height, size.width);
   const pixels = new Float32Array(images.length * size.height * size.width * 3);
   for (const [i, image] of images.entries()) {
     pixels.set(await loadImage(image, size), i * size.height * size.width * 3);
   }
-  return encodePixels(session, pixels, [images.length, size.height, size.width], latent, signal);
+  return encodePixels(session, pixels, [images.length, size.height, size.width], signal);
+}
+
+/** Pixels `[B, H, W, 3]` in [-1, 1]. */
+export interface Pixels {
+  readonly data: Float32Array;
+  readonly shape: readonly [batch: number, height: number, width: number, channels: 3];
+}
+
+export interface EncodeImageOptions {
+  /** Size to which picture files are scaled and cropped: both or none. Default: the model's own. */
+  readonly width?: number;
+  readonly height?: number;
+  readonly signal?: AbortSignal;
+}
+
+const encodeSchema = z.strictObject({
+  images: z.union([z.array(imageOption), pixelsOption]),
+  width: z.int().min(1).optional(),
+  height: z.int().min(1).optional(),
+  signal: signalOption,
+});
+
+/**
+ * Engine.encodeImage: picture files, or pixels as they are.
+ * @throws ConesError CONES_OPTION_INVALID, CONES_IMAGE_INVALID, CONES_IO, CONES_IMAGES_MISSING
+ */
+export async function encodeImage(session: Session, input: readonly ImageInput[] | Pixels, options: EncodeImageOptions = {}): Promise<Moments> {
+  const { images, width, height, signal } = parseOptions('encodeImage', encodeSchema, { ...options, images: input });
+  session.assertUsable();
+  if ((width === undefined) !== (height === undefined)) {
+    throw new ConesError('CONES_OPTION_INVALID', 'encodeImage: give both width and height, or neither.');
+  }
+  if (Array.isArray(images)) return encodeImages(session, images, width && height ? { width, height } : undefined, signal);
+  const [batch, rows, columns, channels] = images.shape;
+  if (channels !== 3) throw new ConesError('CONES_OPTION_INVALID', `encodeImage: pixels are [B, H, W, 3]; got ${channels} channels.`);
+  if (width !== undefined) throw new ConesError('CONES_OPTION_INVALID', 'encodeImage: pixels have their own size; leave out width and height.');
+  return encodePixels(session, images.data, [batch, rows, columns], signal);
 }
 
 /** Encodes pixels `[B, H, W, 3]` in [-1, 1]. */
-export async function encodePixels(
+async function encodePixels(
   session: Session,
   pixels: Float32Array,
   [batch, height, width]: readonly [number, number, number],
-  latent = latentSize(session, height, width),
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Moments> {
+  const latent = latentSize(session, height, width);
   requireLength('pixels', pixels, batch * height * width * 3);
   const data = await session.job(signal, (abort) => session.model.encodeImages(pixels, batch, height, width, { abort }));
   return { data, shape: [batch, 2 * session.config.vae.latentChannels, latent.height, latent.width] };
+}
+
+const decodeSchema = z.strictObject({ latents: latentsOption, signal: signalOption });
+
+/**
+ * Engine.decode: checks what {@link decodeLatents} takes.
+ * @throws ConesError CONES_OPTION_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED
+ */
+export async function decode(session: Session, input: Latents, options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array> {
+  const { latents, signal } = parseOptions('decode', decodeSchema, { ...options, latents: input });
+  return decodeLatents(session, latents, signal);
 }
 
 /** Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, C, h, w]` as the UNet has them (scaled). */

@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { NativeAbort, NativeKvTensor, NativeMask, NativeModel } from '../../typings/native';
+import type { NativeAbort, NativeKvTensor, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
 import { Concept } from '../concept';
 import { AbortError, ConesError } from '../errors';
 import type { ModelConfig } from '../model-config';
-import { fromNative, native } from '../native';
+import { native, toConesError } from '../native';
 import type { Tokenizer } from '../tokenizer';
+
+/** Wraps a callback of a job, so that what it throws is told from the job's own errors. */
+export type Guard = <Arguments extends unknown[]>(callback: (...values: Arguments) => void) => (...values: Arguments) => void;
 
 /** A loaded model with what its jobs share. The functions beside this file are the engine's methods on it. */
 export class Session {
@@ -16,6 +19,8 @@ export class Session {
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
   readonly kvTensors: readonly NativeKvTensor[];
+  /** Searches that hold memory of the model. */
+  readonly #searches = new Set<NativeSearch>();
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
   readonly #unions = new WeakMap<Concept, { others: readonly Concept[]; union: Concept }[]>();
   /** Identifies the base model in concept files. */
@@ -40,16 +45,30 @@ export class Session {
     if (this.#disposed) throw new ConesError('CONES_DISPOSED', 'The engine was disposed; load the model again.');
   }
 
-  /** Runs one native job so that `signal` aborts it, and turns what it rejects with into a ConesError. */
-  async job<T>(signal: AbortSignal | undefined, start: (abort: NativeAbort) => Promise<T>): Promise<T> {
+  /**
+   * Runs one native job so that `signal` aborts it. It rejects with a ConesError, or with what a callback made by `guard`
+   * threw; that ends the job, too.
+   */
+  async job<T>(signal: AbortSignal | undefined, start: (abort: NativeAbort, guard: Guard) => Promise<T>): Promise<T> {
     this.assertUsable();
     if (signal?.aborted) throw abortError(signal);
     const abort = new (native().NativeAbort)();
     const onAbort = () => abort.abort();
     signal?.addEventListener('abort', onAbort, { once: true });
+    let thrown: { readonly error: unknown } | undefined;
+    const guard: Guard = (callback) => (...values) => {
+      try {
+        callback(...values);
+      } catch (error) {
+        thrown ??= { error };
+        throw error;
+      }
+    };
     try {
-      return await fromNative(start(abort));
-    } catch (error) {
+      return await start(abort, guard);
+    } catch (cause) {
+      if (thrown) throw thrown.error;
+      const error = toConesError(cause);
       if (error instanceof AbortError && signal?.aborted) throw abortError(signal);
       // dispose() aborts what is running.
       if (error instanceof AbortError) this.assertUsable();
@@ -67,6 +86,12 @@ export class Session {
     let mask = this.#masks.get(concept);
     if (!mask) {
       concept.assertBaseModel(this.fingerprint);
+      for (const { name, shape } of this.kvTensors) {
+        const own = concept.tensors.get(name)?.shape;
+        if (own && own.join() !== shape.join()) {
+          throw new ConesError('CONES_CONCEPT_MISMATCH', `${name} is [${own.join(', ')}] in the concept, but [${shape.join(', ')}] in this model: load the model that it was made for.`);
+        }
+      }
       const indices = concept.indicesFor(this.kvTensors.map(({ name }) => name));
       mask = this.job(undefined, () => this.model.createMask(indices));
       this.#masks.set(concept, mask);
@@ -89,8 +114,20 @@ export class Session {
     return entry.union;
   }
 
+  /** A search goes with its model, at the latest. */
+  addSearch(search: NativeSearch): void {
+    if (this.#disposed) search.dispose();
+    else this.#searches.add(search);
+  }
+
+  removeSearch(search: NativeSearch): void {
+    this.#searches.delete(search);
+    search.dispose();
+  }
+
   /** Aborts what is running and frees the weights. */
   dispose(): Promise<void> {
+    this.#searches.forEach((search) => this.removeSearch(search));
     this.#disposed ??= this.model.dispose();
     return this.#disposed;
   }
@@ -98,7 +135,9 @@ export class Session {
 
 function abortError(signal: AbortSignal): AbortError {
   const reason: unknown = signal.reason;
-  const message = reason instanceof Error && reason.name === 'TimeoutError' ? 'The job timed out.' : 'The job was aborted.';
+  // Not `instanceof Error`: a signal may come from another realm.
+  const { name } = Object(reason) as { name?: unknown };
+  const message = name === 'TimeoutError' ? 'The job timed out.' : 'The job was aborted.';
   return new AbortError(message, { cause: reason });
 }
 

@@ -3,9 +3,11 @@
  *
  * Latents are `[B, C, h, w]`, text states `[B, T, D]`, pictures `[B, H, W, 3]` in [-1, 1]: fp32, row-major.
  */
+import { z } from 'zod';
 import type { NativeMask } from '../../typings/native';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
+import { conceptOption, parseOptions, signalOption } from '../options';
 import type { Session } from './session';
 
 /** Latents of B pictures, `[B, C, h, w]`. */
@@ -20,11 +22,14 @@ export interface Embeddings {
   readonly shape: readonly [batch: number, tokens: number, width: number];
 }
 
-/** What is drawn with one batch row: nothing, or the neurons of one or more concepts (their union). */
+/** What is shut in one batch row: nothing, or the neurons of one or more concepts (their union). */
 export type RowConcepts = Concept | readonly Concept[] | null | undefined;
 
 export interface DenoiseOptions {
-  /** Shut neurons: one value for all rows, or a list with one entry per batch row. */
+  /**
+   * Shut neurons. One concept, or a list of concepts (their union), for all rows; or one entry per row, in which at least
+   * one is a list or null: `[[cat], null, [cat, pot]]`. Default: none.
+   */
   readonly concepts?: RowConcepts | readonly RowConcepts[];
   readonly signal?: AbortSignal;
 }
@@ -54,6 +59,32 @@ export interface ConceptGradient {
   readonly embeddings?: Float32Array;
 }
 
+/** Realms have their own classes, so `instanceof` would refuse arrays of a worker's or a test's. */
+const float32 = z.custom<Float32Array>((value) => Object.prototype.toString.call(value) === '[object Float32Array]', 'must be a Float32Array');
+const side = z.int().min(1).max(2 ** 14);
+export const latentsOption = z.object({ data: float32, shape: z.tuple([side, side, side, side]).readonly() });
+export const pixelsOption = latentsOption;
+const embeddingsOption = z.object({ data: float32, shape: z.tuple([side, side, side]).readonly() });
+const conceptList = z.array(conceptOption);
+
+const denoiseInputs = {
+  latents: latentsOption,
+  timesteps: z.array(z.number().min(0)).min(1),
+  embeddings: embeddingsOption,
+  concepts: z.union([conceptOption, z.array(z.union([conceptOption, conceptList, z.null(), z.undefined()]))]).nullish(),
+  signal: signalOption,
+};
+const denoiseSchema = z.strictObject(denoiseInputs);
+const gradientSchema = z.strictObject({
+  ...denoiseInputs,
+  target: float32,
+  weights: z.array(z.number()).optional(),
+  tensors: z.array(z.string()).optional(),
+  wantLatents: z.boolean().default(false),
+  wantEmbeddings: z.boolean().default(false),
+  checkpointing: z.boolean().default(false),
+});
+
 /**
  * The UNet's output for noisy latents, `[B, C, h, w]`.
  * @param timesteps one per row, or one for all
@@ -66,8 +97,9 @@ export async function denoise(
   embeddings: Embeddings,
   options: DenoiseOptions = {},
 ): Promise<Float32Array> {
-  const input = await unetInput(session, latents, timesteps, embeddings, options);
-  return session.job(options.signal, (abort) => session.model.denoise({ ...input, abort }));
+  const settings = parseOptions('denoise', denoiseSchema, { ...options, latents, timesteps, embeddings });
+  const input = await unetInput(session, settings);
+  return session.job(settings.signal, (abort) => session.model.denoise({ ...input, abort }));
 }
 
 /**
@@ -81,25 +113,18 @@ export async function conceptGradient(
   embeddings: Embeddings,
   options: GradientOptions,
 ): Promise<ConceptGradient> {
-  const input = await unetInput(session, latents, timesteps, embeddings, options);
-  const batch = latents.shape[0];
-  requireLength('target', options.target, latents.data.length);
-  const weights = Float64Array.from(options.weights ?? Array.from({ length: batch }, () => 1 / batch));
+  const settings = parseOptions('conceptGradient', gradientSchema, { ...options, latents, timesteps, embeddings });
+  const input = await unetInput(session, settings);
+  const { batch } = input;
+  const { target, wantLatents, wantEmbeddings, checkpointing } = settings;
+  requireLength('target', target, latents.data.length);
+  const weights = Float64Array.from(settings.weights ?? Array.from({ length: batch }, () => 1 / batch));
   requireLength('weights', weights, batch);
-  const names = options.tensors ?? session.kvTensors.map(({ name }) => name);
-  const result = await session.job(options.signal, (abort) =>
-    session.model.gradient({
-      ...input,
-      target: options.target,
-      weights,
-      tensors: [...names],
-      wantLatents: options.wantLatents ?? false,
-      wantEmbeddings: options.wantEmbeddings ?? false,
-      checkpointing: options.checkpointing ?? false,
-      abort,
-    }),
+  const tensors = settings.tensors ?? session.kvTensors.map(({ name }) => name);
+  const result = await session.job(settings.signal, (abort) =>
+    session.model.gradient({ ...input, target, weights, tensors, wantLatents, wantEmbeddings, checkpointing, abort }),
   );
-  return { ...result, gradients: new Map(names.map((name, i) => [name, result.gradients[i]!])) };
+  return { ...result, gradients: new Map(tensors.map((name, i) => [name, result.gradients[i]!])) };
 }
 
 /** Masks of the batch rows, as the native calls take them. */
@@ -124,13 +149,7 @@ export function rowMask(session: Session, concepts: RowConcepts): Promise<Native
   return first ? session.mask(session.union(first, others)) : Promise.resolve(null);
 }
 
-async function unetInput(
-  session: Session,
-  latents: Latents,
-  timesteps: readonly number[],
-  embeddings: Embeddings,
-  options: DenoiseOptions,
-) {
+async function unetInput(session: Session, { latents, timesteps, embeddings, concepts }: z.output<typeof denoiseSchema>) {
   session.assertUsable();
   const [batch, channels, height, width] = latents.shape;
   const { inChannels, crossAttentionDim } = session.config.unet;
@@ -143,7 +162,7 @@ async function unetInput(
   requireLength('embeddings', embeddings.data, rows * tokens * size);
   const perRow = timesteps.length === 1 ? Array.from({ length: batch }, () => timesteps[0]!) : timesteps;
   requireLength('timesteps', perRow, batch);
-  const masks = await rowMasks(session, batch, options.concepts);
+  const masks = await rowMasks(session, batch, concepts);
   return {
     latents: latents.data,
     batch,

@@ -1,5 +1,7 @@
-import type { Subject } from '../concept';
-import { resolvePrompt } from '../prompt';
+import { z } from 'zod';
+import type { Concept, Subject } from '../concept';
+import { conceptOption, parseOptions, signalOption } from '../options';
+import { joinSubjects, resolvePrompt } from '../prompt';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';
 
@@ -17,6 +19,29 @@ export interface EncodedPrompts extends Embeddings {
 interface Text {
   readonly text: string;
   readonly subjects: readonly Subject[];
+}
+
+export interface EncodePromptOptions {
+  /** Whose identifiers the prompts may use. Default: none. */
+  readonly concepts?: readonly Concept[];
+  readonly signal?: AbortSignal;
+}
+
+const schema = z.strictObject({
+  prompt: z.union([z.string(), z.array(z.string()).min(1).max(4096)]),
+  concepts: z.array(conceptOption).default([]),
+  signal: signalOption,
+});
+
+/**
+ * Engine.encodePrompt.
+ * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_ABORTED
+ */
+export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
+  const settings = parseOptions('encodePrompt', schema, { ...options, prompt });
+  const prompts = [settings.prompt].flat();
+  const subjects = joinSubjects(settings.concepts);
+  return encodePrompts(session, prompts, prompts.map(() => subjects), settings.signal);
 }
 
 /**

@@ -41,7 +41,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   const sweep: SweepEntry[] = [];
   const auto = selection.threshold === undefined && (selection.density ?? 'auto') === 'auto';
   const { report, signal, onProgress } = settings;
-  const total = (auto ? report.densities.length : 0) + 3 + (report.pictures > 0 ? 1 : 0);
+  const total = (auto ? report.densities.length : 1) + 2 + (report.pictures > 0 ? 1 : 0);
   let done = 0;
   const progress = () => onProgress?.({ phase: 'report', step: done++, steps: total });
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Concept } from '../concept';
-import { conceptOption, functionOption, parseOptions, seedOption, signalOption } from '../options';
+import { ConesError } from '../errors';
+import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../engine/pictures';
 
 /** Which K-V weights are searched. */
@@ -109,20 +110,42 @@ export interface SearchProgress {
   readonly remainingMs?: number;
 }
 
-const image = z.union([z.string().min(1), z.instanceof(Uint8Array)]);
 const fraction = z.number().gt(0).max(1);
+
+export const layersOption = z
+  .strictObject({
+    self: z.boolean().default(true),
+    cross: z.boolean().default(true),
+    keys: z.boolean().default(true),
+    values: z.boolean().default(true),
+  })
+  .prefault({});
+
+const selection = {
+  density: z.union([fraction, z.literal('auto')]),
+  threshold: z.number().min(0).optional(),
+};
+
+/** Prior pictures to draw when none are given. */
+export const PRIOR_COUNT = 32;
+
+/** Two options of which one would silently have no effect. */
+const CONFLICTS = [
+  ['density', 'threshold', 'choose one'],
+  ['priorCount', 'priorImages', 'it is for pictures that the model draws'],
+] as const;
 
 const schema = z.strictObject({
   // An empty list is told as CONES_IMAGES_MISSING.
-  images: z.array(image).max(1000),
+  images: z.array(imageOption).max(1000),
   category: z.string().trim().min(1).max(200),
   identifier: z.string().trim().min(1).max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
   token: z.string().trim().min(1).optional(),
   others: z.array(conceptOption).default([]),
   captions: z.array(z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])).optional(),
-  priorImages: z.array(image).min(1).max(10_000).optional(),
+  priorImages: z.array(imageOption).min(1).max(10_000).optional(),
   priorCaptions: z.array(z.string().min(1)).optional(),
-  priorCount: z.int().min(1).max(10_000).default(32),
+  priorCount: z.int().min(1).max(10_000).default(PRIOR_COUNT),
   cacheDir: z.string().min(1).nullable().optional(),
   algorithm: z.enum(['a2', '1']).default('a2'),
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
@@ -135,16 +158,9 @@ const schema = z.strictObject({
   priorWeight: z.number().min(0).max(1000).default(1),
   timesteps: z.tuple([z.int().min(0), z.int().min(1)]).optional(),
   ranking: z.enum(['displacement', 'score']).default('displacement'),
-  density: z.union([fraction, z.literal('auto')]).default('auto'),
-  threshold: z.number().min(0).optional(),
-  layers: z
-    .strictObject({
-      self: z.boolean().default(true),
-      cross: z.boolean().default(true),
-      keys: z.boolean().default(true),
-      values: z.boolean().default(true),
-    })
-    .prefault({}),
+  density: selection.density.default('auto'),
+  threshold: selection.threshold,
+  layers: layersOption,
   seed: seedOption.default(0),
   checkpointing: z.boolean().optional(),
   report: z
@@ -161,9 +177,32 @@ const schema = z.strictObject({
   signal: signalOption,
 });
 
+const selectionSchema = z.strictObject(selection).partial();
+
 export type SearchSettings = z.output<typeof schema>;
 
 /** @throws ConesError CONES_OPTION_INVALID */
 export function searchSettings(options: FindConceptOptions): SearchSettings {
-  return parseOptions('findConcept', schema, options);
+  const settings = parseOptions('findConcept', schema, options);
+  for (const [name, other, why] of CONFLICTS) {
+    if (options[name] !== undefined && options[other] !== undefined) throw conflict('findConcept', name, `does not go with ${other}: ${why}`);
+  }
+  if (settings.priorCaptions && !settings.priorImages) {
+    throw conflict('findConcept', 'priorCaptions', 'needs priorImages: pictures that the model draws have its own captions');
+  }
+  return settings;
+}
+
+/** How many neurons a concept gets: a density or a threshold of the ranking. */
+export type Selection = Pick<FindConceptOptions, 'density' | 'threshold'>;
+
+/** @throws ConesError CONES_OPTION_INVALID */
+export function checkSelection(call: string, options: Selection): z.output<typeof selectionSchema> {
+  const settings = parseOptions(call, selectionSchema, options);
+  if (settings.density !== undefined && settings.threshold !== undefined) throw conflict(call, 'density', 'does not go with threshold: choose one');
+  return settings;
+}
+
+function conflict(call: string, option: string, problem: string): ConesError {
+  return new ConesError('CONES_OPTION_INVALID', `${call}: the option ${option} ${problem}.`);
 }

@@ -14,7 +14,7 @@ import type { Session } from '../engine/session';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, guidance: 7.5, eta: undefined, negativePrompt: '' } as const;
-const BATCH = 4;
+export const PRIOR_BATCH = 4;
 const DIGEST = 32;
 
 export interface PriorOptions {
@@ -49,7 +49,7 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
 async function draw(session: Session, { caption, count, latent, onPicture, signal }: PriorOptions, length: number): Promise<Float32Array> {
   const latents = new Float32Array(length);
   for (let done = 0; done < count; ) {
-    const jobs = Array.from({ length: Math.min(BATCH, count - done) }, (_, i) => ({
+    const jobs = Array.from({ length: Math.min(PRIOR_BATCH, count - done) }, (_, i) => ({
       prompt: caption,
       concepts: [],
       seed: BigInt(done + i),

@@ -33,7 +33,7 @@ export interface HeldOut {
 }
 
 /** Rows per call: enough to keep the threads busy, few enough for the memory of large models. */
-const CHUNK = 8;
+export const REPORT_ROWS = 8;
 
 /**
  * Held-out rows: the pictures take turns, the timesteps are spread evenly over [min, max).
@@ -73,8 +73,8 @@ export async function meanLoss(session: Session, rows: HeldOut, mask: NativeMask
   const textSize = rows.embeddings.length / count;
   const { scheduler, vae } = session.config;
   let sum = 0;
-  for (let begin = 0; begin < count; begin += CHUNK) {
-    const end = Math.min(begin + CHUNK, count);
+  for (let begin = 0; begin < count; begin += REPORT_ROWS) {
+    const end = Math.min(begin + REPORT_ROWS, count);
     const losses = await session.job(signal, (abort) =>
       session.model.loss({
         batch: end - begin,
@@ -101,8 +101,12 @@ export async function meanLoss(session: Session, rows: HeldOut, mask: NativeMask
 /** Random neurons, as many per weight as `indices` has: what any mask of this size and distribution would do. */
 export function randomLike(indices: readonly Uint32Array[], sizes: readonly number[], random: () => number): Uint32Array[] {
   return indices.map((list, t) => {
+    // Floyd's algorithm: `list.length` draws, however dense the list is.
     const chosen = new Set<number>();
-    while (chosen.size < list.length) chosen.add(Math.floor(random() * sizes[t]!));
+    for (let last = sizes[t]! - list.length; last < sizes[t]!; last++) {
+      const drawn = Math.floor(random() * (last + 1));
+      chosen.add(chosen.has(drawn) ? last : drawn);
+    }
     return Uint32Array.from(chosen).sort();
   });
 }

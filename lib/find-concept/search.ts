@@ -9,7 +9,7 @@ import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
 import { version } from '../version';
 import { selectTensors } from './layers';
-import { type FindConceptOptions, searchSettings, type SearchSettings } from './options';
+import { checkSelection, type FindConceptOptions, searchSettings, type SearchSettings, type Selection } from './options';
 import { defaultCacheDir, drawPrior } from './prior';
 import { measure } from './measure';
 import { heldOutRows, type HeldOut } from './report';
@@ -23,12 +23,8 @@ interface Inputs {
   /** Captions per picture, subject pictures first. */
   readonly captions: readonly (readonly string[])[];
   readonly tensors: readonly number[];
-}
-
-/** How many neurons a concept gets: a density or a threshold of the ranking. */
-export interface Selection {
-  readonly density?: number | 'auto';
-  readonly threshold?: number;
+  /** Timesteps [min, max). */
+  readonly range: readonly [number, number];
 }
 
 /**
@@ -70,7 +66,7 @@ export class ConceptSearch {
     const encoded = await encodePrompts(session, texts, texts.map(() => [inputs.subject]), signal);
     const captionIndices = inputs.captions.map((list) => list.map((caption) => texts.indexOf(caption)));
     const offsets = captionIndices.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
-    const range = timestepRange(session, settings);
+    const { range } = inputs;
     const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;
     const batch = settings.batchSize + priorBatch;
     const [, , height, width] = pictures.shape;
@@ -105,11 +101,17 @@ export class ConceptSearch {
       tensors: Int32Array.from(inputs.tensors),
       seed: BigInt(settings.seed),
     };
-    const search = await createSearch(session, settings, nativeOptions);
     const digest = digestOf(session.fingerprint, nativeOptions);
-    if (settings.resume) {
-      const state = unpackState(digest, settings.resume);
-      await session.job(signal, () => search.loadState(state));
+    const state = settings.resume && unpackState(digest, settings.resume);
+    const search = await createSearch(session, settings, nativeOptions);
+    session.addSearch(search);
+    if (state) {
+      try {
+        await session.job(signal, () => search.loadState(state));
+      } catch (error) {
+        session.removeSearch(search);
+        throw error;
+      }
     }
 
     const seed = BigInt.asUintN(64, BigInt(settings.seed) ^ 0x68656c642d6f7574n);
@@ -132,6 +134,7 @@ export class ConceptSearch {
 
   /** Steps done so far. */
   get step(): number {
+    this.#session.assertUsable();
     return this.#search.step;
   }
 
@@ -140,15 +143,18 @@ export class ConceptSearch {
    * be saved.
    */
   async run(until: number = this.#settings.steps): Promise<void> {
+    if (!Number.isSafeInteger(until) || until < 0) {
+      throw new ConesError('CONES_OPTION_INVALID', `run: ${until} is not a number of steps; give a whole number.`);
+    }
     const { onProgress, signal } = this.#settings;
     const begin = this.step;
     const start = performance.now();
     if (until <= begin) return;
-    await this.#session.job(signal, (abort) =>
+    await this.#session.job(signal, (abort, guard) =>
       this.#search.run({
         steps: until - begin,
         abort,
-        onStep: (step, loss, subjectLoss, priorLoss, msPerStep) => {
+        onStep: guard((step: number, loss: number, subjectLoss: number, priorLoss: number, msPerStep: number) => {
           const perStep = (performance.now() - start) / (step - begin);
           onProgress?.({
             phase: 'search',
@@ -160,7 +166,7 @@ export class ConceptSearch {
             msPerStep,
             remainingMs: perStep * (until - step),
           });
-        },
+        }),
       }),
     );
   }
@@ -177,33 +183,39 @@ export class ConceptSearch {
     return new Map(this.#inputs.tensors.map((index, i) => [this.#session.kvTensors[index]!.name, values[i]!]));
   }
 
-  /** The neurons of a density (fraction of the searched weights) or threshold, without a report. */
-  async select({ density, threshold }: { density?: number; threshold?: number }): Promise<Concept> {
+  /**
+   * The neurons of a density (fraction of the searched weights) or threshold, without a report.
+   * @throws ConesError CONES_OPTION_INVALID, also when neither is given: only {@link finish} can choose by itself
+   */
+  async select(selection: Selection): Promise<Concept> {
+    const { density, threshold } = checkSelection('select', selection);
     const by = this.#settings.ranking;
     if (threshold !== undefined) {
       return this.#concept(await this.#session.job(undefined, () => this.#search.selectThreshold(by, threshold)));
     }
+    if (typeof density !== 'number') throw new ConesError('CONES_OPTION_INVALID', 'select: give a density or a threshold.');
     const weights = this.#inputs.tensors.reduce((sum, index) => {
       const [rows, columns] = this.#session.kvTensors[index]!.shape;
       return sum + rows * columns;
     }, 0);
-    const count = Math.round((density ?? 0.0132) * weights);
+    const count = Math.round(density * weights);
     const { indices } = await this.#session.job(undefined, () => this.#search.selectCount(by, count));
     return this.#concept(indices);
   }
 
   /** Chooses the neurons as the options say, measures them and returns the concept with its report. */
-  async finish(selection: Selection = this.#settings): Promise<Concept> {
+  async finish(selection?: Selection): Promise<Concept> {
     return measure(this.#session, this.#settings, {
       subject: this.#inputs.subject,
       heldOut: this.#heldOut,
-      selection,
+      selection: selection ? checkSelection('finish', selection) : this.#settings,
       select: (choice) => this.select(choice),
     });
   }
 
+  /** Frees the search's memory; {@link Engine.dispose} does so, too. */
   dispose(): void {
-    this.#search.dispose();
+    this.#session.removeSearch(this.#search);
   }
 
   #concept(indices: readonly Uint32Array[]): Concept {
@@ -246,12 +258,17 @@ async function prepareInputs(session: Session, settings: SearchSettings): Promis
   const subject: Subject = { identifier, token: chooseToken(session, settings), category };
   const size = nativeSize(session);
   const pictureCount = images.length + (settings.priorImages?.length ?? 0);
-  onProgress?.({ phase: 'encode', step: 0, steps: pictureCount });
-  const subjectMoments = await encodeImages(session, images, size, signal);
+  // What the model decides about the options comes before the work on pictures.
+  const tensors = selectTensors(session.kvTensors, settings.layers);
+  const range = timestepRange(session, settings);
   const subjectCaptions = captionsOf('captions', settings.captions, images.length, subjectCaption(identifier, category));
-
   const needsPrior = settings.priorWeight > 0 && settings.priorBatchSize !== 0;
   const caption = priorCaption(category);
+  const priorCount = settings.priorImages?.length ?? settings.priorCount;
+  const priorCaptions = needsPrior ? captionsOf('priorCaptions', settings.priorCaptions, priorCount, caption) : [];
+
+  onProgress?.({ phase: 'encode', step: 0, steps: pictureCount });
+  const subjectMoments = await encodeImages(session, images, size, signal);
   let priorMoments: Moments | null = null;
   if (needsPrior && settings.priorImages) priorMoments = await encodeImages(session, settings.priorImages, size, signal);
   onProgress?.({ phase: 'encode', step: pictureCount, steps: pictureCount });
@@ -259,20 +276,20 @@ async function prepareInputs(session: Session, settings: SearchSettings): Promis
     const [, , height, width] = subjectMoments.shape;
     priorMoments = await drawPrior(session, {
       caption,
-      count: settings.priorCount,
+      count: priorCount,
       latent: { height, width },
       cacheDir: settings.cacheDir === undefined ? defaultCacheDir() : settings.cacheDir,
-      onPicture: (step) => onProgress?.({ phase: 'prior', step, steps: settings.priorCount }),
+      onPicture: (step) => onProgress?.({ phase: 'prior', step, steps: priorCount }),
       signal,
     });
   }
-  const priorCaptions = priorMoments ? captionsOf('priorCaptions', settings.priorCaptions, priorMoments.shape[0], caption) : [];
   return {
     subject,
     subjectMoments,
     priorMoments,
     captions: [...subjectCaptions, ...priorCaptions],
-    tensors: selectTensors(session.kvTensors, settings.layers),
+    tensors,
+    range,
   };
 }
 

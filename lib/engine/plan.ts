@@ -1,0 +1,104 @@
+/** What a job will need, before it starts: the native side counts every tensor of a run without computing anything. */
+import { z } from 'zod';
+import type { FindConceptOptions } from '../find-concept/options';
+import { selectTensors } from '../find-concept/layers';
+import { layersOption, PRIOR_COUNT } from '../find-concept/options';
+import { PRIOR_BATCH } from '../find-concept/prior';
+import { REPORT_ROWS } from '../find-concept/report';
+import { parseOptions } from '../options';
+import type { GenerateOptions } from './generate';
+import { latentSize, nativeSize } from './pictures';
+import type { Session } from './session';
+
+/** Memory in bytes, as the engine's `memoryLimit` counts it: weights and tensors, without JavaScript's own arrays. */
+export interface MemoryPlan {
+  /** What is in use now: the packed weights, and the state of searches. */
+  readonly inUse: number;
+  /** The most that will be in use at once when the job runs. */
+  readonly peak: number;
+  readonly limit: number;
+  /** Whether the job would start: `peak` is within `limit`. */
+  readonly fits: boolean;
+}
+
+/** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'>;
+
+/** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
+export type SearchPlanOptions = Pick<
+  FindConceptOptions,
+  'priorCount' | 'batchSize' | 'priorBatchSize' | 'optimizer' | 'layers' | 'checkpointing'
+> & {
+  /** Number of subject pictures. Default 5. */
+  readonly images?: number;
+  /** Number of different captions. Default 2. */
+  readonly captions?: number;
+};
+
+const generateSchema = z.strictObject({
+  count: z.int().min(1).max(2 ** 24).default(1),
+  batchSize: z.int().min(1).max(1024).default(4),
+  guidance: z.number().min(0).max(1000).default(7.5),
+  width: z.int().min(1).optional(),
+  height: z.int().min(1).optional(),
+});
+
+const searchSchema = z.strictObject({
+  images: z.int().min(1).max(1000).default(5),
+  captions: z.int().min(1).max(20_000).default(2),
+  priorCount: z.int().min(1).max(10_000).default(PRIOR_COUNT),
+  batchSize: z.int().min(1).max(256).default(4),
+  priorBatchSize: z.int().min(0).max(256).optional(),
+  optimizer: z.enum(['adam', 'sgd']).default('adam'),
+  layers: layersOption,
+  checkpointing: z.boolean().default(false),
+});
+
+/** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
+export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
+  const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
+  session.assertUsable();
+  const own = nativeSize(session);
+  return memoryPlan(session, drawing(session, Math.min(count, batchSize), guidance !== 1, { width: width ?? own.width, height: height ?? own.height }));
+}
+
+/** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
+export function planSearch(session: Session, options: SearchPlanOptions = {}): MemoryPlan {
+  const settings = parseOptions('planSearch', searchSchema, options);
+  session.assertUsable();
+  const { model, tokenizer } = session;
+  const size = nativeSize(session);
+  const latent = latentSize(session, size.height, size.width);
+  const priorBatch = settings.priorBatchSize ?? settings.batchSize;
+  const search = model.planSearch({
+    ...latent,
+    batch: settings.batchSize + priorBatch,
+    pictures: settings.images + (priorBatch > 0 ? settings.priorCount : 0),
+    captions: settings.captions,
+    tokens: tokenizer.maxLength,
+    tensors: Int32Array.from(selectTensors(session.kvTensors, settings.layers)),
+    optimizer: settings.optimizer,
+    checkpointing: settings.checkpointing,
+  });
+  const preparing = Math.max(model.planEncode(size.height, size.width), drawing(session, PRIOR_BATCH, true, size));
+  // The report is measured and drawn while the search's state is still there.
+  const report = Math.max(model.planDenoise(REPORT_ROWS, latent.height, latent.width, tokenizer.maxLength), drawing(session, PRIOR_BATCH, true, size));
+  return memoryPlan(session, Math.max(preparing, search.peak, search.held + report));
+}
+
+/** Peak bytes of `batch` pictures drawn together: texts, sampling loop, decoding. */
+function drawing(session: Session, batch: number, guided: boolean, size: { width: number; height: number }): number {
+  const { model, tokenizer } = session;
+  const { height, width } = latentSize(session, size.height, size.width);
+  return Math.max(
+    model.planText(1, tokenizer.maxLength),
+    model.planSample(batch, height, width, tokenizer.maxLength, guided),
+    model.planDecode(height, width),
+  );
+}
+
+function memoryPlan(session: Session, bytes: number): MemoryPlan {
+  const { inUse, limit } = session.model.memory();
+  const peak = inUse + bytes;
+  return { inUse, peak, limit, fits: peak <= limit };
+}

@@ -1,0 +1,276 @@
+// The concept search through the public API: what every option does, and that it resumes bit by bit.
+import { createHash } from 'node:crypto';
+import { Concept, type ConceptSearch, type Engine, type FindConceptOptions } from '../../lib';
+import { load, picture, pictures, rejection, searchOptions } from '../runtime/model';
+
+let engine: Engine;
+beforeAll(async () => void (engine = await load()));
+afterAll(() => engine.dispose());
+
+const start = async (changes: Partial<FindConceptOptions> = {}) => engine.startSearch(await searchOptions(changes));
+
+/** Digests of both rankings: equal when every bit is. */
+async function rankings(search: ConceptSearch): Promise<Record<string, string>> {
+  const entries: [string, string][] = [];
+  for (const by of ['displacement', 'score'] as const) {
+    for (const [name, values] of await search.ranking(by)) entries.push([`${by} ${name}`, createHash('sha256').update(Buffer.from(values.buffer)).digest('hex')]);
+  }
+  return Object.fromEntries(entries);
+}
+
+async function rankingsOf(changes: Partial<FindConceptOptions> = {}): Promise<Record<string, string>> {
+  const search = await start(changes);
+  await search.run();
+  const values = await rankings(search);
+  search.dispose();
+  return values;
+}
+
+describe('a search is a function of its options', () => {
+  test('the same again, on any number of threads', async () => {
+    const once = await rankingsOf();
+    expect(await rankingsOf()).toEqual(once);
+    await using two = await load({ threads: 2 });
+    const search = await two.startSearch(await searchOptions());
+    await search.run();
+    expect(await rankings(search)).toEqual(once);
+  });
+
+  test.each<[string, Partial<FindConceptOptions>]>([
+    ['images', { images: [Buffer.alloc(0)] }],
+    ['category', { category: 'dog' }],
+    ['token', { token: 'z' }],
+    ['captions', { captions: ['a V1* cat', 'the V1* cat', ['a V1* cat', 'V1*']] }],
+    ['priorCount', { priorCount: 1 }],
+    ['algorithm', { algorithm: '1' }],
+    ['optimizer', { optimizer: 'sgd' }],
+    ['learningRate', { learningRate: 1e-4 }],
+    ['scaleLearningRate', { scaleLearningRate: true }],
+    ['batchSize', { batchSize: 1 }],
+    ['priorBatchSize', { priorBatchSize: 1 }],
+    ['priorWeight', { priorWeight: 0.5 }],
+    ['no prior', { priorWeight: 0 }],
+    ['timesteps', { timesteps: [0, 500] }],
+    ['seed', { seed: 1 }],
+    ['steps', { steps: 4 }],
+  ])('the option %s has an effect', async (name, changes) => {
+    const images = name === 'images' ? { images: await Promise.all([7, 8, 9].map((seed) => picture(seed))) } : {};
+    expect(await rankingsOf({ ...changes, ...images })).not.toEqual(await rankingsOf());
+  });
+
+  test('priorImages and their captions have an effect', async () => {
+    const { priorCount, ...options } = await searchOptions();
+    expect(priorCount).toBe(2);
+    const run = async (changes: Partial<FindConceptOptions>) => {
+      const search = await engine.startSearch({ ...options, ...changes });
+      await search.run();
+      return rankings(search);
+    };
+    const images = await pictures(2);
+    const others = await Promise.all([picture(21), picture(22)]);
+    const [a, b, c] = [await run({ priorImages: images }), await run({ priorImages: others }), await run({ priorImages: images, priorCaptions: ['a', 'b'] })];
+    expect(a).not.toEqual(b);
+    expect(a).not.toEqual(c);
+  });
+
+  test('checkpointing saves memory; the loss is the same', async () => {
+    const run = async (checkpointing: boolean) => {
+      await using own = await load();
+      let loss: number | undefined;
+      const search = await own.startSearch(await searchOptions({ checkpointing, batchSize: 8, onProgress: (progress) => void (loss ??= progress.loss) }));
+      await search.run(2);
+      return { loss, peak: own.memory().peak };
+    };
+    const [whole, again] = [await run(false), await run(true)];
+    expect(again.loss).toBe(whole.loss);
+    expect(again.peak).toBeLessThan(whole.peak);
+  });
+
+  test('clamping keeps ξ within [0, 1]', async () => {
+    const range = async (clamp: boolean) => {
+      const search = await start({ clamp, learningRate: 0.9, steps: 4 });
+      await search.run();
+      const values = [...(await search.ranking('displacement')).values()].flatMap((list) => [...list]);
+      search.dispose();
+      return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))] as const;
+    };
+    const [low, high] = await range(false);
+    expect(low).toBeLessThan(0);
+    expect(high).toBeGreaterThan(1);
+    expect(await range(true)).toEqual([0, 1]);
+  });
+
+  test.each<[NonNullable<FindConceptOptions['layers']>, RegExp]>([
+    [{ self: false }, /attn2\.to_[kv]/],
+    [{ cross: false }, /attn1\.to_[kv]/],
+    [{ keys: false }, /to_v/],
+    [{ values: false, self: false }, /attn2\.to_k/],
+  ])('layers %j', async (layers, wanted) => {
+    const search = await start({ layers, steps: 1 });
+    await search.run();
+    const names = [...(await search.ranking()).keys()];
+    expect(names).toEqual(engine.kvTensors.map(({ name }) => name).filter((name) => wanted.test(name)));
+    const concept = await search.select({ density: 0.01 });
+    expect([...concept.tensors.keys()]).toEqual(names);
+    search.dispose();
+  });
+});
+
+describe('selection', () => {
+  let search: ConceptSearch;
+  let values: Map<string, Float32Array>;
+  beforeAll(async () => {
+    search = await start({ steps: 5 });
+    await search.run();
+    values = new Map(await search.ranking());
+  });
+  afterAll(() => search.dispose());
+
+  /** All rankings, highest first. */
+  const sorted = () => [...values.values()].flatMap((list) => [...list]).sort((a, b) => b - a);
+
+  test.each([1e-9, 0.001, 0.0132, 0.1, 0.3])('density %p: exactly the highest of that many', async (density) => {
+    const ranked = sorted();
+    const positive = ranked.filter((value) => value > 0).length;
+    const count = Math.min(Math.round(density * ranked.length), positive);
+    const concept = await search.select({ density });
+    expect(concept.neuronCount).toBe(count);
+    const lowest = count === 0 ? Infinity : ranked[count - 1]!;
+    for (const [name, { indices }] of concept.tensors) {
+      const list = values.get(name)!;
+      const chosen = new Set(indices);
+      expect([...list.keys()].filter((i) => chosen.has(i) !== list[i]! >= lowest && list[i] !== lowest)).toEqual([]);
+      expect(indices.every((i) => list[i]! >= lowest)).toBe(true);
+    }
+  });
+
+  test('a density beyond what ranks above 0 takes only that', async () => {
+    const concept = await search.select({ density: 1 });
+    expect(concept.neuronCount).toBe(sorted().filter((value) => value > 0).length);
+    expect(concept.density).toBeLessThan(1);
+  });
+
+  test('threshold: exactly what ranks above it', async () => {
+    const threshold = sorted()[500]!;
+    const concept = await search.select({ threshold });
+    for (const [name, { indices }] of concept.tensors) {
+      const list = values.get(name)!;
+      expect([...indices]).toEqual([...list.keys()].filter((i) => list[i]! > threshold));
+    }
+    expect(concept.neuronCount).toBeGreaterThan(0);
+  });
+
+  test('by score takes other neurons', async () => {
+    const other = await start({ steps: 5, ranking: 'score' });
+    await other.run();
+    expect((await other.select({ density: 0.05 })).equals(await search.select({ density: 0.05 }))).toBe(false);
+    other.dispose();
+  });
+
+  test.each([{}, { density: 'auto' as const }, { density: 0.1, threshold: 1 }, { density: -1 }, { threshold: NaN }])('refuses %j', async (selection) => {
+    expect(await rejection(search.select(selection))).toMatchObject({ code: 'CONES_OPTION_INVALID' });
+  });
+});
+
+describe('saving and resuming', () => {
+  test('goes on bit by bit, also after an abort', async () => {
+    const whole = await rankingsOf({ steps: 6 });
+    const controller = new AbortController();
+    const aborted = await start({
+      steps: 6,
+      signal: controller.signal,
+      onProgress: ({ phase, step }) => void (phase === 'search' && step === 2 && controller.abort()),
+    });
+    // The abort may come too late for a machine this quick, but then all steps are done.
+    await aborted.run().catch((error: { code?: string }) => expect(error.code).toBe('CONES_ABORTED'));
+    expect(aborted.step).toBeGreaterThanOrEqual(2);
+    const state = await aborted.save();
+    aborted.dispose();
+
+    const resumed = await start({ steps: 6, resume: state });
+    expect(resumed.step).toBeGreaterThanOrEqual(2);
+    await resumed.run();
+    expect(resumed.step).toBe(6);
+    expect(await rankings(resumed)).toEqual(whole);
+    resumed.dispose();
+  });
+
+  test('in pieces, in another engine', async () => {
+    const whole = await rankingsOf({ steps: 4 });
+    const first = await start({ steps: 4 });
+    await first.run(1);
+    expect(first.step).toBe(1);
+    const state = await first.save();
+    await using other = await load({ threads: 2 });
+    const second = await other.startSearch(await searchOptions({ steps: 4, resume: state }));
+    await second.run();
+    expect(await rankings(second)).toEqual(whole);
+    expect(Buffer.compare(await second.save(), await (await start({ steps: 4, resume: await second.save() })).save())).toBe(0);
+  });
+
+  test('refuses a damaged state, and the state of other options', async () => {
+    const search = await start();
+    await search.run(1);
+    const state = await search.save();
+    const flipped = Buffer.from(state);
+    flipped[state.length >> 1]! ^= 1;
+    for (const damage of [flipped, state.subarray(0, -1), Buffer.concat([state, state]), Buffer.alloc(0)]) {
+      expect(await rejection(start({ resume: damage }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
+    }
+    expect(await rejection(start({ resume: state, seed: 1 }))).toMatchObject({ code: 'CONES_STATE_INVALID', message: expect.stringContaining('other') as string });
+    expect(await rejection(start({ resume: state, optimizer: 'sgd' }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
+  });
+});
+
+describe('findConcept()', () => {
+  interface Losses { subject: number; prior: number }
+  interface Report {
+    loss: Record<'untouched' | 'shut' | 'random', Losses>;
+    sweep: (Losses & { density: number; neurons: number })[];
+    pictures: { likeness: Record<string, Losses>; change: Record<string, number> } | null;
+  }
+
+  test('tells of all phases, chooses a density of the list and reports what it measured', async () => {
+    const phases = new Map<string, number>();
+    const options = await searchOptions({
+      onProgress: ({ phase, step, steps }) => {
+        expect(step).toBeLessThanOrEqual(steps);
+        phases.set(phase, step / steps);
+      },
+      report: { rows: 4, pictures: 1, densities: [0.05, 0.2], steps: 2 },
+    });
+    const concept = await engine.findConcept(options);
+    expect([...phases.keys()].sort()).toEqual(['encode', 'prior', 'report', 'search']);
+    expect([...phases.values()]).toEqual([1, 1, 1, 1]);
+    expect(concept).toMatchObject({ method: 'algorithm-a2', steps: 3, subjects: [{ identifier: 'V1*', token: 'q', category: 'cat' }] });
+
+    const report = concept.report as unknown as Report;
+    expect(report.sweep.map(({ density }) => density)).toEqual([0.05, 0.2]);
+    const best = [...report.sweep].sort((a, b) => a.subject + a.prior - b.subject - b.prior)[0]!;
+    expect(concept.neuronCount).toBe(best.neurons);
+    expect(report.loss.shut).toEqual({ subject: best.subject, prior: best.prior });
+    const { untouched, shut, random } = report.loss;
+    expect(new Set([untouched.subject, shut.subject, random.subject]).size).toBe(3);
+    expect(report.pictures!.change['category']).toBeGreaterThan(0);
+
+    const reread = Concept.fromBuffer(concept.toBuffer());
+    expect(reread.equals(concept)).toBe(true);
+    const { images } = await engine.generate({ prompt: 'a V1* cat', concepts: [reread], steps: 1 });
+    expect(images).toHaveLength(1);
+  });
+
+  test('takes a given density, or threshold, without a sweep', async () => {
+    const weights = engine.kvTensors.reduce((sum, { shape: [rows, columns] }) => sum + rows * columns, 0);
+    const dense = await engine.findConcept(await searchOptions({ density: 0.03 }));
+    expect(dense.neuronCount).toBe(Math.round(0.03 * weights));
+    expect((dense.report as unknown as Report).sweep).toEqual([]);
+    const all = await engine.findConcept(await searchOptions({ threshold: 0 }));
+    expect(all.neuronCount).toBeGreaterThan(dense.neuronCount);
+  });
+
+  test('uses the identifier as it is given', async () => {
+    const concept = await engine.findConcept(await searchOptions({ identifier: '<kitty>', token: 'w' }));
+    const { warnings } = await engine.generate({ prompt: 'a <kitty> cat', concepts: [concept], steps: 1 });
+    expect(warnings).toEqual([]);
+  });
+});
