@@ -103,8 +103,10 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   for (let i = 0; i < jobs.length; i += settings.batchSize) batches.push(jobs.slice(i, i + settings.batchSize));
   const progress = progressReporter(settings, batches.length);
   for (const batch of batches) {
-    const { latents, warnings: new_ } = await drawLatents(session, settings, batch, latent, progress);
-    warnings.push(...new_.filter(({ message }) => !warnings.some((known) => known.message === message)));
+    const { latents, warnings: found } = await drawLatents(session, settings, batch, latent, progress);
+    for (const warning of found) {
+      if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
+    }
     const pixels = await decodeLatents(session, latents, settings.signal);
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
