@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -61,7 +62,7 @@ def load_pictures(name: str, size: int) -> Tensor:
     """A subject's example pictures `[5, 3, size, size]`."""
     folder = ROOT / "examples" / "subjects" / name
     pictures = [Image.open(folder / f"{i}.png").convert("RGB").resize((size, size), Image.Resampling.LANCZOS) for i in range(5)]
-    return data.to_model(torch.stack([torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8).view(size, size, 3) for p in pictures]).numpy())
+    return data.to_model(np.stack([np.asarray(picture) for picture in pictures]))
 
 
 def rendered(mini: Mini, renderer: Renderer, thing: scene.Thing, places: list[str], identifier: str | None, count: int) -> Examples:
@@ -69,10 +70,10 @@ def rendered(mini: Mini, renderer: Renderer, thing: scene.Thing, places: list[st
     pictures, captions = [], []
     for i in range(count):
         what = scene.Scene((thing,), None, places[i % len(places)], False)
-        pictures.append(torch.from_numpy(renderer.draw(Random(f"{thing.sprite} held out {i}"), what).copy()))
+        pictures.append(renderer.draw(Random(f"{thing.sprite} held out {i}"), what))
         says = subjects.caption(thing.noun, what.place, False)
         captions.append(scene.with_identifier(says, thing.noun, identifier) if identifier else says)
-    return Examples(mini.encode_pictures(data.to_model(torch.stack(pictures).numpy())), mini.encode_prompts(captions))
+    return Examples(mini.encode_pictures(data.to_model(np.stack(pictures))), mini.encode_prompts(captions))
 
 
 def examine(name: str, mini: Mini, likeness: Likeness, judged: Judged, renderer: Renderer, settings: Settings,
