@@ -116,23 +116,25 @@ describe('find', () => {
     const options = await parse([
       ...['--category', 'cat', '--identifier', 'V2*', '--token', 'ucd', '--others', other],
       ...['--captions', captions, '--seed', '18446744073709551615'],
-      ...['--prior-images', 'b.png', 'c.png', '--prior-captions', priorCaptions, '--prior-count', '2'],
+      ...['--prior-images', 'b.png', 'c.png', '--prior-captions', priorCaptions],
       ...['--prior-weight', '0.5', '--prior-batch-size', '3', '--cache-dir', folder],
       ...['--steps', '10', '--batch-size', '2', '--algorithm', '1', '--optimizer', 'sgd', '--learning-rate', '2e-5'],
       ...['--scale-learning-rate', '--no-clamp', '--timesteps', '10,20', '--no-self', '--no-values', '--checkpointing'],
-      ...['--ranking', 'score', '--density', '0.25', '--threshold', '1.5', '--densities', '0.1,0.2'],
+      ...['--ranking', 'score', '--density', '0.25', '--densities', '0.1,0.2'],
       ...['--report-rows', '4', '--report-pictures', '0', '--report-steps', '6', '--other-category', 'owl', '--resume', state],
     ]);
     const { others, ...rest } = options;
     expect(others?.map(({ subjects }) => subjects[0]!.token)).toEqual(['sks']);
     expect(rest).toEqual({
       images: ['a.png'], category: 'cat', identifier: 'V2*', token: 'ucd', captions: files.captions, seed: 2n ** 64n - 1n,
-      priorImages: ['b.png', 'c.png'], priorCaptions: files.prior, priorCount: 2, priorWeight: 0.5, priorBatchSize: 3, cacheDir: folder,
+      priorImages: ['b.png', 'c.png'], priorCaptions: files.prior, priorWeight: 0.5, priorBatchSize: 3, cacheDir: folder,
       steps: 10, batchSize: 2, algorithm: '1', optimizer: 'sgd', learningRate: 2e-5, scaleLearningRate: true, clamp: false,
       timesteps: [10, 20], layers: { self: false, cross: true, keys: true, values: false }, checkpointing: true,
-      ranking: 'score', density: 0.25, threshold: 1.5, resume: Buffer.from('state'),
+      ranking: 'score', density: 0.25, resume: Buffer.from('state'),
       report: { rows: 4, densities: [0.1, 0.2], pictures: 0, steps: 6, otherCategory: 'owl' },
     });
+    // These take the place of a density and of given prior pictures.
+    expect(await parse(['--category', 'cat', '--threshold', '1.5', '--prior-count', '2'])).toMatchObject({ threshold: 1.5, priorCount: 2 });
   });
 
   test('flags that are not given leave the engine its defaults', async () => {
