@@ -4,7 +4,7 @@ import type { Concept } from './concept';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import type { GenerateOptions } from './engine/generate';
 import { Generation } from './engine/generation';
-import { decode, encodeImage, type EncodeImageOptions, type ImageInput, type Moments, type Pixels } from './engine/pictures';
+import { decode, encodeImage, type EncodeImageOptions, type Moments, type Pixels } from './engine/pictures';
 import { type GeneratePlanOptions, type MemoryPlan, planGenerate, planSearch, type SearchPlanOptions } from './engine/plan';
 import { Session } from './engine/session';
 import {
@@ -15,10 +15,10 @@ import {
   type Embeddings,
   type GradientOptions,
   type Latents,
-  type RowConcepts,
 } from './engine/tensors';
 import type { FindConceptOptions } from './find-concept/options';
 import { ConceptSearch } from './find-concept/search';
+import type { ImageInput } from './images';
 import { loadModelConfig } from './model-config';
 import { fromNative, native } from './native';
 import { parseOptions } from './options';
@@ -192,5 +192,3 @@ export class Engine implements AsyncDisposable {
     return this.dispose();
   }
 }
-
-export type { RowConcepts };

@@ -7,7 +7,7 @@ export { Engine } from './engine';
 export type { EngineOptions, MemoryUse } from './engine';
 export type { GenerateOptions, GenerateProgress, GenerateResult } from './engine/generate';
 export { Generation } from './engine/generation';
-export type { EncodeImageOptions, ImageInput, Moments, Pixels } from './engine/pictures';
+export type { EncodeImageOptions, Moments, Pixels } from './engine/pictures';
 export type { GeneratePlanOptions, MemoryPlan, SearchPlanOptions } from './engine/plan';
 export type { ConceptGradient, DenoiseOptions, Embeddings, GradientOptions, Latents, RowConcepts } from './engine/tensors';
 export type { EncodedPrompts, EncodePromptOptions, Warning } from './engine/text';
@@ -18,7 +18,7 @@ export type { FindConceptOptions, LayerSelection, ReportOptions, SearchProgress,
 export { ConceptSearch } from './find-concept/search';
 export { GeneratedImage } from './generated-image';
 export { makeGrid, readMetadata, saveImage } from './images';
-export type { EncodeOptions, ImageFormat, Picture } from './images';
+export type { EncodeOptions, ImageFormat, ImageInput, Picture } from './images';
 export { SAMPLER_NAMES } from './schedule';
 export type { SamplerName } from './schedule';
 export { version } from './version';

@@ -143,10 +143,6 @@ const std::shared_ptr<SearchJob>& NativeSearch::job(Napi::Env env) const {
   return job_;
 }
 
-Napi::Value NativeSearch::add(Napi::Env env, const JobQueue::Options& options, Work work) {
-  return queue_->add(env, options, std::move(work));
-}
-
 Napi::Value NativeSearch::step(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(job(info.Env())->search->steps_done()));
 }
@@ -156,7 +152,7 @@ Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
   if (!info[0].IsObject()) invalid(env, "run needs its options.");
   const auto o = info[0].As<Napi::Object>();
   const std::int64_t steps = integer(o, "steps", 0, std::int64_t{1} << 40);
-  return add(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
+  return queue_->add(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
              [j = job(env), steps](const std::atomic<bool>& aborted, const Progress& progress) -> Settle {
                const Context context = j->model->context(&aborted);
                const int subjects = j->data->options().subject_batch;
@@ -185,7 +181,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) invalid(env, "update needs its options.");
   const auto o = info[0].As<Napi::Object>();
-  return add(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
+  return queue_->add(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
              [j = job(env), in = LatentArguments(o, *job(env)->model), target = elements<float>(o, "target"),
               timesteps = elements<double>(o, "timesteps"), weights = elements<double>(o, "weights")](
                  const std::atomic<bool>& aborted, const Progress&) -> Settle {
@@ -205,7 +201,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
-  return add(info.Env(), {.keep = Value()},
+  return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
                return [bytes = j->search->save()](Napi::Env e) -> Napi::Value {
                  return Napi::Buffer<std::byte>::Copy(e, bytes.data(), bytes.size());
@@ -216,7 +212,7 @@ Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
 Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
   if (!info[0].IsBuffer()) invalid(info.Env(), "A search's state must be a Buffer.");
   const auto buffer = info[0].As<Napi::Buffer<std::byte>>();
-  return add(info.Env(), {.keep = Value()},
+  return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env()), bytes = std::vector<std::byte>(buffer.Data(), buffer.Data() + buffer.Length())](
                  const std::atomic<bool>&, const Progress&) -> Settle {
                j->search->load(bytes);
@@ -225,7 +221,7 @@ Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {
-  return add(info.Env(), {.keep = Value()},
+  return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env()), by = ranking_of(info[0])](const std::atomic<bool>&, const Progress&) -> Settle {
                std::vector<std::vector<float>> values;
                for (std::size_t i = 0; i < j->search->size(); ++i) values.push_back(to_vector(j->search->ranking(by, i)));
@@ -238,7 +234,7 @@ Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::select_threshold(const Napi::CallbackInfo& info) {
-  return add(info.Env(), {.keep = Value()},
+  return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env()), by = ranking_of(info[0]), threshold = number_argument(info[1], "threshold")](
                  const std::atomic<bool>&, const Progress&) -> Settle {
                return [indices = j->search->select_threshold(by, threshold)](Napi::Env e) {
@@ -250,7 +246,7 @@ Napi::Value NativeSearch::select_threshold(const Napi::CallbackInfo& info) {
 Napi::Value NativeSearch::select_count(const Napi::CallbackInfo& info) {
   const double count = number_argument(info[1], "count");
   if (!(count >= 0 && count <= 1e15)) invalid(info.Env(), "count must be a whole number, 0 or more.");
-  return add(info.Env(), {.keep = Value()},
+  return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env()), by = ranking_of(info[0]), count](const std::atomic<bool>&, const Progress&) -> Settle {
                return [selection = j->search->select_count(by, static_cast<std::int64_t>(count))](
                           Napi::Env e) -> Napi::Value {

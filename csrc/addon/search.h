@@ -46,7 +46,6 @@ class NativeSearch : public Napi::ObjectWrap<NativeSearch> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   const std::shared_ptr<SearchJob>& job(Napi::Env env) const;
-  Napi::Value add(Napi::Env env, const JobQueue::Options& options, Work work);
 
   std::shared_ptr<SearchJob> job_;
   std::shared_ptr<JobQueue> queue_;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { loadImage } from '../images';
+import { type ImageInput, loadImage } from '../images';
 import { imageOption, parseOptions, signalOption } from '../options';
 import { type Latents, latentsOption, pixelsOption, requireLength } from './tensors';
 import type { Session } from './session';
@@ -10,9 +10,6 @@ export interface Moments {
   readonly data: Float32Array;
   readonly shape: readonly [batch: number, channels: number, height: number, width: number];
 }
-
-/** A picture file, or its bytes. */
-export type ImageInput = string | Uint8Array;
 
 /** A side of the model's own pictures in pixels, when its config tells. */
 export function nativeSize(session: Session): { height: number; width: number } {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
-import type { ImageInput } from '../engine/pictures';
+import type { ImageInput } from '../images';
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
