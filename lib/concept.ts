@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { decodeConceptFile, encodeConceptFile, FORMAT_VERSION } from './concept-file/container';
 import { checkData } from './concept-file/data';
-import { readRegularFile, writeFileAtomic } from './concept-file/files';
 import { weightsOf } from './concept-file/header';
 import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
 import { runAtOnce, runInPieces } from './concept-file/pieces';
 import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
+import { readRegularFile, writeFileAtomic } from './files';
 
 export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';

@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import sharp from 'sharp';
-import { writeFileAtomic } from './concept-file/files';
 import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
+import { writeFileAtomic } from './files';
 import { addPngText } from './png-metadata';
 
 /** The path of a picture file, or its bytes. */

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { Concept } from '../concept';
-import { readRegularFile } from '../concept-file/files';
 import { ConesError } from '../errors';
+import { readRegularFile } from '../files';
 import { type FindConceptOptions, searchSettings } from '../find-concept/options';
 import { type AllOptions, number, numbers, seed } from './arguments';
 

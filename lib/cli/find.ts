@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { writeFileAtomic } from '../concept-file/files';
 import type { Concept } from '../concept';
 import { AbortError } from '../errors';
+import { writeFileAtomic } from '../files';
 import type { SearchProgress } from '../find-concept/options';
 import type { ConceptSearch } from '../find-concept/search';
 import { addEngineFlags, addOutputFlags, type EngineFlags, loadEngine, type OutputFlags } from './arguments';

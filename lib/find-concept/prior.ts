@@ -7,10 +7,10 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { writeFileAtomic } from '../concept-file/files';
 import { drawLatents } from '../engine/generate';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
+import { writeFileAtomic } from '../files';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, guidance: 7.5, eta: undefined, negativePrompt: '' } as const;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { ConesError } from '../errors';
+import { ConesError } from './errors';
 
 /** @throws ConesError `CONES_IO` */
 export async function readRegularFile(file: string): Promise<Buffer> {
