@@ -84,16 +84,17 @@ export class Engine implements AsyncDisposable {
       Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
     ]);
+    const threads = settings.threads ?? os.availableParallelism();
     const model = await fromNative(
       addon.loadModel({
         unet: config.unet,
         text: config.text,
         vae: config.vae,
-        threads: settings.threads ?? os.availableParallelism(),
+        threads,
         memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
       }),
     );
-    return new Engine(await Session.open(model, config, tokenizer, rareTokens));
+    return new Engine(await Session.open({ model, config, tokenizer, rareTokens, threads }));
   }
 
   /**

@@ -13,7 +13,8 @@ export type { ConceptGradient, DenoiseOptions, Embeddings, GradientOptions, Late
 export type { EncodedPrompts, EncodePromptOptions, Warning } from './engine/text';
 export { AbortError, ConesError, ERROR_CODES } from './errors';
 export type { ErrorCode } from './errors';
-export type { PictureReport, SearchReport } from './find-concept/measure';
+export type { BeforeAndAfter, PictureReport } from './find-concept/compare-pictures';
+export type { SearchReport } from './find-concept/measure';
 export type { FindConceptOptions, LayerSelection, ReportOptions, SearchProgress, Selection } from './find-concept/options';
 export { ConceptSearch } from './find-concept/search';
 export { GeneratedImage } from './generated-image';

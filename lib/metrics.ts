@@ -1,6 +1,6 @@
 /**
  * Likeness of pictures without any network: colour histograms. Coarse, but it tells a black cat from a brown one, needs no
- * weights, and works for every model. (CLIP and other encoders: see the benchmarks.)
+ * weights, and works for every model. (With a CLIP pair: see find-concept/alignment.ts.)
  */
 import type { Picture } from './images';
 
@@ -39,4 +39,8 @@ export function meanDifference(a: Picture, b: Picture): number {
   let sum = 0;
   for (let i = 0; i < a.data.length; i++) sum += Math.abs(a.data[i]! - b.data[i]!);
   return sum / a.data.length / 255;
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
 }

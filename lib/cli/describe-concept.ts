@@ -4,6 +4,7 @@ import { count, percent, table } from './table';
 
 const losses = z.object({ subject: z.number(), prior: z.number() });
 const beforeAndAfter = z.object({ untouched: z.number(), shut: z.number() });
+const alignment = z.object({ image: beforeAndAfter, text: beforeAndAfter });
 
 /** A report as the search writes it (SearchReport); one in a file may be anything. */
 const searchReport = z.object({
@@ -12,6 +13,7 @@ const searchReport = z.object({
   pictures: z
     .object({
       likeness: z.object({ identifier: beforeAndAfter, category: beforeAndAfter, other: beforeAndAfter }),
+      alignment: z.object({ identifier: alignment, category: alignment, other: alignment }).nullish(),
       change: z.object({ category: z.number(), other: z.number() }),
       prompts: z.object({ identifier: z.string(), category: z.string(), other: z.string() }),
     })
@@ -58,15 +60,18 @@ function describeReport(report: ConceptInfo['report']): string[] {
     const rows = sweep.map((entry) => [percent(entry.density), count(entry.neurons), entry.subject.toFixed(4), entry.prior.toFixed(4)]);
     lines.push('', ...table([['densities tried', 'neurons', 'subject', 'prior'], ...rows]));
   }
-  if (pictures) {
-    const { likeness, prompts, change } = pictures;
-    const rows = (['identifier', 'category', 'other'] as const).map((name) => [
-      `"${prompts[name]}"`,
-      likeness[name].untouched.toFixed(3),
-      likeness[name].shut.toFixed(3),
-      name === 'identifier' ? '' : change[name].toFixed(3),
-    ]);
-    lines.push('', ...table([["likeness to the subject's colours", 'untouched', 'shut', 'change of the picture'], ...rows]));
+  if (pictures) lines.push(...describePictures(pictures));
+  return lines;
+}
+
+function describePictures({ likeness, alignment, prompts, change }: NonNullable<z.output<typeof searchReport>['pictures']>): string[] {
+  const names = ['identifier', 'category', 'other'] as const;
+  const both = ({ untouched, shut }: z.output<typeof beforeAndAfter>) => [untouched.toFixed(3), shut.toFixed(3)];
+  const colours = names.map((name) => [`"${prompts[name]}"`, ...both(likeness[name]), name === 'identifier' ? '' : change[name].toFixed(3)]);
+  const lines = ['', ...table([["likeness to the subject's colours", 'untouched', 'shut', 'change of the picture'], ...colours])];
+  if (alignment) {
+    const rows = names.map((name) => [`"${prompts[name]}"`, ...both(alignment[name].image), ...both(alignment[name].text)]);
+    lines.push('', ...table([['CLIP alignment', 'image, untouched', 'shut', 'text, untouched', 'shut'], ...rows]));
   }
   return lines;
 }

@@ -15,6 +15,7 @@ export interface FindFlags {
   readonly priorImages?: readonly string[];
   readonly priorCaptions?: string;
   readonly priorCount?: number;
+  readonly priorGuidance?: number;
   readonly cacheDir?: string;
   readonly cache: boolean;
   readonly algorithm?: string;
@@ -41,6 +42,7 @@ export interface FindFlags {
   readonly reportPictures?: number;
   readonly otherCategory?: string;
   readonly reportSteps?: number;
+  readonly clip?: string | false;
   readonly resume?: string;
 }
 
@@ -61,6 +63,7 @@ export function addFindFlags(command: Command): Command {
     .option('--prior-images <file...>', 'pictures of the category without the subject (default: drawn by the model)')
     .option('--prior-captions <file>', 'JSON list with a caption per prior picture (default: "photo of a cat")')
     .option('--prior-count <n>', `prior pictures to draw (default: ${defaults.priorCount})`, number)
+    .option('--prior-guidance <scale>', `classifier-free guidance of these pictures (default: ${defaults.priorGuidance})`, number)
     .option('--prior-weight <λ>', `weight of the prior loss; 0: none (default: ${defaults.priorWeight})`, number)
     .option('--prior-batch-size <n>', 'prior pictures per step (default: as many as subject pictures)', number)
     .option('--cache-dir <folder>', "where drawn prior pictures are kept (default: cones/ in the user's cache folder)")
@@ -92,6 +95,8 @@ export function addFindFlags(command: Command): Command {
     .option('--report-pictures <n>', `pictures per prompt for likeness and specificity; 0: none (default: ${report.pictures})`, number)
     .option('--report-steps <n>', `solver steps of these pictures (default: ${report.steps})`, number)
     .option('--other-category <name>', 'another category, which should not change (default: dog, or cat for a dog)')
+    .option('--clip <folder>', 'CLIP pair that measures these pictures (default: the folder MODEL-clip beside the model, if there is one)')
+    .option('--no-clip', 'measure colours only')
 
     .optionsGroup('Interruption:')
     .option('--resume <file>', 'go on from a saved search, with the same other flags');
@@ -99,7 +104,7 @@ export function addFindFlags(command: Command): Command {
 
 /** Reads the files that the flags name. */
 export async function findOptions(images: readonly string[], flags: FindFlags): Promise<FindConceptOptions> {
-  const { self, cross, keys, values, reportRows, densities, reportPictures, otherCategory, reportSteps } = flags;
+  const { self, cross, keys, values, reportRows, densities, reportPictures, otherCategory, reportSteps, clip } = flags;
   const options = {
     images,
     category: flags.category,
@@ -110,6 +115,7 @@ export async function findOptions(images: readonly string[], flags: FindFlags): 
     priorImages: flags.priorImages,
     priorCaptions: await readCaptions(flags.priorCaptions),
     priorCount: flags.priorCount,
+    priorGuidance: flags.priorGuidance,
     cacheDir: flags.cache ? flags.cacheDir : null,
     algorithm: flags.algorithm,
     optimizer: flags.optimizer,
@@ -127,7 +133,7 @@ export async function findOptions(images: readonly string[], flags: FindFlags): 
     layers: { self, cross, keys, values },
     seed: flags.seed,
     checkpointing: flags.checkpointing,
-    report: { rows: reportRows, densities, pictures: reportPictures, otherCategory, steps: reportSteps },
+    report: { rows: reportRows, densities, pictures: reportPictures, otherCategory, steps: reportSteps, clip: clip === false ? null : clip },
     resume: flags.resume === undefined ? undefined : await readRegularFile(flags.resume),
   } satisfies AllOptions<FindConceptOptions>;
   // Whether the values make sense is for the engine to say; better before the model is loaded than after.

@@ -10,11 +10,15 @@ import type { Tokenizer } from '../tokenizer';
 /** Wraps a callback of a job, so that what it throws is told from the job's own errors. */
 export type Guard = <Arguments extends unknown[]>(callback: (...values: Arguments) => void) => (...values: Arguments) => void;
 
+type SessionParts = Pick<Session, 'model' | 'config' | 'tokenizer' | 'rareTokens' | 'threads'>;
+
 /** A loaded model with what its jobs share. The functions beside this file are the engine's methods on it. */
 export class Session {
   readonly model: NativeModel;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
+  /** Of the engine's pool. */
+  readonly threads: number;
   /** Rare tokens for new identifiers. */
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
@@ -27,17 +31,18 @@ export class Session {
   readonly fingerprint: string;
   #disposed: Promise<void> | undefined;
 
-  private constructor(model: NativeModel, config: ModelConfig, tokenizer: Tokenizer, rareTokens: readonly string[], fingerprint: string) {
-    this.model = model;
-    this.config = config;
-    this.tokenizer = tokenizer;
-    this.rareTokens = rareTokens;
-    this.kvTensors = model.kvTensors;
+  private constructor(parts: SessionParts, fingerprint: string) {
+    this.model = parts.model;
+    this.config = parts.config;
+    this.tokenizer = parts.tokenizer;
+    this.rareTokens = parts.rareTokens;
+    this.threads = parts.threads;
+    this.kvTensors = parts.model.kvTensors;
     this.fingerprint = fingerprint;
   }
 
-  static async open(model: NativeModel, config: ModelConfig, tokenizer: Tokenizer, rareTokens: readonly string[]): Promise<Session> {
-    return new Session(model, config, tokenizer, rareTokens, await fingerprintOf(model));
+  static async open(parts: SessionParts): Promise<Session> {
+    return new Session(parts, await fingerprintOf(parts.model));
   }
 
   /** @throws ConesError CONES_DISPOSED */

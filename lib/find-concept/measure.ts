@@ -1,16 +1,14 @@
-import { type Concept, type Json, type Subject } from '../concept';
-import { generate } from '../engine/generate';
+import type { Clip } from '../clip';
+import type { Concept, Json, Subject } from '../concept';
 import type { Session } from '../engine/session';
-import type { GeneratedImage } from '../generated-image';
-import { colourHistogram, histogramIntersection, meanDifference } from '../metrics';
-import { loadImage } from '../images';
-import { nativeSize } from '../engine/pictures';
-import { priorCaption, subjectCaption } from '../prompt';
+import { comparePictures, type PictureReport } from './compare-pictures';
 import type { SearchSettings } from './options';
 import { type HeldOut, type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';
 
 interface Found {
   readonly subject: Subject;
+  /** The CLIP pair that measures pictures, or its folder. */
+  readonly pair: Clip | string | null;
   readonly heldOut: { readonly subject: HeldOut; readonly prior: HeldOut | null };
   readonly selection: { readonly density?: number | 'auto'; readonly threshold?: number | undefined };
   readonly select: (choice: { density?: number; threshold?: number }) => Promise<Concept>;
@@ -24,15 +22,6 @@ export interface SearchReport {
   readonly sweep: readonly SweepEntry[];
   /** Null when no pictures were asked for. */
   readonly pictures: PictureReport | null;
-}
-
-/** Likeness by colour histograms (0 … 1), before and after shutting. */
-export interface PictureReport {
-  /** Of the pictures of one prompt to the subject's own pictures. */
-  readonly likeness: Readonly<Record<'identifier' | 'category' | 'other', { readonly untouched: number; readonly shut: number }>>;
-  /** Mean absolute difference that shutting makes to pictures without the identifier, 0 … 1: lower is more specific. */
-  readonly change: { readonly category: number; readonly other: number };
-  readonly prompts: Readonly<Record<'identifier' | 'category' | 'other', string>>;
 }
 
 /** Chooses the density where it is not given, and measures the result. */
@@ -76,7 +65,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   const untouched = await losses(null);
   const random = await losses(randomConcept(concept, Number(BigInt.asUintN(32, BigInt(settings.seed)))));
   if (report.pictures > 0) progress();
-  const pictures = report.pictures > 0 ? await comparePictures(session, settings, found.subject, concept) : null;
+  const pictures = report.pictures > 0 ? await comparePictures(session, settings, found, concept) : null;
   progress();
   const result: SearchReport = { loss: { untouched, shut, random }, sweep, pictures };
   return concept.with({ report: result as unknown as { [key: string]: Json } });
@@ -88,49 +77,4 @@ function randomConcept(concept: Concept, seed: number): Concept {
   const sizes = entries.map(([, { shape }]) => shape.reduce((a, b) => a * b, 1));
   const indices = randomLike(entries.map(([, tensor]) => tensor.indices), sizes, smallRandom(seed));
   return concept.with({ tensors: new Map(entries.map(([name, { shape }], i) => [name, { shape, indices: indices[i]! }])) });
-}
-
-async function comparePictures(session: Session, settings: SearchSettings, subject: Subject, concept: Concept): Promise<PictureReport> {
-  const { report, signal } = settings;
-  const other = report.otherCategory ?? (subject.category.toLowerCase() === 'dog' ? 'cat' : 'dog');
-  const prompts = {
-    identifier: subjectCaption(subject.identifier, subject.category),
-    category: priorCaption(subject.category),
-    other: priorCaption(other),
-  };
-  const names = Object.keys(prompts) as (keyof typeof prompts)[];
-  const draw = async (concepts: readonly Concept[]) => {
-    // The untouched model knows no identifier: it gets the rare token itself.
-    const list = names.map((name) => (concepts.length === 0 ? prompts[name].replace(subject.identifier, subject.token) : prompts[name]));
-    const { images } = await generate(session, {
-      prompt: list,
-      concepts,
-      count: report.pictures,
-      seed: settings.seed,
-      steps: report.steps,
-      ...(signal ? { signal } : {}),
-    });
-    return new Map(names.map((name, i) => [name, images.slice(i * report.pictures, (i + 1) * report.pictures)]));
-  };
-  const untouched = await draw([]);
-  const shut = await draw([concept]);
-
-  const size = nativeSize(session);
-  const references = await Promise.all(
-    settings.images.map(async (image) => colourHistogram({ ...size, data: await loadImage(image, size) })),
-  );
-  const likeness = (images: readonly GeneratedImage[]) =>
-    mean(images.map((image) => mean(references.map((reference) => histogramIntersection(colourHistogram(image), reference)))));
-  const change = (name: 'category' | 'other') =>
-    mean(shut.get(name)!.map((image, i) => meanDifference(image, untouched.get(name)![i]!)));
-  const both = (name: keyof typeof prompts) => ({ untouched: likeness(untouched.get(name)!), shut: likeness(shut.get(name)!) });
-  return {
-    likeness: { identifier: both('identifier'), category: both('category'), other: both('other') },
-    change: { category: change('category'), other: change('other') },
-    prompts,
-  };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0) / values.length;
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Clip } from '../clip';
 import type { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
@@ -39,6 +40,8 @@ export interface FindConceptOptions {
   readonly priorCaptions?: readonly string[];
   /** Number of prior pictures to draw with the base model when none are given; they are cached. Default 32. */
   readonly priorCount?: number;
+  /** Scale of classifier-free guidance with which they are drawn. Default 7.5, as all pictures of the paper (App. B). */
+  readonly priorGuidance?: number;
   /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
   readonly cacheDir?: string | null;
   /** 'a2' (Algorithm A2, the paper's choice) or '1' (Algorithm 1). Default 'a2'. */
@@ -94,6 +97,11 @@ export interface ReportOptions {
   readonly otherCategory?: string;
   /** Solver steps of these pictures. Default 20. */
   readonly steps?: number;
+  /**
+   * The CLIP pair that measures these pictures, or its folder; null: none. Default: the folder `<model>-clip` beside the
+   * model's, if there is one.
+   */
+  readonly clip?: Clip | string | null;
 }
 
 export interface SearchProgress {
@@ -133,6 +141,7 @@ export const PRIOR_COUNT = 32;
 const CONFLICTS = [
   ['density', 'threshold', 'choose one'],
   ['priorCount', 'priorImages', 'it is for pictures that the model draws'],
+  ['priorGuidance', 'priorImages', 'it is for pictures that the model draws'],
 ] as const;
 
 const schema = z.strictObject({
@@ -146,6 +155,7 @@ const schema = z.strictObject({
   priorImages: z.array(imageOption).min(1).max(10_000).optional(),
   priorCaptions: z.array(z.string().min(1)).optional(),
   priorCount: z.int().min(1).max(10_000).default(PRIOR_COUNT),
+  priorGuidance: z.number().min(0).max(1000).default(7.5),
   cacheDir: z.string().min(1).nullable().optional(),
   algorithm: z.enum(['a2', '1']).default('a2'),
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
@@ -170,6 +180,7 @@ const schema = z.strictObject({
       pictures: z.int().min(0).max(64).default(2),
       otherCategory: z.string().trim().min(1).optional(),
       steps: z.int().min(1).max(1000).default(20),
+      clip: z.union([z.string().min(1), z.custom<Clip>((value) => value instanceof Clip, 'must be a Clip or its folder')]).nullable().optional(),
     })
     .prefault({}),
   resume: z.instanceof(Uint8Array).optional(),

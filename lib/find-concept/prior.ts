@@ -13,13 +13,15 @@ import type { Session } from '../engine/session';
 import { writeFileAtomic } from '../files';
 
 /** How prior pictures are drawn; part of the cache's key. */
-const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, guidance: 7.5, eta: undefined, negativePrompt: '' } as const;
+const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
 export const PRIOR_BATCH = 4;
 const DIGEST = 32;
 
 export interface PriorOptions {
   readonly caption: string;
   readonly count: number;
+  /** Scale of classifier-free guidance. */
+  readonly guidance: number;
   readonly latent: { readonly height: number; readonly width: number };
   /** null: no cache. */
   readonly cacheDir: string | null;
@@ -36,8 +38,7 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
   const { latent, count, cacheDir } = options;
   const channels = session.config.unet.inChannels;
   const length = count * channels * latent.height * latent.width;
-  const key = JSON.stringify([session.fingerprint, options.caption, count, latent.height, latent.width, SETTINGS]);
-  const file = cacheDir === null ? null : path.join(cacheDir, `prior-${sha256(key).toString('hex').slice(0, 32)}.latents`);
+  const file = cacheDir === null ? null : path.join(cacheDir, `prior-${await cacheKey(session, options)}.latents`);
   let latents = file === null ? undefined : await readCached(file, length);
   if (!latents) {
     latents = await draw(session, options, length);
@@ -46,20 +47,38 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
   return asMoments(latents, count, channels, latent, session.config.vae.scalingFactor);
 }
 
-async function draw(session: Session, { caption, count, latent, onPicture, signal }: PriorOptions, length: number): Promise<Float32Array> {
+async function draw(session: Session, options: PriorOptions, length: number): Promise<Float32Array> {
+  const { count } = options;
   const latents = new Float32Array(length);
   for (let done = 0; done < count; ) {
-    const jobs = Array.from({ length: Math.min(PRIOR_BATCH, count - done) }, (_, i) => ({
-      prompt: caption,
-      concepts: [],
-      seed: BigInt(done + i),
-    }));
-    const drawn = await drawLatents(session, { ...SETTINGS, signal }, jobs, latent);
-    latents.set(drawn.latents.data, (done * length) / count);
-    done += jobs.length;
-    onPicture(done);
+    const pictures = Math.min(PRIOR_BATCH, count - done);
+    latents.set(await drawBatch(session, options, done, pictures, SETTINGS.steps), (done * length) / count);
+    done += pictures;
+    options.onPicture(done);
   }
   return latents;
+}
+
+/** Latents of `pictures` pictures from number `first` on. */
+async function drawBatch(session: Session, options: PriorOptions, first: number, pictures: number, steps: number): Promise<Float32Array> {
+  const { caption, guidance, latent, signal } = options;
+  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, concepts: [], seed: BigInt(first + i) }));
+  return (await drawLatents(session, { ...SETTINGS, steps, guidance, signal }, jobs, latent)).latents.data;
+}
+
+/**
+ * Pictures depend on all weights of text encoder and UNet, gigabytes that need not be read to tell one model from another:
+ * a single solver step of the first picture tells them apart, too. (The autoencoder has no part in latents.)
+ */
+async function cacheKey(session: Session, options: PriorOptions): Promise<string> {
+  const { caption, count, guidance, latent } = options;
+  const firstStep = await drawBatch(session, options, 0, 1, 1);
+  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, SETTINGS]);
+  return sha256(Buffer.concat([sha256(drawing), sha256(bytesOf(firstStep))])).toString('hex').slice(0, 32);
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 /** A cached file is the latents and their SHA-256; anything else is drawn anew. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { NativeSearch } from '../../typings/native';
+import type { Clip } from '../clip';
 import { Concept, type ConceptTensor, type Subject } from '../concept';
 import { encodeImages, type Moments, nativeSize } from '../engine/pictures';
 import type { Session } from '../engine/session';
@@ -8,6 +9,7 @@ import { AbortError, ConesError } from '../errors';
 import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
 import { version } from '../version';
+import { findPair } from './alignment';
 import { selectTensors } from './layers';
 import { checkSelection, type FindConceptOptions, searchSettings, type SearchSettings, type Selection } from './options';
 import { defaultCacheDir, drawPrior } from './prior';
@@ -25,6 +27,8 @@ interface Inputs {
   readonly tensors: readonly number[];
   /** Timesteps [min, max). */
   readonly range: readonly [number, number];
+  /** The CLIP pair that measures the report's pictures, or its folder. */
+  readonly pair: Clip | string | null;
 }
 
 /**
@@ -207,6 +211,7 @@ export class ConceptSearch {
   async finish(selection?: Selection): Promise<Concept> {
     return measure(this.#session, this.#settings, {
       subject: this.#inputs.subject,
+      pair: this.#inputs.pair,
       heldOut: this.#heldOut,
       selection: selection ? checkSelection('finish', selection) : this.#settings,
       select: (choice) => this.select(choice),
@@ -262,6 +267,7 @@ async function prepareInputs(session: Session, settings: SearchSettings): Promis
   const tensors = selectTensors(session.kvTensors, settings.layers);
   const range = timestepRange(session, settings);
   const subjectCaptions = captionsOf('captions', settings.captions, images.length, subjectCaption(identifier, category));
+  const pair = settings.report.pictures > 0 ? await findPair(session.config.folder, settings.report.clip) : null;
   const needsPrior = settings.priorWeight > 0 && settings.priorBatchSize !== 0;
   const caption = priorCaption(category);
   const priorCount = settings.priorImages?.length ?? settings.priorCount;
@@ -277,6 +283,7 @@ async function prepareInputs(session: Session, settings: SearchSettings): Promis
     priorMoments = await drawPrior(session, {
       caption,
       count: priorCount,
+      guidance: settings.priorGuidance,
       latent: { height, width },
       cacheDir: settings.cacheDir === undefined ? defaultCacheDir() : settings.cacheDir,
       onPicture: (step) => onProgress?.({ phase: 'prior', step, steps: priorCount }),
@@ -290,6 +297,7 @@ async function prepareInputs(session: Session, settings: SearchSettings): Promis
     captions: [...subjectCaptions, ...priorCaptions],
     tensors,
     range,
+    pair,
   };
 }
 

@@ -12,6 +12,7 @@ const repository = path.join(__dirname, '../..');
 const MODEL = ['--model', path.join(repository, 'test/goldens/models/pipeline'), '--threads', '1'];
 const PICTURES = [0, 1, 2].map((i) => path.join(repository, `examples/subjects/black-cat/${i}.png`));
 /** A search of a few steps. The model knows no rare tokens: it has letters only. */
+const PAIR = path.join(__dirname, '../../models/mini-clip');
 const QUICK = ['--category', 'cat', '--batch-size', '1', '--prior-count', '2', '--report-rows', '2', '--density', '0.05', ...MODEL];
 
 let folder: string;
@@ -34,7 +35,7 @@ beforeAll(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'cones-cli-'));
   cat = at('cat.cones');
   dog = at('dog.cones');
-  await ok(['find', ...PICTURES, '--token', 'q', '-o', cat, '--steps', '5', '--report-pictures', '1', '--report-steps', '2', '--no-cache', ...QUICK]);
+  await ok(['find', ...PICTURES, '--token', 'q', '-o', cat, '--steps', '5', '--report-pictures', '1', '--report-steps', '2', '--clip', PAIR, '--no-cache', ...QUICK]);
   await ok(['find', PICTURES[0]!, '--identifier', 'V2*', '--token', 'z', '-o', dog, '--steps', '5', '--report-pictures', '0', '--no-cache', ...QUICK]);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -194,7 +195,7 @@ describe('inspect', () => {
   test('the text names subject, report and every weight; --no-layers leaves the weights out', async () => {
     const concept = await Concept.load(cat);
     const text = await ok(['inspect', cat]);
-    for (const part of ['V1* cat (token "q")', 'loss on held-out noise', '"photo of a V1* cat"', ...concept.tensors.keys()]) {
+    for (const part of ['V1* cat (token "q")', 'loss on held-out noise', '"photo of a V1* cat"', 'CLIP alignment', ...concept.tensors.keys()]) {
       expect(text).toContain(part);
     }
     const short = await ok(['inspect', cat, '--no-layers']);

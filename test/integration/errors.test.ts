@@ -208,6 +208,8 @@ describe('findConcept()', () => {
     ['timesteps in the wrong order', { timesteps: [500, 100] }, 'CONES_OPTION_INVALID', /timesteps/],
     ['timesteps that the model has not', { timesteps: [0, 1001] }, 'CONES_OPTION_INVALID', /timesteps/],
     ['no layers', { layers: { keys: false, values: false } }, 'CONES_OPTION_INVALID', /layers/],
+    ['a CLIP pair that is not there', { report: { clip: 'no/such/pair' } }, 'CONES_MODEL_NOT_FOUND', /no\/such\/pair/],
+    ['a CLIP pair that is none', { report: { clip: MODEL } }, 'CONES_MODEL_NOT_FOUND', /config\.json/],
     ['a state that is none', { resume: Buffer.from('none') }, 'CONES_STATE_INVALID', /saved search/],
   ];
   test.each(cases)('%s', async (_, options, code, message) => {

@@ -1,7 +1,10 @@
 // The concept search through the public API: what every option does, and that it resumes bit by bit.
 import { createHash } from 'node:crypto';
-import { Concept, type ConceptSearch, type Engine, type FindConceptOptions } from '../../lib';
-import { load, picture, pictures, rejection, searchOptions } from '../runtime/model';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Clip, Concept, type ConceptSearch, cosine, Engine, type FindConceptOptions, type PictureReport } from '../../lib';
+import { load, MODEL, picture, pictures, rejection, searchOptions } from '../runtime/model';
 
 let engine: Engine;
 beforeAll(async () => void (engine = await load()));
@@ -42,6 +45,7 @@ describe('a search is a function of its options', () => {
     ['token', { token: 'z' }],
     ['captions', { captions: ['a V1* cat', 'the V1* cat', ['a V1* cat', 'V1*']] }],
     ['priorCount', { priorCount: 1 }],
+    ['priorGuidance', { priorGuidance: 2 }],
     ['algorithm', { algorithm: '1' }],
     ['optimizer', { optimizer: 'sgd' }],
     ['learningRate', { learningRate: 1e-4 }],
@@ -227,7 +231,7 @@ describe('findConcept()', () => {
   interface Report {
     loss: Record<'untouched' | 'shut' | 'random', Losses>;
     sweep: (Losses & { density: number; neurons: number })[];
-    pictures: { likeness: Record<string, Losses>; change: Record<string, number> } | null;
+    pictures: Pick<PictureReport, 'alignment' | 'prompts'> & { change: Record<string, number> } | null;
   }
 
   test('tells of all phases, chooses a density of the list and reports what it measured', async () => {
@@ -268,9 +272,107 @@ describe('findConcept()', () => {
     expect(all.neuronCount).toBeGreaterThan(dense.neuronCount);
   });
 
+  describe('with a CLIP pair', () => {
+    const PAIR = path.join(__dirname, '../../models/mini-clip');
+    const report = { rows: 2, pictures: 2, densities: [0.2], steps: 2 };
+
+    test('reports the alignment of what is drawn, as the paper defines it', async () => {
+      const options = await searchOptions({ seed: 5, report: { ...report, clip: PAIR, otherCategory: 'owl' } });
+      const concept = await engine.findConcept(options);
+      const { alignment, prompts } = (concept.report as unknown as Report).pictures!;
+
+      await using clip = await Clip.load(PAIR, { threads: 1 });
+      const subject = await clip.embedImages(options.images);
+      const expected = async (prompt: string, text: string, concepts: Concept[]) => {
+        const { images } = await engine.generate({ prompt, concepts, count: 2, seed: 5, steps: 2 });
+        const drawn = await clip.embedImages(await Promise.all(images.map((image) => image.toBuffer())));
+        const [said] = await clip.embedTexts([text]);
+        const average = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+        return {
+          image: average(drawn.flatMap((one) => subject.map((own) => cosine(one, own)))),
+          text: average(drawn.map((one) => cosine(one, said!))),
+        };
+      };
+      const rows: [keyof typeof prompts, string, string][] = [
+        ['identifier', 'photo of a q cat', 'photo of a cat'],
+        ['category', 'photo of a cat', 'photo of a cat'],
+        ['other', 'photo of an owl', 'photo of an owl'],
+      ];
+      for (const [name, plain, text] of rows) {
+        for (const [when, prompt, concepts] of [['untouched', plain, []], ['shut', prompts[name], [concept]]] as const) {
+          const { image, text: said } = await expected(prompt, text, [...concepts]);
+          expect(alignment![name].image[when]).toBeCloseTo(image, 6);
+          expect(alignment![name].text[when]).toBeCloseTo(said, 6);
+        }
+      }
+    });
+
+    test('takes the folder beside the model, or one that is loaded; null turns it off', async () => {
+      const folder = mkdtempSync(path.join(os.tmpdir(), 'cones-'));
+      symlinkSync(MODEL, path.join(folder, 'model'));
+      symlinkSync(PAIR, path.join(folder, 'model-clip'));
+      await using beside = await Engine.load(path.join(folder, 'model'), { threads: 1 });
+      await using clip = await Clip.load(PAIR, { threads: 1 });
+      const alignmentOf = async (own: Engine, choice: { clip?: Clip | null }) => {
+        const concept = await own.findConcept(await searchOptions({ report: { ...report, ...choice } }));
+        return (concept.report as unknown as Report).pictures!.alignment;
+      };
+      const given = await alignmentOf(engine, { clip });
+      expect(given).not.toBeNull();
+      expect(await alignmentOf(beside, {})).toEqual(given);
+      expect(await alignmentOf(beside, { clip: null })).toBeNull();
+      expect(await alignmentOf(engine, {})).toBeNull();
+      rmSync(folder, { recursive: true });
+    });
+  });
+
   test('uses the identifier as it is given', async () => {
     const concept = await engine.findConcept(await searchOptions({ identifier: '<kitty>', token: 'w' }));
     const { warnings } = await engine.generate({ prompt: 'a <kitty> cat', concepts: [concept], steps: 1 });
     expect(warnings).toEqual([]);
+  });
+});
+
+describe('prior pictures', () => {
+  let folder: string;
+  beforeAll(() => void (folder = mkdtempSync(path.join(os.tmpdir(), 'cones-'))));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** Whether a search of the model had to draw them. */
+  async function draws(model: string, changes: Partial<FindConceptOptions> = {}): Promise<boolean> {
+    await using own = await Engine.load(model, { threads: 1 });
+    const phases = new Set<string>();
+    const search = await own.startSearch(await searchOptions({ cacheDir: path.join(folder, 'cache'), onProgress: ({ phase }) => void phases.add(phase), ...changes }));
+    search.dispose();
+    return phases.has('prior');
+  }
+
+  /** The model with one byte of a weight that is no K-V weight changed: its fingerprint stays. */
+  function changed(part: string, file: string, tensor: RegExp): string {
+    const copy = path.join(folder, part);
+    cpSync(MODEL, copy, { recursive: true });
+    const weights = path.join(copy, part, file);
+    const bytes = readFileSync(weights);
+    const start = 8 + Number(bytes.readBigUInt64LE());
+    const header = JSON.parse(bytes.toString('utf8', 8, start)) as Record<string, { data_offsets: [number, number] }>;
+    const [, { data_offsets }] = Object.entries(header).find(([name]) => tensor.test(name))!;
+    bytes[start + data_offsets[1] - 1]! ^= 1; // the exponent of its last value
+    writeFileSync(weights, bytes);
+    return copy;
+  }
+
+  test('are drawn once for a model, a category, a count and a guidance', async () => {
+    expect(await draws(MODEL)).toBe(true);
+    expect(await draws(MODEL)).toBe(false);
+    expect(await draws(MODEL, { category: 'dog' })).toBe(true);
+    expect(await draws(MODEL, { priorCount: 3 })).toBe(true);
+    expect(await draws(MODEL, { priorGuidance: 1 })).toBe(true);
+    expect(await draws(MODEL)).toBe(false);
+  });
+
+  test('are drawn anew for a model that differs outside its K-V weights', async () => {
+    await draws(MODEL);
+    expect(await draws(changed('unet', 'diffusion_pytorch_model.safetensors', /^conv_out\.weight$/))).toBe(true);
+    expect(await draws(changed('text_encoder', 'model.safetensors', /final_layer_norm\.weight$/))).toBe(true);
   });
 });

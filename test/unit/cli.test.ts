@@ -121,7 +121,7 @@ describe('find', () => {
       ...['--steps', '10', '--batch-size', '2', '--algorithm', '1', '--optimizer', 'sgd', '--learning-rate', '2e-5'],
       ...['--scale-learning-rate', '--no-clamp', '--timesteps', '10,20', '--no-self', '--no-values', '--checkpointing'],
       ...['--ranking', 'score', '--density', '0.25', '--densities', '0.1,0.2'],
-      ...['--report-rows', '4', '--report-pictures', '0', '--report-steps', '6', '--other-category', 'owl', '--resume', state],
+      ...['--report-rows', '4', '--report-pictures', '0', '--report-steps', '6', '--other-category', 'owl', '--clip', 'pair', '--resume', state],
     ]);
     const { others, ...rest } = options;
     expect(others?.map(({ subjects }) => subjects[0]!.token)).toEqual(['sks']);
@@ -131,10 +131,12 @@ describe('find', () => {
       steps: 10, batchSize: 2, algorithm: '1', optimizer: 'sgd', learningRate: 2e-5, scaleLearningRate: true, clamp: false,
       timesteps: [10, 20], layers: { self: false, cross: true, keys: true, values: false }, checkpointing: true,
       ranking: 'score', density: 0.25, resume: Buffer.from('state'),
-      report: { rows: 4, densities: [0.1, 0.2], pictures: 0, steps: 6, otherCategory: 'owl' },
+      report: { rows: 4, densities: [0.1, 0.2], pictures: 0, steps: 6, otherCategory: 'owl', clip: 'pair' },
     });
     // These take the place of a density and of given prior pictures.
-    expect(await parse(['--category', 'cat', '--threshold', '1.5', '--prior-count', '2'])).toMatchObject({ threshold: 1.5, priorCount: 2 });
+    expect(await parse(['--category', 'cat', '--threshold', '1.5', '--prior-count', '2', '--prior-guidance', '3', '--no-clip'])).toMatchObject({
+      threshold: 1.5, priorCount: 2, priorGuidance: 3, report: { clip: null },
+    });
   });
 
   test('flags that are not given leave the engine its defaults', async () => {
