@@ -1,0 +1,33 @@
+// Which subject a picture shows, in the space of a CLIP pair.
+import { normalised, cosine, argmax, mean } from './vectors.mjs';
+
+export class Judge {
+  #clip;
+  #subjects;
+  #own;
+
+  static async of(clip, subjects) {
+    const judge = new Judge();
+    judge.#clip = clip;
+    judge.#subjects = subjects;
+    judge.#own = [];
+    for (const { images } of subjects) judge.#own.push(await clip.embedImages(images));
+    return judge;
+  }
+
+  /**
+   * Means over pictures (files): `nearest`, the share of those to whose embedding this subject is nearest among all; `image`,
+   * the cosine to the subject's own pictures; `text`, that to the prompt without the identifier (paper §4.1).
+   */
+  async measure(files, subject, text) {
+    const embeddings = await this.#clip.embedImages(files);
+    const [said] = await this.#clip.embedTexts([text]);
+    const index = this.#subjects.indexOf(subject);
+    const centres = this.#own.map(normalised);
+    return {
+      nearest: mean(embeddings.map((one) => (argmax(centres.map((centre) => cosine(one, centre))) === index ? 1 : 0))),
+      image: mean(embeddings.flatMap((one) => this.#own[index].map((own) => cosine(one, own)))),
+      text: mean(embeddings.map((one) => cosine(one, said))),
+    };
+  }
+}

@@ -1,0 +1,121 @@
+// The report in words and tables.
+import { mean } from './vectors.mjs';
+
+const percent = (value, digits = 0) => `${(100 * value).toFixed(digits)} %`;
+const three = (value) => value.toFixed(3);
+const arrow = ({ untouched, shut }, key, format = three) => `${format(untouched[key])} → ${format(shut[key])}`;
+const losses = ({ subject, prior }) => `${subject.toFixed(4)} / ${prior.toFixed(4)}`;
+const besideRandom = ({ shut, random }) => `${losses(shut)} (${losses(random)})`;
+const mib = (bytes) => `${Math.round(bytes / 2 ** 20)} MiB`;
+
+/** A Markdown table. */
+const table = (head, rows) => [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+
+/** The same shape as the results, with the mean wherever they have a number. */
+export function meanOf(values) {
+  const [first] = values;
+  if (typeof first === 'number') return mean(values);
+  if (Array.isArray(first)) return first.map((_, i) => meanOf(values.map((value) => value[i])));
+  if (typeof first !== 'object' || first === null) return first;
+  return Object.fromEntries(Object.keys(first).map((key) => [key, meanOf(values.map((value) => value[key]))]));
+}
+
+export function markdown({ settings, among, costs, results, unions, ceiling }) {
+  const all = [...results, { ...meanOf(results.map((result) => ({ ...result, sweep: 0 }))), subject: '**mean**' }];
+  const wins = results.filter(({ identifier: { untouched, shut } }) => shut.nearest > 0.5 && shut.nearest > untouched.nearest).length;
+  const searchSeconds = mean(results.map(({ seconds }) => seconds.search));
+  const searches = mean(results.map(({ seconds }) => seconds.all));
+  const judges = results[0].mobilenet ? ['mini-clip', 'MobileNet'] : ['mini-clip'];
+  return `# The sample subjects on models/mini
+
+Written by \`npm run mini:report\`; ${results.length} subjects, four new scenes each, ${settings.pictures} pictures a scene, 20 steps, guidance ${settings.guidance};
+search options ${JSON.stringify(settings.options)} (others: the defaults), ${settings.captions ? "the pictures' own captions" : 'the default caption'}; base model
+\`${settings.fingerprint.slice(0, 19)}…\`. Arrows: untouched model → concept neurons shut; the untouched model gets the rare token for the identifier.
+
+![pictures](mini-subjects.png)
+
+One row per subject: its own picture, then for each of four scenes the untouched model with the rare token, the shut model with
+the identifier, and the shut model with the bare category.
+
+## With the identifier, in new scenes
+
+Nearest: share of the pictures whose nearest subject, among all ${among}, is the right one (chance ${percent(1 / among)}); in \`models/mini-clip\`${judges.length > 1 ? '\nand in MobileNetV2\'s ImageNet features' : ''}.
+Image: mean cosine to the subject's own pictures; text: to the prompt without the identifier (paper §4.1), both in mini-clip. For
+${wins} of ${results.length} subjects most pictures are nearest to their own subject, and more than of the untouched model's.
+
+${table(
+    ['subject', 'density', ...judges.map((judge) => `nearest, ${judge}`), 'image', 'text'],
+    all.map(({ subject, density, identifier, mobilenet }) => [
+      subject, percent(density, 2), arrow(identifier, 'nearest', percent),
+      ...(mobilenet ? [`${percent(mobilenet.untouched)} → ${percent(mobilenet.shut)}`] : []),
+      arrow(identifier, 'image'), arrow(identifier, 'text'),
+    ]),
+  )}
+
+## Without it
+
+The same with the bare category and with another category (house, or tree), which should stay as the untouched model draws
+them. Change: mean absolute difference (0 … 1) that shutting makes to a picture.
+
+${table(
+    ['subject', ...judges.map((judge) => `category: nearest, ${judge}`), 'image', 'text', 'change', 'other: image', 'text', 'change'],
+    all.map(({ subject, category, other, mobilenet }) => [
+      subject, arrow(category, 'nearest', percent),
+      ...(mobilenet ? [`${percent(mobilenet.bareUntouched)} → ${percent(mobilenet.bareShut)}`] : []),
+      arrow(category, 'image'), arrow(category, 'text'), three(category.change),
+      arrow(other, 'image'), arrow(other, 'text'), three(other.change),
+    ]),
+  )}
+
+## Losses on held-out noise
+
+Subject / prior loss (Eq. 2 and 3) with neurons shut, in brackets with as many random weights shut.
+
+${table(
+    ['subject', 'untouched', ...results[0].loss.fixed.map(({ density }) => percent(density)), 'chosen density', 'chosen'],
+    all.map(({ subject, loss, density }) => [
+      subject, losses(loss.untouched), ...loss.fixed.map(besideRandom), percent(density, 2), besideRandom(loss),
+    ]),
+  )}
+${unions.length > 0 ? unionText(unions, among) : ''}${ceiling.length > 0 ? ceilingText(ceiling) : ''}
+## Time and memory
+
+With ${costs.threads} threads: loading ${costs.load.toFixed(1)} s; a picture of 20 steps with guidance ${costs.picture.seconds.toFixed(2)} s, at most ${mib(costs.picture.peak)} of weights and tensors;
+a search ${searchSeconds.toFixed(1)} s, with pictures of the category and its own report ${searches.toFixed(1)} s, at most ${mib(costs.search.peak)}, and ${mib(costs.search.rss)} resident in the whole
+process, CLIP pair included. This report: ${(costs.total / 60).toFixed(1)} min.
+`;
+}
+
+const unionText = (unions, among) => `
+## Two subjects in one picture
+
+"a photo of a V1* … to the left of a V2* … on the grass" and in three more scenes, with the union of both concepts' neurons shut.
+Each half is judged by itself: nearest of all ${among} subjects, and image alignment with the one that belongs there. Text: of
+the whole picture.
+
+${table(
+  ['left and right', 'left: nearest', 'image', 'right: nearest', 'image', 'text'],
+  [...unions, { ...meanOf(unions), subjects: ['**mean**'] }].map(({ subjects, left, right, text }) => [
+    subjects.join(' and '), arrow(left, 'nearest', percent), arrow(left, 'image'), arrow(right, 'nearest', percent), arrow(right, 'image'),
+    `${three(text.untouched)} → ${three(text.shut)}`,
+  ]),
+)}
+`;
+
+/** By scripts/mini/report.py, whose losses are on fresh renders: comparable among themselves only. */
+const ceilingText = (ceiling) => `
+## The ceiling: all K-V weights fine-tuned
+
+By \`scripts/mini/report.py --tune-rate\` (PyTorch), whose losses are on fresh renders of the subject: they compare among themselves
+only. Image: mini-clip's cosine to the subject's own mean; bare: the same for pictures of the bare category.
+
+${table(
+  ['subject', 'weights', 'subject loss', 'prior loss', 'nearest', 'image', 'bare'],
+  ceiling.flatMap(({ subject, variants }) =>
+    Object.entries(variants).map(([name, row]) => [
+      subject, name === 'tuned' ? '**all tuned**' : name, row.subject_loss.toFixed(4), row.prior_loss.toFixed(4),
+      percent(row.identifier.nearest), three(row.identifier.alignment), three(row.category.alignment),
+    ]),
+  ),
+)}
+`;
