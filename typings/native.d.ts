@@ -193,6 +193,21 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   within?: Uint32Array[];
   seed: bigint;
   checkpointing: boolean;
+  /** Learns the embedding of a token beside ξ. */
+  identifier?: NativeIdentifier;
+}
+
+export interface NativeIdentifier {
+  /** Id of the token whose embedding is learned. */
+  token: number;
+  /** It starts as the mean of these tokens' embeddings. */
+  start: Int32Array;
+  /** Captions that name the subject: indices of `embeddings`, whose states are then computed anew in every step. */
+  captions: Int32Array;
+  /** Their token ids [captions × T] */
+  ids: Int32Array;
+  /** Adam's. */
+  learningRate: number;
 }
 
 /** What decides the memory of a search; see {@link NativeSearchOptions}. `batch`: rows per step. */
@@ -203,6 +218,8 @@ export interface NativeSearchPlan extends NativeLatentShape {
   tensors: Int32Array;
   optimizer: 'adam' | 'sgd';
   checkpointing?: boolean;
+  /** The most different captions with a learned identifier in one step; 0: none is learned. */
+  identifierRows?: number;
 }
 
 export interface NativeSearchRun extends NativeJob {
@@ -211,7 +228,7 @@ export interface NativeSearchRun extends NativeJob {
   onStep?: (step: number, loss: number, subjectLoss: number, priorLoss: number, ms: number) => void;
 }
 
-export interface NativeSearchUpdate extends NativeDenoise {
+export interface NativeSearchUpdate extends Omit<NativeDenoise, 'masks'> {
   /** [B, C, h, w] */
   target: Float32Array;
   /** [B], see {@link NativeGradient.weights}. */
@@ -223,11 +240,13 @@ export class NativeSearch {
   private constructor();
   readonly step: number;
   run(options: NativeSearchRun): Promise<void>;
-  /** One step on an explicit batch, for goldens and researchers. */
+  /** One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier. */
   update(options: NativeSearchUpdate): Promise<{ loss: number; rows: Float64Array }>;
-  /** step, then per searched tensor 1 − ξ, first moment, second moment, S. */
+  /** step, then per searched tensor 1 − ξ, first moment, second moment, S; then a learned embedding and its moments. */
   saveState(): Promise<Buffer>;
   loadState(state: Buffer): Promise<void>;
+  /** The learned identifier's embedding [D] as it is now. */
+  embedding(): Promise<Float32Array>;
   /** Per searched tensor: the values that rank neurons, displacement 1 − ξ or the summed score S. */
   ranking(by: 'displacement' | 'score'): Promise<Float32Array[]>;
   /** Sorted indices per searched tensor with ranking > threshold. */

@@ -1,6 +1,8 @@
 #include "addon/search.h"
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 #include <span>
 
 #include "addon/arguments.h"
@@ -50,7 +52,46 @@ SearchOptions search_options(const Napi::Object& o) {
   return options;
 }
 
+/// Empty unless an identifier is learned.
+std::optional<IdentifierOptions> identifier_options(const Napi::Object& o, index_t tokens, int rows) {
+  if (!has(o, "identifier")) return {};
+  const Napi::Object from = object(o, "identifier");
+  IdentifierOptions options;
+  options.token = static_cast<std::int32_t>(integer(from, "token", 0, INT32_MAX));
+  options.start = elements<std::int32_t>(from, "start");
+  const auto captions = elements<std::int32_t>(from, "captions");
+  options.captions.assign(captions.begin(), captions.end());
+  options.ids = elements<std::int32_t>(from, "ids");
+  options.most_rows = rows;
+  options.learning_rate = number(from, "learningRate");
+  if (options.ids.size() != captions.size() * static_cast<std::size_t>(tokens))
+    invalid(o.Env(), "identifier.ids must be [captions, tokens].");
+  return options;
+}
+
 }  // namespace
+
+std::vector<std::byte> SearchJob::save() const {
+  std::vector<std::byte> state = search->save();
+  if (identifier) {
+    const std::vector<std::byte> more = identifier->save();
+    state.insert(state.end(), more.begin(), more.end());
+  }
+  return state;
+}
+
+void SearchJob::load(std::span<const std::byte> state) {
+  if (!identifier) return search->load(state);
+  const std::size_t own = std::min(search->state_size(), state.size());
+  const std::vector<std::byte> before = identifier->save();
+  identifier->load(state.subspan(own));
+  try {
+    search->load(state.first(own));
+  } catch (...) {
+    identifier->load(before);
+    throw;
+  }
+}
 
 Napi::Function NativeSearch::define(Napi::Env env) {
   return DefineClass(env, "NativeSearch",
@@ -59,6 +100,7 @@ Napi::Function NativeSearch::define(Napi::Env env) {
                       InstanceMethod("update", &NativeSearch::update),
                       InstanceMethod("saveState", &NativeSearch::save_state),
                       InstanceMethod("loadState", &NativeSearch::load_state),
+                      InstanceMethod("embedding", &NativeSearch::embedding),
                       InstanceMethod("ranking", &NativeSearch::ranking),
                       InstanceMethod("selectThreshold", &NativeSearch::select_threshold),
                       InstanceMethod("selectCount", &NativeSearch::select_count),
@@ -97,15 +139,18 @@ Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<Model> model, J
   data.max_timestep = static_cast<int>(integer(o, "maxTimestep", 1, 1 << 20));
   data.seed = seed(o, "seed");
 
+  const index_t tokens = integer(o, "tokens", 1, kMaxTokens);
+  const std::optional<IdentifierOptions> identifier = identifier_options(o, tokens, data.subject_batch + data.prior_batch);
   return [model = std::move(model), queue, shape, data = std::move(data), options = search_options(o),
-          moments = elements<float>(o, "moments"), embeddings = elements<float>(o, "embeddings"),
-          tokens = integer(o, "tokens", 1, kMaxTokens)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+          moments = elements<float>(o, "moments"), embeddings = elements<float>(o, "embeddings"), tokens,
+          identifier](const std::atomic<bool>& aborted, const Progress&) -> Settle {
     const Context context = model->context(&aborted);
     const index_t width = model->unet().config().cross_attention_dim;
     const Shape text{static_cast<index_t>(embeddings.size()) / (tokens * width), tokens, width};
     if (text[0] == 0) fail("CONES_OPTION_INVALID", "A search needs the text states of at least one caption.");
     model->require_memory(
-        model->plan_search(shape, text, data.subject_batch + data.prior_batch, options).peak);
+        model->plan_search(shape, text, data.subject_batch + data.prior_batch, options, identifier ? &*identifier : nullptr)
+            .peak);
 
     SearchDataOptions filled = data;
     filled.moments = to_channels_last(context, moments, shape);
@@ -114,6 +159,7 @@ Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<Model> model, J
     job->model = model;
     job->data = std::make_unique<SearchData>(std::move(filled));
     job->search = std::make_unique<ConceptSearch>(context, model->unet(), options);
+    if (identifier) job->identifier = std::make_unique<LearnedIdentifier>(context, model->text(), *identifier);
     return [job, queue](Napi::Env env) -> Napi::Value {
       Created created{job, queue->shared_from_this()};
       return Instance::of(env).search_class.New({Napi::External<Created>::New(env, &created)});
@@ -130,8 +176,15 @@ Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
   options.optimizer = optimizer_of(o);
   options.checkpointing = boolean(o, "checkpointing");
   options.tensors = searched_tensors(o);
-  const Model::SearchPlan plan =
-      guarded(o.Env(), [&] { return model.plan_search(moments, text, static_cast<int>(one[0]), options); });
+  IdentifierOptions identifier;
+  identifier.most_rows = has(o, "identifierRows") ? static_cast<int>(integer(o, "identifierRows", 0, 1024)) : 0;
+  identifier.start = {0};
+  identifier.captions.assign(static_cast<std::size_t>(identifier.most_rows), 0);
+  identifier.ids.assign(static_cast<std::size_t>(identifier.most_rows * text[1]), 0);
+  const Model::SearchPlan plan = guarded(o.Env(), [&] {
+    return model.plan_search(moments, text, static_cast<int>(one[0]), options,
+                             identifier.most_rows > 0 ? &identifier : nullptr);
+  });
   Napi::Object result = Napi::Object::New(o.Env());
   result.Set("peak", Napi::Number::New(o.Env(), static_cast<double>(plan.peak)));
   result.Set("held", Napi::Number::New(o.Env(), static_cast<double>(plan.held)));
@@ -159,7 +212,7 @@ Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
                for (std::int64_t i = 0; i < steps; ++i) {
                  const auto begin = std::chrono::steady_clock::now();
                  const TrainingBatch batch = j->data->batch(context, j->search->steps_done());
-                 const StepResult result = j->search->step(context, batch);
+                 const StepResult result = j->search->step(context, batch, j->identifier.get());
                  double subject = 0, prior = 0;
                  for (int r = 0; r < static_cast<int>(result.rows.size()); ++r)
                    (r < subjects ? subject : prior) += result.rows[static_cast<std::size_t>(r)];
@@ -181,6 +234,8 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) invalid(env, "update needs its options.");
   const auto o = info[0].As<Napi::Object>();
+  if (has(o, "masks")) invalid(env, "A search's update takes no masks: what is shut is what it searches.");
+  if (job(env)->identifier) invalid(env, "A search that learns its identifier encodes its own captions: use run().");
   return queue_->add(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
              [j = job(env), in = LatentArguments(o, *job(env)->model), target = elements<float>(o, "target"),
               timesteps = elements<double>(o, "timesteps"), weights = elements<double>(o, "weights")](
@@ -189,7 +244,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
                in.check_rows(timesteps.size(), "timesteps");
                in.check_rows(weights.size(), "weights");
                const TrainingBatch batch{in.latent_tensor(context), to_channels_last(context, target, in.shape),
-                                         timesteps, weights, in.text_tensor(context, *j->model)};
+                                         timesteps, weights, in.text_tensor(context, *j->model), {}};
                const StepResult result = j->search->step(context, batch);
                return [result](Napi::Env e) -> Napi::Value {
                  Napi::Object value = Napi::Object::New(e);
@@ -203,7 +258,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
 Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
   return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
-               return [bytes = j->search->save()](Napi::Env e) -> Napi::Value {
+               return [bytes = j->save()](Napi::Env e) -> Napi::Value {
                  return Napi::Buffer<std::byte>::Copy(e, bytes.data(), bytes.size());
                };
              });
@@ -215,9 +270,17 @@ Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
   return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env()), bytes = std::vector<std::byte>(buffer.Data(), buffer.Data() + buffer.Length())](
                  const std::atomic<bool>&, const Progress&) -> Settle {
-               j->search->load(bytes);
+               j->load(bytes);
                return [](Napi::Env e) { return e.Undefined(); };
              });
+}
+
+Napi::Value NativeSearch::embedding(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!job(env)->identifier) invalid(env, "This search learns no identifier.");
+  return queue_->add(env, {.keep = Value()}, [j = job(env)](const std::atomic<bool>&, const Progress&) -> Settle {
+    return [values = to_vector(j->identifier->embedding())](Napi::Env e) { return to_array(e, values); };
+  });
 }
 
 Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {

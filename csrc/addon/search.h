@@ -4,6 +4,8 @@
 #include <napi.h>
 
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "addon/job_queue.h"
 #include "concepts/search.h"
@@ -17,6 +19,11 @@ struct SearchJob {
   std::shared_ptr<Model> model;
   std::unique_ptr<SearchData> data;
   std::unique_ptr<ConceptSearch> search;
+  std::unique_ptr<LearnedIdentifier> identifier;  // null unless it is learned
+
+  /// The search's state and then the identifier's; load() changes both or neither.
+  std::vector<std::byte> save() const;
+  void load(std::span<const std::byte> state);
 };
 
 class NativeSearch : public Napi::ObjectWrap<NativeSearch> {
@@ -40,6 +47,7 @@ class NativeSearch : public Napi::ObjectWrap<NativeSearch> {
   Napi::Value update(const Napi::CallbackInfo& info);
   Napi::Value save_state(const Napi::CallbackInfo& info);
   Napi::Value load_state(const Napi::CallbackInfo& info);
+  Napi::Value embedding(const Napi::CallbackInfo& info);
   Napi::Value ranking(const Napi::CallbackInfo& info);
   Napi::Value select_threshold(const Napi::CallbackInfo& info);
   Napi::Value select_count(const Napi::CallbackInfo& info);

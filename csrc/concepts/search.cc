@@ -49,13 +49,14 @@ void ConceptSearch::pack(const Context& context) {
   }
 }
 
-StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch) {
+StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier) {
   pack(context);
   const KvView view{.masks = {}, .scaled = this};
   // Once backward has begun, ξ changes tensor by tensor: the abort flag counts only until then.
   Context uninterrupted = context;
   Tape tape(uninterrupted, this);
-  const TextKv text = unet_.project_text(tape, Var(batch.embeddings), view);
+  const Var states = identifier ? identifier->encode(tape, batch) : Var(batch.embeddings);
+  const TextKv text = unet_.project_text(tape, states, view);
   const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view,
                         .checkpointing = options_.checkpointing};
   const Var output = unet_.forward(tape, input);
@@ -68,6 +69,7 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   ++steps_;  // Adam's bias correction counts from 1
   Tape::accumulate(context, output.gradient(), loss.gradient);
   tape.backward();
+  if (identifier && !context.planning()) identifier->update(steps_);
   return {loss.loss, loss.means};
 }
 
@@ -194,26 +196,29 @@ struct StateHeader {
 
 }  // namespace
 
+template <class F>
+void ConceptSearch::each_saved(const F& f) const {
+  for (const State& state : tensors_)
+    for (const Tensor* tensor : {&state.displacement, &state.first_moment, &state.second_moment, &state.score})
+      if (tensor->defined()) f(*tensor, static_cast<std::size_t>(tensor->size()) * sizeof(float));
+}
+
+std::size_t ConceptSearch::state_size() const {
+  std::size_t bytes = sizeof(StateHeader);
+  each_saved([&](const Tensor&, std::size_t size) { bytes += size; });
+  return bytes;
+}
+
 std::vector<std::byte> ConceptSearch::save() const {
   StateHeader header{kStateMagic, static_cast<std::uint32_t>(tensors_.size()), 0, steps_};
-  std::size_t bytes = sizeof header;
-  const auto each = [](const State& s, const auto& f) {
-    for (const Tensor* tensor : {&s.displacement, &s.first_moment, &s.second_moment, &s.score})
-      if (tensor->defined()) f(*tensor);
-  };
-  for (const State& state : tensors_) {
-    header.weights += static_cast<std::uint64_t>(state.theta.size());
-    each(state, [&](const Tensor& tensor) { bytes += static_cast<std::size_t>(tensor.size()) * sizeof(float); });
-  }
-  std::vector<std::byte> out(bytes);
+  for (const State& state : tensors_) header.weights += static_cast<std::uint64_t>(state.theta.size());
+  std::vector<std::byte> out(state_size());
   std::memcpy(out.data(), &header, sizeof header);
   std::size_t at = sizeof header;
-  for (const State& state : tensors_)
-    each(state, [&](const Tensor& tensor) {
-      const std::size_t size = static_cast<std::size_t>(tensor.size()) * sizeof(float);
-      std::memcpy(out.data() + at, tensor.data(), size);
-      at += size;
-    });
+  each_saved([&](const Tensor& tensor, std::size_t size) {
+    std::memcpy(out.data() + at, tensor.data(), size);
+    at += size;
+  });
   return out;
 }
 

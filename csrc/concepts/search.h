@@ -17,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "concepts/learned_identifier.h"
 #include "diffusion/training_batch.h"
 #include "kernels/kernels.h"
 #include "model/unet.h"
@@ -49,8 +50,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   ConceptSearch(const Context& context, const UNet& unet, const SearchOptions& options);
 
   /// One step on one batch. Aborts before ξ changes or not at all, so the state is always that of a whole step.
-  /// CONES_LOSS_NOT_FINITE leaves the state as it was.
-  StepResult step(const Context& context, const TrainingBatch& batch);
+  /// CONES_LOSS_NOT_FINITE leaves the state as it was. `identifier` (null for none) takes the same step.
+  StepResult step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier = nullptr);
   /// May be read while another thread runs step().
   std::int64_t steps_done() const { return steps_.load(std::memory_order_relaxed); }
 
@@ -71,6 +72,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
 
   /// The whole state: steps, then per tensor displacement, first and second moment, S. Little-endian.
   std::vector<std::byte> save() const;
+  std::size_t state_size() const;
   /// CONES_STATE_INVALID when the bytes are not a state of a search like this one.
   void load(std::span<const std::byte> state);
 
@@ -89,6 +91,9 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
     std::vector<bool> allowed;  // empty: all
     PackedMatrix forward, backward;
   };
+  /// f(tensor, bytes) for every tensor of the saved state, in its order.
+  template <class F>
+  void each_saved(const F& f) const;
   State* find(const Parameter& parameter);
   void pack(const Context& context);
   SearchUpdate update_of_step() const;

@@ -51,6 +51,7 @@ TrainingBatch SearchData::batch(const Context& context, std::int64_t step) const
     const int caption = captions[(std::uint64_t{draw[1]} * captions.size()) >> 32];
 
     noised.push_back({picture, timestep, {o.seed, row * static_cast<std::uint64_t>(normals)}});
+    batch.captions.push_back(caption);
     batch.weights.push_back(subject ? 1.0 / o.subject_batch : o.prior_weight / o.prior_batch);
     if (!context.planning())
       std::copy_n(o.embeddings.data() + caption * text, text, batch.embeddings.data() + r * text);

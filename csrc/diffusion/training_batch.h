@@ -18,6 +18,7 @@ struct TrainingBatch {
   std::vector<double> timesteps;  // [B]
   std::vector<double> weights;    // [B], loss = Σ_b weight_b · mean((output_b − target_b)²)
   Tensor embeddings;              // [B, T, D]
+  std::vector<int> captions;      // [B], which caption each row's text states are of; empty where nobody asks
 };
 
 /// Where a row's noise comes from: normals [offset, offset + 2·h·w·C) of stream `seed`; the first half samples the

@@ -95,7 +95,7 @@ std::size_t Model::plan_sample(index_t batch, index_t height, index_t width, ind
 }
 
 Model::SearchPlan Model::plan_search(const Shape& moments, const Shape& embeddings, int rows,
-                                     const SearchOptions& options) const {
+                                     const SearchOptions& options, const IdentifierOptions* identifier) const {
   const Context context = planning_context();
   SearchDataOptions data;
   data.moments = context.empty(moments);
@@ -108,8 +108,10 @@ Model::SearchPlan Model::plan_search(const Shape& moments, const Shape& embeddin
   data.max_timestep = 1;
   const SearchData pictures(std::move(data));
   ConceptSearch search(context, *unet_, options);
+  std::optional<LearnedIdentifier> learned;
+  if (identifier != nullptr) learned.emplace(context, *text_, *identifier);
   // The first step packs backward's weights as it goes; all later ones have them from the start.
-  for (int step = 0; step < 2; ++step) search.step(context, pictures.batch(context, step));
+  for (int step = 0; step < 2; ++step) search.step(context, pictures.batch(context, step), learned ? &*learned : nullptr);
   return {context.memory->peak(), context.memory->in_use()};
 }
 

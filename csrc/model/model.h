@@ -17,6 +17,7 @@
 namespace cones {
 
 struct SearchOptions;  // concepts/search.h
+struct IdentifierOptions;  // concepts/learned_identifier.h
 
 struct ModelFiles {
   std::vector<std::string> text, unet, vae;  // safetensors, one or all shards
@@ -67,8 +68,10 @@ class Model {
     std::size_t peak;  // of a step
     std::size_t held;  // between steps: state, pictures and captions
   };
-  /// moments [N, h, w, 2C] of all pictures, embeddings [P, T, D] of all captions, rows per step.
-  SearchPlan plan_search(const Shape& moments, const Shape& embeddings, int rows, const SearchOptions& options) const;
+  /// moments [N, h, w, 2C] of all pictures, embeddings [P, T, D] of all captions, rows per step; identifier: null unless it
+  /// is learned.
+  SearchPlan plan_search(const Shape& moments, const Shape& embeddings, int rows, const SearchOptions& options,
+                         const IdentifierOptions* identifier) const;
   std::size_t plan_encode(index_t height, index_t width) const;
   std::size_t plan_decode(index_t height, index_t width) const;
 

@@ -35,6 +35,9 @@ export interface FindFlags {
   readonly cross?: boolean;
   readonly keys?: boolean;
   readonly values?: boolean;
+  readonly learnEmbedding?: boolean;
+  readonly embeddingRate?: number;
+  readonly embeddingInit?: string;
   readonly seed?: number | bigint;
   readonly checkpointing?: boolean;
   readonly reportRows?: number;
@@ -83,6 +86,9 @@ export function addFindFlags(command: Command): Command {
     .option('--no-cross', 'leave out cross-attention')
     .option('--no-keys', 'leave out key projections')
     .option('--no-values', 'leave out value projections')
+    .option('--learn-embedding', "also learn the identifier's token embedding, kept in the concept (default: no)")
+    .option('--embedding-rate <rate>', `its learning rate (default: ${defaults.embeddingRate})`, number)
+    .option('--embedding-init <name>', `where it starts, at the 'token' or at the 'category' (default: ${defaults.embeddingInit})`)
     .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
     .option('--no-checkpointing')
 
@@ -131,6 +137,9 @@ export async function findOptions(images: readonly string[], flags: FindFlags): 
     density: flags.density,
     threshold: flags.threshold,
     layers: { self, cross, keys, values },
+    learnEmbedding: flags.learnEmbedding,
+    embeddingRate: flags.embeddingRate,
+    embeddingInit: flags.embeddingInit,
     seed: flags.seed,
     checkpointing: flags.checkpointing,
     report: { rows: reportRows, densities, pictures: reportPictures, otherCategory, steps: reportSteps, clip: clip === false ? null : clip },

@@ -27,7 +27,7 @@ export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
   FindConceptOptions,
-  'priorCount' | 'batchSize' | 'priorBatchSize' | 'optimizer' | 'layers' | 'checkpointing'
+  'priorCount' | 'batchSize' | 'priorBatchSize' | 'optimizer' | 'layers' | 'learnEmbedding' | 'checkpointing'
 > & {
   /** Number of subject pictures. Default 5. */
   readonly images?: number;
@@ -51,6 +51,7 @@ const searchSchema = z.strictObject({
   priorBatchSize: z.int().min(0).max(256).optional(),
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
   layers: layersOption,
+  learnEmbedding: z.boolean().default(false),
   checkpointing: z.boolean().default(false),
 });
 
@@ -78,6 +79,7 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     tokens: tokenizer.maxLength,
     tensors: Int32Array.from(selectTensors(session.kvTensors, settings.layers)),
     optimizer: settings.optimizer,
+    identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing: settings.checkpointing,
   });
   const preparing = Math.max(model.planEncode(size.height, size.width), drawing(session, PRIOR_BATCH, true, size));

@@ -1,22 +1,27 @@
 import type { Clip } from '../clip';
 import type { Concept, Json, Subject } from '../concept';
 import type { Session } from '../engine/session';
+import type { HeldOutPair } from './captions';
 import { comparePictures, type PictureReport } from './compare-pictures';
 import type { SearchSettings } from './options';
-import { type HeldOut, type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';
+import { type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';
 
 interface Found {
   readonly subject: Subject;
   /** The CLIP pair that measures pictures, or its folder. */
   readonly pair: Clip | string | null;
-  readonly heldOut: { readonly subject: HeldOut; readonly prior: HeldOut | null };
+  /** Held-out rows whose captions name this subject: a learned embedding changes what they say. */
+  readonly heldOut: (subject: Subject) => Promise<HeldOutPair>;
   readonly selection: { readonly density?: number | 'auto'; readonly threshold?: number | undefined };
   readonly select: (choice: { density?: number; threshold?: number }) => Promise<Concept>;
 }
 
 /** What a concept file's `report` holds; see lib/find-concept/report.ts for why. */
 export interface SearchReport {
-  /** Held-out losses of the untouched model, with the concept's neurons shut, and with as many random weights shut. */
+  /**
+   * Held-out losses of the untouched model, with the concept's neurons shut, and with as many random weights shut; the latter
+   * two with the learned embedding, if there is one: `random` tells what that does by itself.
+   */
   readonly loss: { readonly untouched: Losses; readonly shut: Losses; readonly random: Losses };
   /** The same at other densities, when the density was chosen by measurement. */
   readonly sweep: readonly SweepEntry[];
@@ -34,12 +39,16 @@ export async function measure(session: Session, settings: SearchSettings, found:
   let done = 0;
   const progress = () => onProgress?.({ phase: 'report', step: done++, steps: total });
 
+  const plainRows = await found.heldOut(found.subject);
+  let learnedRows: HeldOutPair | undefined;
   const losses = async (concept: Concept | null): Promise<Losses> => {
     progress();
     const mask = concept && (await session.mask(concept));
+    const learned = concept?.subjects.find(({ embedding }) => embedding);
+    const { subject, prior } = learned ? (learnedRows ??= await found.heldOut(learned)) : plainRows;
     return {
-      subject: await meanLoss(session, found.heldOut.subject, mask, signal),
-      prior: found.heldOut.prior ? await meanLoss(session, found.heldOut.prior, mask, signal) : 0,
+      subject: await meanLoss(session, subject, mask, signal),
+      prior: prior ? await meanLoss(session, prior, mask, signal) : 0,
     };
   };
 

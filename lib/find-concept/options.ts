@@ -74,6 +74,15 @@ export interface FindConceptOptions {
   /** Shut what ranks above this (τ of Eq. 9, or βτ of Eq. A20) instead of a given density. */
   readonly threshold?: number;
   readonly layers?: LayerSelection;
+  /**
+   * Also learn the identifier's token embedding on the same loss (as Textual Inversion), and keep it in the concept: 1.5 KB
+   * for Stable Diffusion 1. Default false.
+   */
+  readonly learnEmbedding?: boolean;
+  /** Adam's learning rate of this embedding. Default 1e-3. */
+  readonly embeddingRate?: number;
+  /** Where it starts: at the rare token's embedding, or at the mean of the category's. Default 'token'. */
+  readonly embeddingInit?: 'token' | 'category';
   /** Everything random is a function of it. Default 0. */
   readonly seed?: number | bigint;
   /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
@@ -171,6 +180,9 @@ const schema = z.strictObject({
   density: selection.density.default('auto'),
   threshold: selection.threshold,
   layers: layersOption,
+  learnEmbedding: z.boolean().default(false),
+  embeddingRate: z.number().gt(0).max(1e6).default(1e-3),
+  embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
   checkpointing: z.boolean().optional(),
   report: z
@@ -200,6 +212,9 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
   }
   if (settings.priorCaptions && !settings.priorImages) {
     throw conflict('findConcept', 'priorCaptions', 'needs priorImages: pictures that the model draws have its own captions');
+  }
+  for (const name of ['embeddingRate', 'embeddingInit'] as const) {
+    if (options[name] !== undefined && !settings.learnEmbedding) throw conflict('findConcept', name, 'needs learnEmbedding: nothing else learns an embedding');
   }
   return settings;
 }

@@ -10,11 +10,12 @@ import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
 import { version } from '../version';
 import { findPair } from './alignment';
+import { type Captions, type HeldOutPair, heldOutPair, listCaptions } from './captions';
+import { identifierOptions } from './identifier';
 import { selectTensors } from './layers';
 import { checkSelection, type FindConceptOptions, searchSettings, type SearchSettings, type Selection } from './options';
 import { defaultCacheDir, drawPrior } from './prior';
 import { measure } from './measure';
-import { heldOutRows, type HeldOut } from './report';
 import { packState, unpackState } from './state';
 
 /** Everything that a search learns from, as the native side takes it. */
@@ -22,8 +23,7 @@ interface Inputs {
   readonly subject: Subject;
   readonly subjectMoments: Moments;
   readonly priorMoments: Moments | null;
-  /** Captions per picture, subject pictures first. */
-  readonly captions: readonly (readonly string[])[];
+  readonly captions: Captions;
   readonly tensors: readonly number[];
   /** Timesteps [min, max). */
   readonly range: readonly [number, number];
@@ -41,22 +41,13 @@ export class ConceptSearch {
   readonly #inputs: Inputs;
   readonly #search: NativeSearch;
   readonly #digest: Buffer;
-  readonly #heldOut: { subject: HeldOut; prior: HeldOut | null };
 
-  private constructor(
-    session: Session,
-    settings: SearchSettings,
-    inputs: Inputs,
-    search: NativeSearch,
-    digest: Buffer,
-    heldOut: { subject: HeldOut; prior: HeldOut | null },
-  ) {
+  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, search: NativeSearch, digest: Buffer) {
     this.#session = session;
     this.#settings = settings;
     this.#inputs = inputs;
     this.#search = search;
     this.#digest = digest;
-    this.#heldOut = heldOut;
   }
 
   /** Encodes the pictures, draws the prior pictures and prepares the search; no step is taken yet. */
@@ -66,15 +57,13 @@ export class ConceptSearch {
     const inputs = await prepareInputs(session, settings);
     const { signal } = settings;
     const pictures = inputs.priorMoments ? concat(inputs.subjectMoments, inputs.priorMoments) : inputs.subjectMoments;
-    const texts = [...new Set(inputs.captions.flat())];
+    const { texts, perPicture } = inputs.captions;
     const encoded = await encodePrompts(session, texts, texts.map(() => [inputs.subject]), signal);
-    const captionIndices = inputs.captions.map((list) => list.map((caption) => texts.indexOf(caption)));
-    const offsets = captionIndices.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
+    const offsets = perPicture.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
     const { range } = inputs;
     const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;
     const batch = settings.batchSize + priorBatch;
     const [, , height, width] = pictures.shape;
-    const tokens = encoded.shape[1];
 
     const nativeOptions = {
       batch: pictures.shape[0],
@@ -83,8 +72,8 @@ export class ConceptSearch {
       moments: pictures.data,
       subjects: inputs.subjectMoments.shape[0],
       embeddings: encoded.data,
-      tokens,
-      captions: Int32Array.from(captionIndices.flat()),
+      tokens: encoded.shape[1],
+      captions: Int32Array.from(perPicture.flat()),
       captionOffsets: Int32Array.from(offsets),
       latentScale: session.config.vae.scalingFactor,
       subjectBatch: settings.batchSize,
@@ -105,9 +94,10 @@ export class ConceptSearch {
       tensors: Int32Array.from(inputs.tensors),
       seed: BigInt(settings.seed),
     };
-    const digest = digestOf(session.fingerprint, nativeOptions);
+    const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subject, texts) : undefined;
+    const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {});
     const state = settings.resume && unpackState(digest, settings.resume);
-    const search = await createSearch(session, settings, nativeOptions);
+    const search = await createSearch(session, settings, { ...nativeOptions, ...(identifier ? { identifier } : {}) });
     session.addSearch(search);
     if (state) {
       try {
@@ -117,23 +107,7 @@ export class ConceptSearch {
         throw error;
       }
     }
-
-    const seed = BigInt.asUintN(64, BigInt(settings.seed) ^ 0x68656c642d6f7574n);
-    const textSize = encoded.data.length / texts.length;
-    const firstCaptions = (from: number, to: number) => {
-      const rows = new Float32Array((to - from) * textSize);
-      captionIndices.slice(from, to).forEach(([first], i) => {
-        rows.set(encoded.data.subarray(first! * textSize, (first! + 1) * textSize), i * textSize);
-      });
-      return rows;
-    };
-    const subjects = inputs.subjectMoments.shape[0];
-    const heldOut = (moments: Moments, from: number) =>
-      heldOutRows(moments, firstCaptions(from, from + moments.shape[0]), tokens, settings.report.rows, range, seed);
-    return new ConceptSearch(session, settings, inputs, search, digest, {
-      subject: heldOut(inputs.subjectMoments, 0),
-      prior: inputs.priorMoments ? heldOut(inputs.priorMoments, subjects) : null,
-    });
+    return new ConceptSearch(session, settings, inputs, search, digest);
   }
 
   /** Steps done so far. */
@@ -195,7 +169,7 @@ export class ConceptSearch {
     const { density, threshold } = checkSelection('select', selection);
     const by = this.#settings.ranking;
     if (threshold !== undefined) {
-      return this.#concept(await this.#session.job(undefined, () => this.#search.selectThreshold(by, threshold)));
+      return await this.#concept(await this.#session.job(undefined, () => this.#search.selectThreshold(by, threshold)));
     }
     if (typeof density !== 'number') throw new ConesError('CONES_OPTION_INVALID', 'select: give a density or a threshold.');
     const weights = this.#inputs.tensors.reduce((sum, index) => {
@@ -212,7 +186,7 @@ export class ConceptSearch {
     return measure(this.#session, this.#settings, {
       subject: this.#inputs.subject,
       pair: this.#inputs.pair,
-      heldOut: this.#heldOut,
+      heldOut: (subject) => this.#heldOut(subject),
       selection: selection ? checkSelection('finish', selection) : this.#settings,
       select: (choice) => this.select(choice),
     });
@@ -223,7 +197,24 @@ export class ConceptSearch {
     this.#session.removeSearch(this.#search);
   }
 
-  #concept(indices: readonly Uint32Array[]): Concept {
+  #heldOut(subject: Subject): Promise<HeldOutPair> {
+    const { captions, subjectMoments, priorMoments, range } = this.#inputs;
+    const { report, seed, signal } = this.#settings;
+    return heldOutPair(this.#session, captions, subject, { subject: subjectMoments, prior: priorMoments }, {
+      ...{ rows: report.rows, range, signal },
+      // Noise that no step saw.
+      seed: BigInt.asUintN(64, BigInt(seed) ^ 0x68656c642d6f7574n),
+    });
+  }
+
+  /** The subject, with its embedding as it is now where one is learned. */
+  async #subject(): Promise<Subject> {
+    const { subject } = this.#inputs;
+    if (!this.#settings.learnEmbedding) return subject;
+    return { ...subject, embedding: { dtype: 'float16', values: await this.#session.job(undefined, () => this.#search.embedding()) } };
+  }
+
+  async #concept(indices: readonly Uint32Array[]): Promise<Concept> {
     const tensors = new Map<string, ConceptTensor>();
     this.#inputs.tensors.forEach((index, i) => {
       const { name, shape } = this.#session.kvTensors[index]!;
@@ -231,7 +222,7 @@ export class ConceptSearch {
     });
     return Concept.create({
       fingerprint: this.#session.fingerprint,
-      subjects: [this.#inputs.subject],
+      subjects: [await this.#subject()],
       method: `algorithm-${this.#settings.algorithm}`,
       steps: this.step,
       engineVersion: version,
@@ -294,7 +285,7 @@ async function prepareInputs(session: Session, settings: SearchSettings): Promis
     subject,
     subjectMoments,
     priorMoments,
-    captions: [...subjectCaptions, ...priorCaptions],
+    captions: listCaptions([...subjectCaptions, ...priorCaptions]),
     tensors,
     range,
     pair,
@@ -349,9 +340,9 @@ function concat(a: Moments, b: Moments): Moments {
 }
 
 /** SHA-256 over everything that the native search was made from. */
-function digestOf(fingerprint: string, options: Readonly<Record<string, unknown>>): Buffer {
+function digestOf(fingerprint: string, ...parts: readonly object[]): Buffer {
   const hash = createHash('sha256').update(fingerprint);
-  for (const [key, value] of Object.entries(options)) {
+  for (const [key, value] of parts.flatMap((part) => Object.entries(part) as [string, unknown][])) {
     hash.update(`\n${key}:`);
     hash.update(ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : String(value));
   }

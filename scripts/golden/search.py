@@ -30,6 +30,7 @@ RUNS = {
     "algorithm1.sgd.clamp": dict(algorithm="algorithm1", optimizer="sgd", learning_rate=500.0, clamp=True),
 }
 CASES = {"search": {}}
+SEED = 1_000_000
 
 
 def concept_loss(model, gamma, step):
@@ -108,7 +109,7 @@ def search(model, inputs):
 
 
 def dump(name, folder):
-    seed = 1_000_000
+    seed = SEED
     model = common.randomize(UNet2DConditionModel(**CONFIG), seed, torch.float32)
     unet.write(folder / "unet", model, torch.float32)
 

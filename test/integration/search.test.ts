@@ -57,6 +57,7 @@ describe('a search is a function of its options', () => {
     ['timesteps', { timesteps: [0, 500] }],
     ['seed', { seed: 1 }],
     ['steps', { steps: 4 }],
+    ['learnEmbedding', { learnEmbedding: true }],
   ])('the option %s has an effect', async (name, changes) => {
     const images = name === 'images' ? { images: await Promise.all([7, 8, 9].map((seed) => picture(seed))) } : {};
     expect(await rankingsOf({ ...changes, ...images })).not.toEqual(await rankingsOf());
@@ -117,6 +118,72 @@ describe('a search is a function of its options', () => {
     const concept = await search.select({ density: 0.01 });
     expect([...concept.tensors.keys()]).toEqual(names);
     search.dispose();
+  });
+});
+
+describe('a learned identifier', () => {
+  const learning = { learnEmbedding: true, embeddingRate: 0.01 } as const;
+  const embeddingOf = async (changes: Partial<FindConceptOptions>) => {
+    const search = await start({ ...learning, ...changes });
+    await search.run();
+    const { subjects } = await search.select({ density: 0.01 });
+    search.dispose();
+    return subjects[0]!.embedding!;
+  };
+
+  test('is kept in the concept; rate and start have an effect', async () => {
+    const learned = await embeddingOf({});
+    expect(learned.dtype).toBe('float16');
+    expect(learned.values).toHaveLength((await engine.encodePrompt('a cat')).shape[2]);
+    expect(await embeddingOf({})).toEqual(learned);
+    expect(await embeddingOf({ embeddingRate: 0.02 })).not.toEqual(learned);
+    expect(await embeddingOf({ embeddingInit: 'category' })).not.toEqual(learned);
+    expect(await embeddingOf({ embeddingInit: 'category', category: 'dog', captions: ['a V1* cat', 'a V1* cat', 'a V1* cat'] })).not.toEqual(
+      await embeddingOf({ embeddingInit: 'category', captions: ['a V1* cat', 'a V1* cat', 'a V1* cat'] }),
+    );
+  });
+
+  test('moves by the learning rate in the first step, from where it starts', async () => {
+    const [slow, fast] = [await embeddingOf({ steps: 1, embeddingRate: 1e-2 }), await embeddingOf({ steps: 1, embeddingRate: 3e-2 })];
+    // Adam's first step is the rate, whatever the gradient: they lie 0.02 apart, but for halves of numbers below 4.
+    for (const [i, value] of slow.values.entries()) expect(Math.abs(Math.abs(value - fast.values[i]!) - 0.02)).toBeLessThan(2 ** -9);
+  });
+
+  test('goes on bit by bit when the search is resumed', async () => {
+    const whole = await start({ ...learning, steps: 4 });
+    await whole.run();
+    const half = await start({ ...learning, steps: 4 });
+    await half.run(2);
+    const state = await half.save();
+    half.dispose();
+    const resumed = await start({ ...learning, steps: 4, resume: state });
+    await resumed.run();
+    expect(Buffer.compare(await resumed.save(), await whole.save())).toBe(0);
+    expect(await rankings(resumed)).toEqual(await rankings(whole));
+    for (const other of [{}, { ...learning, learningRate: 1e-4 }, { ...learning, embeddingRate: 0.02 }, { ...learning, embeddingInit: 'category' as const }]) {
+      expect(await rejection(start({ ...other, steps: 4, resume: state }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
+    }
+    [whole, resumed].forEach((search) => search.dispose());
+  });
+
+  test('is measured and drawn', async () => {
+    const concept = await engine.findConcept(await searchOptions({ ...learning, embeddingRate: 0.5, report: { rows: 4, pictures: 1, densities: [0.05], steps: 1 } }));
+    const { subjects: [subject], report } = concept;
+    const { loss } = report as unknown as { loss: Record<'untouched' | 'shut' | 'random', { subject: number; prior: number }> };
+    const { embedding, ...plain } = subject!;
+    expect(embedding).toBeDefined();
+    const search = await start();
+    const untouched = ((await search.finish({ density: 0.05 })).report as unknown as { loss: typeof loss }).loss.untouched;
+    search.dispose();
+    expect(loss.untouched).toEqual(untouched);
+
+    const draw = async (drawn: Concept) => (await engine.generate({ prompt: 'a V1* cat', concepts: [drawn], steps: 2, seed: 3 })).images[0]!.data;
+    expect(await draw(concept)).not.toEqual(await draw(concept.with({ subjects: [plain] })));
+  });
+
+  test('needs captions that name the subject', async () => {
+    const nameless = start({ ...learning, captions: ['a cat', 'a cat', 'a cat'] });
+    expect(await rejection(nameless)).toMatchObject({ code: 'CONES_OPTION_INVALID', message: expect.stringContaining('V1*') as string });
   });
 });
 

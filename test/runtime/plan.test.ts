@@ -52,6 +52,7 @@ test.each([
   { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: false },
   { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: true },
   { optimizer: 'sgd', batchSize: 3, priorBatchSize: 0, checkpointing: false },
+  { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: false, learnEmbedding: true },
 ] as const)('findConcept, %p', async (options) => {
   await using engine = await load();
   const plan = engine.planSearch({ ...options, images: 3, ...(options.priorBatchSize > 0 ? { priorCount: 2 } : {}) });

@@ -120,7 +120,7 @@ describe('find', () => {
       ...['--prior-weight', '0.5', '--prior-batch-size', '3', '--cache-dir', folder],
       ...['--steps', '10', '--batch-size', '2', '--algorithm', '1', '--optimizer', 'sgd', '--learning-rate', '2e-5'],
       ...['--scale-learning-rate', '--no-clamp', '--timesteps', '10,20', '--no-self', '--no-values', '--checkpointing'],
-      ...['--ranking', 'score', '--density', '0.25', '--densities', '0.1,0.2'],
+      ...['--learn-embedding', '--embedding-rate', '0.01', '--embedding-init', 'category', '--ranking', 'score', '--density', '0.25', '--densities', '0.1,0.2'],
       ...['--report-rows', '4', '--report-pictures', '0', '--report-steps', '6', '--other-category', 'owl', '--clip', 'pair', '--resume', state],
     ]);
     const { others, ...rest } = options;
@@ -130,7 +130,7 @@ describe('find', () => {
       priorImages: ['b.png', 'c.png'], priorCaptions: files.prior, priorWeight: 0.5, priorBatchSize: 3, cacheDir: folder,
       steps: 10, batchSize: 2, algorithm: '1', optimizer: 'sgd', learningRate: 2e-5, scaleLearningRate: true, clamp: false,
       timesteps: [10, 20], layers: { self: false, cross: true, keys: true, values: false }, checkpointing: true,
-      ranking: 'score', density: 0.25, resume: Buffer.from('state'),
+      learnEmbedding: true, embeddingRate: 0.01, embeddingInit: 'category', ranking: 'score', density: 0.25, resume: Buffer.from('state'),
       report: { rows: 4, densities: [0.1, 0.2], pictures: 0, steps: 6, otherCategory: 'owl', clip: 'pair' },
     });
     // These take the place of a density and of given prior pictures.

@@ -1,0 +1,52 @@
+// A learned identifier: the token embedding behind the subject's name descends with ξ on the same loss (as Textual Inversion,
+// Gal et al. 2022, beside the paper's search). Only captions that name the subject are encoded anew in every step.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "diffusion/training_batch.h"
+#include "model/clip_text.h"
+
+namespace cones {
+
+struct IdentifierOptions {
+  std::int32_t token = 0;            // the token whose embedding is learned
+  std::vector<std::int32_t> start;   // the embedding starts as the mean of these tokens'
+  std::vector<int> captions;         // the captions that name the subject, by their index (TrainingBatch::captions)
+  std::vector<std::int32_t> ids;     // their tokens [captions, T]
+  int most_rows = 1;                 // the most different ones in one batch
+  double learning_rate = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // Adam's, PyTorch's defaults
+};
+
+class LearnedIdentifier {
+ public:
+  /// The text encoder must outlive it. CONES_OPTION_INVALID when the options do not fit together.
+  LearnedIdentifier(const Context& context, const ClipText& text, IdentifierOptions options);
+
+  /// Text states of the batch's captions [B, T, D]: those of `batch.embeddings`, but with the embedding as it is now where a
+  /// caption names the subject. Gradients of such rows are for update().
+  Var encode(Tape& tape, const TrainingBatch& batch);
+  /// Adam's step number `step` (from 1), after backward.
+  void update(std::int64_t step);
+
+  /// [D]
+  const Tensor& embedding() const { return values_; }
+
+  /// The state: embedding, first and second moment.
+  std::vector<std::byte> save() const;
+  std::size_t state_size() const;
+  /// CONES_STATE_INVALID when the bytes are not the state of such an identifier.
+  void load(std::span<const std::byte> state);
+
+ private:
+  const ClipText* text_;
+  IdentifierOptions options_;
+  index_t length_ = 0;  // T
+  Tensor values_, first_moment_, second_moment_;  // [D]
+  GradientRef gradient_;                          // of values_, between encode() and update()
+};
+
+}  // namespace cones

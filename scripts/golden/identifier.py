@@ -1,0 +1,82 @@
+"""A learned identifier's goldens: its token embedding descends beside xi on the loss of Algorithm A2. The UNet is the search's.
+
+Independent of cones: PyTorch's autograd through both models, PyTorch's Adam with its defaults.
+"""
+import copy
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+import diffusers.models.embeddings
+import diffusers.schedulers.scheduling_ddim
+from torch.func import functional_call
+
+from . import clip, common, search, unet
+
+TEXT = dict(hidden_act="quick_gelu", hidden_size=search.CONFIG["cross_attention_dim"], intermediate_size=48,
+            num_hidden_layers=2, num_attention_heads=2, vocab_size=40, max_position_embeddings=12, bos_token_id=0,
+            eos_token_id=2, pad_token_id=1, architectures=["CLIPTextModel"])
+# Captions 0 and 1 have the token, 1 of them twice; 2 is the prior's. Per step, the caption of every row: alike, different,
+# and a step that does not name the subject at all (Adam moves on).
+TOKEN, START = 7, (11, 23)
+CAPTIONS = [[0, 0, 2, 2], [0, 1, 2, 2], [1, 1, 2, 2], [2, 2, 2, 2], [1, 0, 2, 2]]
+LEARNING_RATE, EMBEDDING_RATE = 6e-5, 5e-3
+CASES = {"search-identifier": {}}
+
+
+def learn(model, text, inputs):
+    """The learned embedding [D], every weight's score and the losses [K] after K steps."""
+    with common.float64_in(diffusers.schedulers.scheduling_ddim):
+        alphas_cumprod = DDIMScheduler(**search.SCHEDULE).alphas_cumprod  # in fp64
+    x = {k: v.to(model.dtype) if v.is_floating_point() else v.long() for k, v in inputs.items()}
+    alpha = alphas_cumprod[x["timesteps"]][..., None, None, None]
+    noisy = alpha.sqrt().to(model.dtype) * x["latents"] + (1 - alpha).sqrt().to(model.dtype) * x["noise"]
+
+    table = text.get_input_embeddings().weight
+    name = next(n for n, p in text.named_parameters() if p is table)
+    learned = table[list(START)].mean(0).clone().requires_grad_(True)
+    is_token = (torch.arange(len(table)) == TOKEN)[:, None]
+    theta = unet.kv_parameters(model)
+    displacement = {n: torch.zeros_like(p, requires_grad=True) for n, p in theta.items()}
+    score = {n: torch.zeros_like(p) for n, p in theta.items()}
+    descend = torch.optim.Adam([{"params": displacement.values(), "lr": LEARNING_RATE},
+                                {"params": [learned], "lr": EMBEDDING_RATE}])
+    losses = []
+    for k in range(search.STEPS):
+        ids = x["ids"][x["captions"][k]]
+        states = functional_call(text, {name: torch.where(is_token, learned, table)}, (ids,)).last_hidden_state
+        step = dict(noisy=noisy[k], noise=x["noise"][k], timesteps=x["timesteps"][k], encoder_hidden_states=states)
+        loss = search.concept_loss(model, {n: (1 - displacement[n]) * theta[n] for n in theta}, step)
+        descend.zero_grad(set_to_none=False)  # no gradient is a gradient of 0
+        loss.backward()
+        for n in theta:
+            score[n] -= displacement[n].grad
+        descend.step()
+        losses.append(loss.detach())
+    return {"noisy": noisy, "losses": torch.stack(losses), "embedding": learned.detach(),
+            **{f"score.{n}": v for n, v in score.items()}}
+
+
+def dump(name, folder):
+    model = common.randomize(UNet2DConditionModel(**search.CONFIG), search.SEED, torch.float32)
+    seed = 1_100_000
+    text = clip.build(TEXT, seed, torch.float32)
+    clip.write(folder / "text_encoder", text, torch.float32)
+
+    ids = torch.randint(3, TEXT["vocab_size"], (3, TEXT["max_position_embeddings"]), generator=common.generator(seed + 1))
+    ids[ids == TOKEN] = TOKEN + 1
+    ids[:, 0], ids[:, 8:] = TEXT["bos_token_id"], TEXT["eos_token_id"]
+    ids[0, 4] = ids[1, 2] = ids[1, 6] = TOKEN
+    rows = search.SUBJECT + search.PRIOR
+    inputs = {
+        "latents": common.normal(seed + 2, search.STEPS, rows, 4, 8, 8),
+        "noise": common.normal(seed + 3, search.STEPS, rows, 4, 8, 8),
+        "timesteps": torch.randint(0, 1000, (search.STEPS, rows), generator=common.generator(seed + 4)).int(),
+        "ids": ids.int(),
+        "captions": torch.tensor(CAPTIONS).int(),
+    }
+    with common.float64_in(diffusers.models.embeddings):
+        reference = learn(copy.deepcopy(model).double(), copy.deepcopy(text).double(), inputs)
+    runs = [learn(m, t, inputs) for m in unet.fp32_variants(model) for t in clip.fp32_variants(text)]
+    about = {"schedule": search.SCHEDULE, "subject": search.SUBJECT, "prior": search.PRIOR, "lambda": search.LAMBDA,
+             "token": TOKEN, "start": START, "learning_rate": LEARNING_RATE, "embedding_rate": EMBEDDING_RATE}
+    common.write_golden(folder, inputs, reference, runs, about)

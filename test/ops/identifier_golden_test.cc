@@ -1,0 +1,154 @@
+// A learned identifier beside the search against PyTorch: test/goldens/models/search-identifier (see the README.md there).
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <span>
+
+#include "concepts/search.h"
+#include "golden.h"
+#include "harness.h"
+#include "io/weights.h"
+
+using namespace cones;
+using namespace cones::test;
+
+namespace {
+
+// Of search/unet/config.json and search-identifier/text_encoder/config.json there.
+const UNetConfig kUNet = [] {
+  UNetConfig c;
+  c.block_out_channels = {16, 32};
+  c.down_attention = {false, true};
+  c.up_attention = {true, false};
+  c.layers_per_block = {1, 1};
+  c.heads = {2, 2};
+  c.transformer_layers = {1, 1};
+  c.cross_attention_dim = 24;
+  c.norm_groups = 8;
+  return c;
+}();
+const TextConfig kText = [] {
+  TextConfig c;
+  c.vocab_size = 40;
+  c.hidden_size = 24;
+  c.intermediate_size = 48;
+  c.layers = 2;
+  c.heads = 2;
+  c.max_positions = 12;
+  return c;
+}();
+constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
+
+// Step k of a [steps, rows, C, h, w] tensor, channels last.
+Tensor step_of(const Context& context, const std::vector<float>& data, index_t k) {
+  constexpr index_t channels = 4, pixels = 64;
+  Tensor out = context.empty({kRows, 8, 8, channels});
+  for (index_t b = 0; b < kRows; ++b)
+    for (index_t c = 0; c < channels; ++c)
+      for (index_t p = 0; p < pixels; ++p)
+        out.data()[(b * pixels + p) * channels + c] =
+            data[static_cast<std::size_t>(((k * kRows + b) * channels + c) * pixels + p)];
+  return out;
+}
+
+struct Models {
+  explicit Models(const Context& context)
+      : golden("search-identifier"),
+        unet_weights({"test/goldens/models/search/unet/diffusion_pytorch_model.safetensors"}),
+        text_weights({golden.path("text_encoder/model.safetensors")}),
+        unet(context, unet_weights, kUNet),
+        text(context, text_weights, kText) {
+    for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) search_options.tensors.push_back(static_cast<int>(i));
+    // Of golden.json there. The third caption does not name the subject.
+    const std::vector<std::int32_t> ids = golden.ints("ids");
+    identifier_options = {.token = 7, .start = {11, 23}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
+                          .most_rows = 2, .learning_rate = 5e-3};
+    Tape tape(context);
+    states = text.forward(tape, ids, 3, kTokens).value();
+  }
+
+  /// Without the learned embedding, text states are those of the table.
+  TrainingBatch batch(const Context& context, index_t k) const {
+    const std::vector<std::int32_t> timesteps = golden.ints("timesteps"), captions = golden.ints("captions");
+    TrainingBatch b;
+    b.latents = step_of(context, golden.floats("noisy"), k);
+    b.target = step_of(context, golden.floats("noise"), k);
+    b.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
+    b.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
+    b.captions.assign(captions.begin() + k * kRows, captions.begin() + (k + 1) * kRows);
+    b.embeddings = context.empty({kRows, kTokens, kText.hidden_size});
+    const index_t row = kTokens * kText.hidden_size;
+    for (index_t r = 0; r < kRows; ++r)
+      std::copy_n(states.data() + b.captions[static_cast<std::size_t>(r)] * row, row, b.embeddings.data() + r * row);
+    return b;
+  }
+
+  Golden golden;
+  Weights unet_weights, text_weights;
+  UNet unet;
+  ClipText text;
+  Tensor states;
+  SearchOptions search_options;
+  IdentifierOptions identifier_options;
+};
+
+void compare(const char* isa, bool checkpointing) {
+  const Context context = make_context(2, isa);
+  Models m(context);
+  m.search_options.clamp = false;
+  m.search_options.checkpointing = checkpointing;
+  ConceptSearch search(context, m.unet, m.search_options);
+  LearnedIdentifier identifier(context, m.text, m.identifier_options);
+  std::vector<float> losses;
+  for (index_t k = 0; k < kSteps; ++k)
+    losses.push_back(static_cast<float>(search.step(context, m.batch(context, k), &identifier).loss));
+  EXPECT_GOLDEN(m.golden, "losses", losses);
+  EXPECT_GOLDEN(m.golden, "embedding", values(identifier.embedding()));
+  for (std::size_t i = 0; i < search.size(); ++i)
+    EXPECT_GOLDEN(m.golden, "score." + search.parameter(i).name, values(search.ranking(Ranking::score, i)));
+}
+
+}  // namespace
+
+TEST("a learned identifier equals PyTorch's") {
+  for (const char* isa : instruction_sets()) compare(isa, false);
+}
+
+TEST("beside a checkpointed search, too") { compare(nullptr, true); }
+
+TEST("an identifier's state goes on bit by bit; a damaged one is refused") {
+  const Context context = make_context();
+  Models m(context);
+  ConceptSearch search(context, m.unet, m.search_options), other(context, m.unet, m.search_options);
+  LearnedIdentifier identifier(context, m.text, m.identifier_options), resumed(context, m.text, m.identifier_options);
+  for (index_t k = 0; k < 2; ++k) search.step(context, m.batch(context, k), &identifier);
+  std::vector<std::byte> state = identifier.save();
+  EXPECT(state.size() == identifier.state_size());
+  resumed.load(state);
+  other.load(search.save());
+  search.step(context, m.batch(context, 2), &identifier);
+  other.step(context, m.batch(context, 2), &resumed);
+  EXPECT(resumed.save() == identifier.save());
+  EXPECT(resumed.save() != state);
+
+  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(std::span(state).first(state.size() - 1)));
+  std::fill_n(state.begin(), sizeof(float), std::byte{0xff});  // not a number
+  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(state));
+}
+
+TEST("what is aborted, or whose loss is not finite, leaves the identifier as it was") {
+  const Context context = make_context();
+  Models m(context);
+  ConceptSearch search(context, m.unet, m.search_options);
+  LearnedIdentifier identifier(context, m.text, m.identifier_options);
+  const std::vector<std::byte> before = identifier.save();
+  const std::atomic<bool> aborted = true;
+  Context stopped = context;
+  stopped.aborted = &aborted;
+  EXPECT_ERROR("CONES_ABORTED", search.step(stopped, m.batch(context, 0), &identifier));
+  TrainingBatch broken = m.batch(context, 0);
+  broken.target.data()[0] = INFINITY;
+  EXPECT_ERROR("CONES_LOSS_NOT_FINITE", search.step(context, broken, &identifier));
+  EXPECT(identifier.save() == before);
+}
