@@ -200,3 +200,63 @@ describe('pipeline', () => {
     expectAll([golden.judge('decoded', permute(picture, golden.shape('decoded'), false))]);
   });
 });
+
+describe('search', () => {
+  const golden = new Golden(path.join(models, 'search'));
+  const [steps, batch, channels, height, width] = golden.shape('noisy') as [number, number, number, number, number];
+  const [, tokens, hidden] = golden.shape('encoder_hidden_states') as [number, number, number];
+  const { runs } = JSON.parse(readFileSync(path.join(models, 'search/golden.json'), 'utf8')) as {
+    runs: Record<string, { algorithm: string; optimizer: 'adam' | 'sgd'; learning_rate: number; clamp: boolean }>;
+  };
+  let model: NativeModel;
+  beforeAll(async () => void (model = await load('search', 'unet')));
+  afterAll(() => model.dispose());
+
+  /** Pictures and captions of its own are never used: every batch is given. */
+  const createSearch = (run: (typeof runs)[string]) =>
+    model.createSearch({
+      batch: 1, height, width, subjects: 1, moments: new Float32Array(2 * channels * height * width),
+      embeddings: new Float32Array(tokens * hidden), tokens, captions: int32([0]), captionOffsets: int32([0, 1]),
+      latentScale: 1, subjectBatch: batch, priorBatch: 0, priorWeight: 1,
+      alphasCumprod: float64([1]), prediction: 'epsilon', minTimestep: 0, maxTimestep: 1,
+      algorithm: run.algorithm === 'a2' ? 'a2' : '1', optimizer: run.optimizer, learningRate: run.learning_rate,
+      beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: run.clamp, checkpointing: false, seed: 0n,
+      tensors: Int32Array.from(model.kvTensors.keys()),
+    });
+  const step = (name: string, k: number) => {
+    const data = float32(golden.data(name));
+    return data.subarray((k * data.length) / steps, ((k + 1) * data.length) / steps);
+  };
+  const batchOf = (k: number) => ({
+    batch, height, width, tokens,
+    latents: step('noisy', k).slice(),
+    target: step('noise', k).slice(),
+    timesteps: float64(golden.data('timesteps')).slice(k * batch, (k + 1) * batch),
+    weights: float64([0.5, 0.5, 0.5, 0.5]), // means over 2 subject rows and, with λ = 1, over 2 prior rows
+    embeddings: float32(golden.data('encoder_hidden_states')),
+  });
+
+  test.each(Object.entries(runs))('%s, batch by batch', async (name, run) => {
+    const search = await createSearch(run);
+    const losses: number[] = [];
+    for (let k = 0; k < steps; k++) losses.push((await search.update(batchOf(k))).loss);
+    expect(search.step).toBe(steps);
+    const [scores, displacements] = [await search.ranking('score'), await search.ranking('displacement')];
+    search.dispose();
+    expectAll([
+      golden.judge(`${name}.losses`, losses),
+      ...model.kvTensors.map(({ name: tensor }, i) => golden.judge(`${name}.score.${tensor}`, scores[i]!)),
+      // See the README on Adam's displacements, of which the largest error is a matter of luck.
+      ...(run.optimizer === 'adam' ? [] : model.kvTensors.map(({ name: tensor }, i) => golden.judge(`${name}.displacement.${tensor}`, displacements[i]!))),
+    ]);
+  });
+
+  test('an update with masks is refused', async () => {
+    const search = await createSearch(runs['a2.adam']!);
+    const mask = await model.createMask(model.kvTensors.map(() => new Uint32Array()));
+    const masked = { ...batchOf(0), masks: Array.from({ length: batch }, () => mask) };
+    await expect(async () => search.update(masked)).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
+    expect(search.step).toBe(0);
+    search.dispose();
+  });
+});
