@@ -62,7 +62,7 @@ async function main() {
     const options = { ...JSON.parse(flags.options), identifier };
     const { concept, ...search } = await findSubject(engine, subject, options, flags.captions);
     const { pictures, ...measured } = await measurePictures(draw, judge, subject, concept);
-    results.push({ subject: subject.name, category: subject.category, density: concept.density, ...search, ...measured });
+    results.push({ subject: subject.name, noun: subject.category, density: concept.density, ...search, ...measured });
     concepts.push({ subject, concept });
     drawn.push({ subject, pictures });
     console.error(summary(results.at(-1)));
