@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "base/denormals.h"
 #include "base/error.h"
 
 namespace cones::addon {
@@ -60,6 +61,7 @@ void JobQueue::stop() {
 }
 
 void JobQueue::run() {
+  const FlushDenormals flush;
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });

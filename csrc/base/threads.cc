@@ -1,5 +1,7 @@
 #include "base/threads.h"
 
+#include "base/denormals.h"
+
 namespace cones {
 
 ThreadPool::ThreadPool(int threads) {
@@ -16,6 +18,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, int)>& task) {
+  const FlushDenormals flush;
   if (workers_.empty() || count <= 1) {
     for (std::int64_t i = 0; i < count; ++i) task(i, 0);
     return;
@@ -37,6 +40,7 @@ void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, 
 }
 
 void ThreadPool::work(int lane) {
+  const FlushDenormals flush;
   std::uint64_t seen = 0;
   std::unique_lock lock(mutex_);
   for (;;) {

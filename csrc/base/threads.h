@@ -24,7 +24,7 @@ class ThreadPool {
 
   /// Runs task(i, lane) for every i in [0, count), each exactly once, in any order; returns when all are done.
   /// lane ∈ [0, threads()) names the running thread (for scratch buffers). The first exception is rethrown.
-  /// One caller at a time; tasks must not call run() again.
+  /// Denormals count as zero in tasks (base/denormals.h). One caller at a time; tasks must not call run() again.
   void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
 
  private:

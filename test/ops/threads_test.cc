@@ -49,3 +49,15 @@ TEST("threads: the first exception reaches the caller, and the pool works on") {
   pool.run(64, [&](std::int64_t, int) { ++done; });
   EXPECT(done == 64);
 }
+
+TEST("threads: denormals are zero in tasks, on every lane and with one thread, and come back for the caller") {
+  volatile float tiny = 1e-30f, small = 1e-12f;  // their product is denormal
+  EXPECT(tiny * small > 0.0f);
+  for (int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    std::atomic<int> kept{0};
+    pool.run(64, [&](std::int64_t, int) { kept += tiny * small != 0.0f; });
+    EXPECT(kept == 0);
+    EXPECT(tiny * small > 0.0f);
+  }
+}
