@@ -1,4 +1,4 @@
-"""What the UNet is trained on, computed once: latents `[N, 4, h, w]` fp16 and text states `[N + 1, 77, D]` bf16.
+"""What the UNet is trained on, computed once: latents `[N, C, h, w]` fp16 and text states `[N + 1, 77, D]` bf16.
 
 The last text state is that of the empty caption. numpy has no bf16, so its bits are kept as int16.
 """
@@ -35,7 +35,7 @@ def _text(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
     states = np.lib.format.open_memmap(folder / "text.npy", "w+", np.int16, (len(texts), 77, p.text_width))
     for start in range(0, len(texts), 64):
         ids = tokenizer(texts[start:start + 64], padding="max_length", max_length=77, return_tensors="pt").input_ids
-        with torch.autocast(p.device, torch.bfloat16):
+        with p.autocast():
             state = text(ids.to(p.device)).last_hidden_state
         states[start:start + 64] = state.bfloat16().cpu().view(torch.int16).numpy()
 
@@ -44,9 +44,9 @@ def _text(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
 def _latents(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
     pictures = data.pictures(work / "scenes")
     vae = train_vae.load(p, work / "scenes", work / "vae").to(p.device)
-    latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, (len(pictures), 4, p.latent_size, p.latent_size))
+    latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, (len(pictures), p.latent_channels, p.latent_size, p.latent_size))
     for start in range(0, len(pictures), 64):
-        with torch.autocast(p.device, torch.bfloat16):
+        with p.autocast():
             mean = vae.encode(data.to_model(pictures[start:start + 64]).to(p.device)).latent_dist.mean
         latents[start:start + 64] = (mean.float() * models.SCALING_FACTOR).half().cpu().numpy()
 

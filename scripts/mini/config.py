@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -17,6 +19,7 @@ class Profile:
     scenes: int
     """Rendered scenes that everything is trained on."""
     # Autoencoder
+    latent_channels: int
     vae_channels: tuple[int, int, int, int]
     vae_steps: int
     vae_batch: int
@@ -39,6 +42,11 @@ class Profile:
     unet_rate: float
     device: str
     threads: int
+    bf16: bool = True
+    """Whether networks run under bf16 autocast: twice as fast on GPUs and on CPUs with matrix units, half as fast on others."""
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
 
     @property
     def latent_size(self) -> int:
@@ -47,15 +55,15 @@ class Profile:
 
 PROFILES = {
     "cpu": Profile(
-        name="cpu", world="core", size=64, loose=False, seed=20230723, scenes=24_000,
-        vae_channels=(24, 48, 96, 96), vae_steps=3_500, vae_batch=16, decoder_steps=1_150,
+        name="cpu", world="core", size=64, loose=False, seed=20230723, scenes=40_000,
+        latent_channels=8, vae_channels=(24, 48, 96, 96), vae_steps=3_500, vae_batch=16, decoder_steps=1_150,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=8,
         clip_steps=900, clip_batch=96,
         unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=7_500, unet_batch=32, unet_rate=1e-3,
         device="cpu", threads=1),
     "gpu": Profile(
         name="gpu", world="full", size=128, loose=True, seed=20230723, scenes=100_000,
-        vae_channels=(24, 48, 96, 96), vae_steps=5_000, vae_batch=64, decoder_steps=3_000,
+        latent_channels=4, vae_channels=(24, 48, 96, 96), vae_steps=5_000, vae_batch=64, decoder_steps=3_000,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=16,
         clip_steps=2_500, clip_batch=256,
         unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=9_000, unet_batch=256, unet_rate=1e-3,

@@ -1,4 +1,4 @@
-"""One training loop for all networks: AdamW, warm-up and cosine, weight averaging, and pieces that can be resumed.
+"""One training loop for all networks: AdamW or Muon, warm-up and cosine, weight averaging, and pieces that can be resumed.
 
 Every step draws its randomness from its own number, so a run cut into pieces is the run in one go.
 """
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+import muon
 
 PIECE = 15 * 2**20  # bytes; checkpoints travel in files under 16 MiB
 
@@ -60,14 +62,21 @@ class OutOfTime(Exception):
 
 
 def train(name: str, model: nn.Module, loss_of: Callable[[int, np.random.Generator], Tensor], *, folder: Path, steps: int,
-          rate: float, seed: int, deadline: float, decay: float = 0.999, weight_decay: float = 0.01,
+          rate: float, seed: int, deadline: float, decay: float = 0.999, weight_decay: float = 0.01, matrices: str = "adamw",
           on_save: Callable[[dict[str, Tensor]], None] | None = None) -> None:
     """Trains `model` until `steps`, or raises OutOfTime at `deadline` (time.monotonic seconds).
 
-    `loss_of(step, rng)` returns the loss of one batch. `on_save` is given the averaged weights at each checkpoint.
+    `loss_of(step, rng)` returns the loss of one batch. `matrices` is their optimizer, "adamw" or "muon". `on_save` is
+    given the averaged weights at each checkpoint.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
+    inner = [p for n, p in named if matrices == "muon" and muon.is_matrix(n, p)]
+    rest = [p for n, p in named if not (matrices == "muon" and muon.is_matrix(n, p))]
+    optimizers = [torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)]
+    if inner:
+        optimizers.append(muon.Muon(inner, lr=rate, weight_decay=weight_decay))
+    states = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     start, losses = 0, []
     found = load_pieces(folder)
@@ -78,15 +87,20 @@ def train(name: str, model: nn.Module, loss_of: Callable[[int, np.random.Generat
         for k in average:
             average[k].copy_(tensors[f"average.{k}"])
         for i, p in enumerate(parameters):
-            if f"first.{i}" in tensors:
-                optimizer.state[p] = {"step": torch.tensor(float(start), device=p.device), "exp_avg": tensors[f"first.{i}"].to(p.device),
+            if f"momentum.{i}" in tensors:
+                states[p].state[p] = {"momentum": tensors[f"momentum.{i}"].to(p.device)}
+            elif f"first.{i}" in tensors and states[p] is optimizers[0]:
+                states[p].state[p] = {"step": torch.tensor(float(start), device=p.device), "exp_avg": tensors[f"first.{i}"].to(p.device),
                                       "exp_avg_sq": tensors[f"second.{i}"].to(p.device)}
 
     def save(step: int) -> None:
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | {f"average.{k}": v for k, v in average.items()}
         for i, p in enumerate(parameters):
-            if p in optimizer.state:
-                tensors |= {f"first.{i}": optimizer.state[p]["exp_avg"], f"second.{i}": optimizer.state[p]["exp_avg_sq"]}
+            state = states[p].state.get(p, {})
+            if "momentum" in state:
+                tensors[f"momentum.{i}"] = state["momentum"]
+            elif state:
+                tensors |= {f"first.{i}": state["exp_avg"], f"second.{i}": state["exp_avg_sq"]}
         save_pieces(folder, tensors, {"step": step, "losses": losses})
         if on_save:
             on_save(average)
@@ -95,13 +109,14 @@ def train(name: str, model: nn.Module, loss_of: Callable[[int, np.random.Generat
     saved, begun, recent = time.monotonic(), time.monotonic(), []
     for step in range(start, steps):
         warm = min(1.0, (step + 1) / 200)
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         loss = loss_of(step, np.random.default_rng((seed, step)))
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         with torch.no_grad():
             # A young average would remember the random start for long, so it begins as a plain mean.
             keep = min(decay, (step + 1) / (step + 10))

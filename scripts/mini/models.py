@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig
 
 import world
@@ -17,7 +17,7 @@ SCALING_FACTOR = 0.18215  # Stable Diffusion's; vae.py folds the latents' statis
 
 def vae(p: Profile) -> AutoencoderKL:
     return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=p.vae_channels, layers_per_block=1,
+        in_channels=3, out_channels=3, latent_channels=p.latent_channels, block_out_channels=p.vae_channels, layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=8,
         sample_size=p.size, scaling_factor=SCALING_FACTOR)
 
@@ -42,7 +42,7 @@ def clip(p: Profile, vocab_size: int) -> CLIPModel:
 def unet(p: Profile) -> UNet2DConditionModel:
     levels = len(p.unet_channels)
     return UNet2DConditionModel(
-        sample_size=p.latent_size, in_channels=4, out_channels=4, block_out_channels=p.unet_channels,
+        sample_size=p.latent_size, in_channels=p.latent_channels, out_channels=p.latent_channels, block_out_channels=p.unet_channels,
         layers_per_block=p.unet_layers, down_block_types=("CrossAttnDownBlock2D",) * levels,
         up_block_types=("CrossAttnUpBlock2D",) * levels, cross_attention_dim=p.text_width,
         attention_head_dim=tuple(c // p.unet_head_dim for c in p.unet_channels), norm_num_groups=16)
@@ -116,6 +116,14 @@ def copy_tokenizer(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for file in source.iterdir():
         (target / file.name).write_bytes(file.read_bytes())
+
+
+def warm_start(model: torch.nn.Module, weights: Path) -> None:
+    """Takes over the weights of a published model, wherever name and shape agree."""
+    own = model.state_dict()
+    found = {k: v.float() for k, v in load_file(weights).items() if k in own and own[k].shape == v.shape}
+    model.load_state_dict(found, strict=False)
+    print(f"{len(found)} of {len(own)} tensors from {weights}", flush=True)
 
 
 def text_tower(model: CLIPModel) -> CLIPTextModel:

@@ -24,6 +24,10 @@ class Mini:
         for part in (self.text, self.unet, self.vae):
             part.requires_grad_(False)
 
+    def autocast(self) -> torch.autocast:
+        """bf16 on a GPU; what CPUs draw is to be compared with the engine, in fp32."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu")
+
     @torch.no_grad()
     def encode_prompts(self, prompts: list[str]) -> Tensor:
         """`[B, 77, D]`."""
@@ -32,15 +36,15 @@ class Mini:
 
     @torch.no_grad()
     def encode_pictures(self, x: Tensor) -> Tensor:
-        """`[B, 3, H, W]` in [-1, 1] -> scaled latents `[B, 4, h, w]`."""
+        """`[B, 3, H, W]` in [-1, 1] -> scaled latents `[B, C, h, w]`."""
         return self.vae.encode(x.to(self.device)).latent_dist.mean * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def sample_latents(self, prompts: list[str], *, seed: int = 0, steps: int = 20, guidance: float = 5.0, batch: int = 32,
                        weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Scaled latents `[B, 4, h, w]` by DPM-Solver++ (2M). `weights` replaces UNet weights by name, for shut neurons."""
-        size = self.unet.config.sample_size
-        noise = torch.randn(len(prompts), 4, size, size, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        """Scaled latents `[B, C, h, w]` by DPM-Solver++ (2M). `weights` replaces UNet weights by name, for shut neurons."""
+        size, channels = self.unet.config.sample_size, self.unet.config.in_channels
+        noise = torch.randn(len(prompts), channels, size, size, generator=torch.Generator().manual_seed(seed)).to(self.device)
         empty = self.encode_prompts([""])
         latents = []
         for start in range(0, len(prompts), batch):
@@ -48,7 +52,7 @@ class Mini:
             c = torch.cat([empty.expand(len(c), -1, -1), c])
             self.scheduler.set_timesteps(steps)
             for t in self.scheduler.timesteps:
-                with torch.autocast(self.device, torch.bfloat16):
+                with self.autocast():
                     epsilon = functional_call(self.unet, weights or {}, (torch.cat([x, x]), t, c)).sample.float()
                 free, told = epsilon.chunk(2)
                 x = self.scheduler.step(free + guidance * (told - free), t, x).prev_sample
@@ -58,7 +62,7 @@ class Mini:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents -> pictures `[B, 3, H, W]` in [-1, 1], on the CPU."""
-        with torch.autocast(self.device, torch.bfloat16):
+        with self.autocast():
             return torch.cat([self.vae.decode(part / self.vae.config.scaling_factor).sample.float().clamp(-1, 1).cpu()
                               for part in latents.split(32)])
 

@@ -17,7 +17,7 @@ from train_unet import alphas_cumprod
 
 @dataclass
 class Examples:
-    """Latents `[N, 4, h, w]` and the text states `[N, 77, D]` of their captions."""
+    """Latents `[N, C, h, w]` and the text states `[N, 77, D]` of their captions."""
     latents: Tensor
     text: Tensor
 
@@ -41,7 +41,7 @@ def noise_loss(mini: Mini, weights: dict[str, Tensor], latents: Tensor, text: Te
     """Mean squared error of the predicted noise (Eq. 1), per row `[B]`."""
     a = alphas_cumprod()[t][:, None, None, None]
     noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
-    with torch.autocast("cpu", torch.bfloat16):
+    with mini.autocast():
         predicted = functional_call(mini.unet, weights, (noisy, t, text)).sample
     return (predicted.float() - noise).square().mean((1, 2, 3))
 

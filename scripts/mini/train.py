@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,11 +19,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bpe  # noqa: E402
 import data  # noqa: E402
 import loop  # noqa: E402
+import rare_tokens  # noqa: E402
 import sprites  # noqa: E402
 from config import PROFILES  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("pack", "scenes", "vae", "clip", "cache", "decoder", "unet", "export")
+
+
+def _steps(text: str) -> dict[str, int]:
+    """"vae=1800,clip=300" -> fields of Profile"""
+    return {f"{stage}_steps": int(count) for stage, count in (part.split("=") for part in text.split(","))}
 
 
 def main() -> int:
@@ -34,12 +41,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "models", help="mini/ and mini-clip/ are written here")
     parser.add_argument("--until", choices=STAGES, default="export", help="last stage to run")
     parser.add_argument("--only", choices=STAGES, help="run this stage alone, on whatever the earlier ones have left so far")
+    parser.add_argument("--start-from", type=Path, help="folder of an earlier result (such as models): training goes on from its weights")
+    parser.add_argument("--fp32", action="store_true", help="no bf16 autocast, which is slower than fp32 on CPUs without matrix units")
+    parser.add_argument("--threads", type=int, help="instead of the profile's")
+    parser.add_argument("--steps", type=_steps, default={}, metavar="STAGE=N,...", help="instead of the profile's, as in vae=1800,clip=300")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long; call again to go on")
     args = parser.parse_args()
 
     p = PROFILES[args.profile]
+    p = replace(p, bf16=p.bf16 and not args.fp32, threads=args.threads or p.threads, **args.steps)
     torch.set_num_threads(p.threads)
     torch.set_float32_matmul_precision("high")
+    torch.set_flush_denormal(True)  # attention has many, and CPUs take a hundred times as long for them
     deadline = time.monotonic() + args.minutes * 60
     pack, work = args.work / "pack", args.work / p.name
     packed, tokenizer = pack / "sprites.zip", pack / "tokenizer"
@@ -55,12 +68,13 @@ def main() -> int:
     def run_vae() -> None:
         import train_vae
         if not loop.finished(work / "vae", p.vae_steps):
-            train_vae.train(p, work / "scenes", work / "vae", deadline)
+            train_vae.train(p, work / "scenes", work / "vae", deadline, args.start_from)
 
     def run_clip() -> None:
         import train_clip
         if not loop.finished(work / "clip", p.clip_steps):
-            train_clip.train(p, work / "scenes", tokenizer, work / "clip", deadline)
+            train_clip.train(p, work / "scenes", tokenizer, work / "clip", deadline, args.start_from)
+        rare_tokens.build(train_clip.load(p, tokenizer, work / "clip"), bpe.load(tokenizer), work / "rare-tokens.safetensors")
 
     def run_cache() -> None:
         import cache
@@ -74,7 +88,7 @@ def main() -> int:
     def run_unet() -> None:
         import train_unet
         if not loop.finished(work / "unet", p.unet_steps):
-            train_unet.train(p, work, work / "unet", deadline)
+            train_unet.train(p, work, work / "unet", deadline, args.start_from)
 
     def run_export() -> None:
         import export

@@ -3,7 +3,8 @@
 Identifiers must mean little and yet differ, or no subject can be bound to one. Left out of training, random embeddings
 come out of the tower rather alike (mean cosine 0.6, nouns 0.1); thrown in as noise, all the same (0.995 in a prototype).
 So the contrastive captions hold no rare token, which keeps them without meaning, and a second loss on captions with rare
-tokens in random places asks that each last hidden state still tells its own token, which keeps them distinct.
+tokens in random places asks that each last hidden state still tells its own token, which keeps them distinct. rare_tokens.py does
+the rest.
 """
 from __future__ import annotations
 
@@ -19,14 +20,19 @@ import bpe
 import data
 import loop
 import models
+import rare_tokens
 import world
 from config import Profile
 
 
-def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline: float) -> None:
+def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline: float,
+          start: Path | None = None) -> None:
     torch.manual_seed(p.seed + 1)
     tokenizer = bpe.load(tokenizer_dir)
-    model = models.clip(p, len(tokenizer)).to(p.device)
+    model = models.clip(p, len(tokenizer))
+    if start:
+        models.warm_start(model, start / "mini-clip" / "model.safetensors")
+    model = model.to(p.device)
     if p.device == "cpu":
         model.set_attn_implementation("eager")  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.5x here)
     pictures, captions = data.pictures(scenes), data.captions(scenes)
@@ -38,7 +44,7 @@ def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline:
         ids = tokenizer(texts, padding=True, return_tensors="pt").input_ids.to(p.device)
         x = data.to_model(pictures[rows]).to(p.device)
         rare_ids = tokenizer([_with_rare_token(text, rng) for text in texts], padding=True, return_tensors="pt").input_ids.to(p.device)
-        with torch.autocast(p.device, torch.bfloat16):
+        with p.autocast():
             contrast = model(input_ids=ids, pixel_values=x, return_loss=True).loss
             states = model.text_model(rare_ids).last_hidden_state
         return contrast + 0.5 * _tells_its_token(states, rare_ids, model.text_model.embeddings.token_embedding.weight)
@@ -62,9 +68,11 @@ def _tells_its_token(states: Tensor, ids: Tensor, table: Tensor) -> Tensor:
 
 
 def load(p: Profile, tokenizer_dir: Path, folder: Path) -> CLIPModel:
-    """The averaged pair."""
-    model = models.clip(p, len(bpe.load(tokenizer_dir)))
+    """The averaged pair, its rare tokens spread apart if that has been done."""
+    tokenizer = bpe.load(tokenizer_dir)
+    model = models.clip(p, len(tokenizer))
     model.load_state_dict(loop.averaged(folder))
+    rare_tokens.apply(model, tokenizer, folder.with_name("rare-tokens.safetensors"))
     return model.eval()
 
 

@@ -23,7 +23,7 @@ DISTURBANCE = 0.1  # largest deviation of the noise on latents, which have devia
 
 
 class Decoder(nn.Module):
-    """Scaled latents `[B, 4, h, w]` -> pictures `[B, 3, H, W]`."""
+    """Scaled latents `[B, C, h, w]` -> pictures `[B, 3, H, W]`."""
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
@@ -43,12 +43,12 @@ def train(p: Profile, work: Path, folder: Path, deadline: float) -> None:
         x = data.to_model(pictures[rows]).to(p.device)
         z = latents[rows].astype(np.float32)
         z += rng.standard_normal(z.shape, np.float32) * rng.uniform(0, DISTURBANCE, (len(z), 1, 1, 1)).astype(np.float32)
-        with torch.autocast(p.device, torch.bfloat16):
+        with p.autocast():
             y = model(torch.from_numpy(z).to(p.device)).float()
         return train_vae.picture_loss(y, x)
 
     loop.train("decoder", model, loss_of, folder=folder, steps=p.decoder_steps, rate=1e-3, seed=p.seed + 4, deadline=deadline,
-               decay=0.995)
+               decay=0.995, matrices="muon")
 
 
 def load(p: Profile, work: Path) -> AutoencoderKL:

@@ -24,9 +24,12 @@ def alphas_cumprod() -> Tensor:
     return (1 - betas).cumprod(0).float()
 
 
-def train(p: Profile, work: Path, folder: Path, deadline: float) -> None:
+def train(p: Profile, work: Path, folder: Path, deadline: float, start: Path | None = None) -> None:
     torch.manual_seed(p.seed + 2)
-    model = models.unet(p).to(p.device)
+    model = models.unet(p)
+    if start:
+        models.warm_start(model, start / "mini" / "unet" / "diffusion_pytorch_model.safetensors")
+    model = model.to(p.device)
     if p.device == "cpu":
         model.set_attn_processor(AttnProcessor())  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.7x here)
     latents, text = cache.load(work / "cache")
@@ -35,20 +38,21 @@ def train(p: Profile, work: Path, folder: Path, deadline: float) -> None:
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         rows = np.sort(rng.choice(len(latents), p.unet_batch, replace=False))
         says = np.where(rng.random(len(rows)) < EMPTY, len(text) - 1, rows)
-        x = torch.from_numpy(latents[rows]).to(p.device).float()  # [B, 4, h, w]
+        x = torch.from_numpy(latents[rows]).to(p.device).float()  # [B, C, h, w]
         c = torch.from_numpy(text[says]).to(p.device).view(torch.bfloat16)  # [B, 77, D]
+        c = c if p.bf16 else c.float()
         noise = torch.from_numpy(rng.standard_normal(x.shape, np.float32)).to(p.device)
         # Timesteps in equal strata: less variance per batch than independent draws.
         t = torch.from_numpy(((np.arange(len(rows)) + rng.random(len(rows))) / len(rows) * 1000).astype(np.int64)).to(p.device)
         t = t[torch.from_numpy(rng.permutation(len(rows))).to(p.device)]
         a = alphas[t][:, None, None, None]
-        with torch.autocast(p.device, torch.bfloat16):
+        with p.autocast():
             predicted = model(a.sqrt() * x + (1 - a).sqrt() * noise, t, c).sample
         snr = a / (1 - a)
         return ((predicted.float() - noise).square() * (snr.clamp(max=SNR_CAP) / snr)).mean()
 
     loop.train("unet", model, loss_of, folder=folder, steps=p.unet_steps, rate=p.unet_rate, seed=p.seed + 2, deadline=deadline,
-               decay=0.998)
+               decay=0.998, matrices="muon")
 
 
 def load(p: Profile, folder: Path) -> UNet2DConditionModel:

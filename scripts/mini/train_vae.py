@@ -1,4 +1,4 @@
-"""The autoencoder: 8x down, 4 channels, as in Stable Diffusion, without the adversarial and perceptual losses."""
+"""The autoencoder: 8x down, as in Stable Diffusion, without the adversarial and perceptual losses."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -38,19 +38,23 @@ class Reconstruction(torch.nn.Module):
         return picture_loss(y, x) + 1e-4 * kl
 
 
-def train(p: Profile, scenes: Path, folder: Path, deadline: float) -> None:
+def train(p: Profile, scenes: Path, folder: Path, deadline: float, start: Path | None = None) -> None:
     torch.manual_seed(p.seed)
-    model = Reconstruction(models.vae(p)).to(p.device)
+    vae = models.vae(p)
+    if start:
+        models.warm_start(vae, start / "mini" / "vae" / "diffusion_pytorch_model.safetensors")
+    model = Reconstruction(vae).to(p.device, memory_format=torch.channels_last)
     pictures = data.pictures(scenes)
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         rows = np.sort(rng.choice(len(pictures), p.vae_batch, replace=False))
-        x = data.to_model(pictures[rows]).to(p.device)
-        noise = torch.from_numpy(rng.standard_normal((len(x), 4, p.latent_size, p.latent_size), np.float32)).to(p.device)
-        with torch.autocast(p.device, torch.bfloat16):
+        x = data.to_model(pictures[rows]).to(p.device, memory_format=torch.channels_last)
+        noise = torch.from_numpy(rng.standard_normal((len(x), p.latent_channels, p.latent_size, p.latent_size), np.float32)).to(p.device)
+        with p.autocast():
             return model(x, noise)
 
-    loop.train("vae", model, loss_of, folder=folder, steps=p.vae_steps, rate=1.5e-3, seed=p.seed, deadline=deadline, decay=0.995)
+    loop.train("vae", model, loss_of, folder=folder, steps=p.vae_steps, rate=1.5e-3, seed=p.seed, deadline=deadline, decay=0.995,
+               matrices="muon")
 
 
 @torch.no_grad()
@@ -66,11 +70,11 @@ def load(p: Profile, scenes: Path, folder: Path) -> AutoencoderKL:
     rows = np.linspace(0, len(pictures) - 1, 512).astype(int)
     latents = torch.cat([vae.encode(data.to_model(pictures[part])).latent_dist.mean for part in np.split(rows, 16)])
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    scale = 1 / (std * models.SCALING_FACTOR)  # [4]; z' = (z - mean) * scale
+    scale = 1 / (std * models.SCALING_FACTOR)  # [C]; z' = (z - mean) * scale
     quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.weight[:4] *= scale[:, None, None, None]
-    quant.bias[:4] = (quant.bias[:4] - mean) * scale
-    quant.bias[4:] += 2 * scale.log()
+    quant.weight[:p.latent_channels] *= scale[:, None, None, None]
+    quant.bias[:p.latent_channels] = (quant.bias[:p.latent_channels] - mean) * scale
+    quant.bias[p.latent_channels:] += 2 * scale.log()
     post.bias += (post.weight[:, :, 0, 0] @ mean)
     post.weight /= scale[None, :, None, None]
     return vae
