@@ -1,8 +1,18 @@
-import { ConesError } from './errors';
 import path from 'node:path';
+import { ConesError } from './errors';
 import { invalid, unsupported } from './model-config/parse';
 import { type JsonObject, readJson, readText } from './model-config/read-json';
 
+/** A token that is found in a text before it is cut into words: special ones, and those that users added for new words. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  /** Whether it is looked for in the lower-cased text, so that it is found in any case. */
+  readonly normalized: boolean;
+  /** Whether white space before or after it goes. */
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+}
 
 /** What a CLIP tokenizer is made of; everything else about it is fixed (see tokenizer.ts). */
 export interface TokenizerFiles {
@@ -10,6 +20,8 @@ export interface TokenizerFiles {
   readonly vocab: Readonly<Record<string, number>>;
   /** Pairs in the order in which they are merged. */
   readonly merges: readonly (readonly [string, string])[];
+  /** BOS, EOS and padding among them. */
+  readonly added: readonly AddedToken[];
   readonly bos: string;
   readonly eos: string;
   readonly pad: string;
@@ -27,34 +39,63 @@ const WORD_PATTERNS = [
   String.raw`'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`,
 ];
 
+/** The tokens that transformers looks for in a text as special ones. */
+const SPECIAL = ['bos_token', 'eos_token', 'unk_token', 'pad_token'] as const;
+
 /**
- * Reads a `tokenizer/` folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`, and
- * `tokenizer_config.json` and `special_tokens_map.json` beside them.
+ * Reads a `tokenizer/` folder: `tokenizer.json`, or else `vocab.json` and `merges.txt`, and beside them
+ * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`.
  * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
  */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
-  const { vocab, merges } = (await readFast(folder)) ?? (await readSlow(folder));
-  const config = (await optional(readJson(path.join(folder, 'tokenizer_config.json')))) ?? {};
+  const tables = (await readFast(folder)) ?? (await readSlow(folder));
+  const configFile = path.join(folder, 'tokenizer_config.json');
+  const config = (await optional(readJson(configFile))) ?? {};
   // As transformers: the map is older than `added_tokens_decoder`, and counts only where that is absent.
   const map = (await optional(readJson(path.join(folder, 'special_tokens_map.json')))) ?? {};
   const special = Object.hasOwn(config, 'added_tokens_decoder') ? config : { ...config, ...map };
-  const specialToken = (key: string, fallback: string): string => {
-    const value = special[key] ?? fallback;
-    const text = typeof value === 'string' ? value : (Object(value) as JsonObject)['content'];
-    if (typeof text !== 'string' || !Object.hasOwn(vocab, text)) {
-      throw invalid(folder, `the ${key} ${JSON.stringify(text)} is not in the vocabulary`);
+  const simple = (await optional(readJson(path.join(folder, 'added_tokens.json'), MAX_BYTES))) ?? {};
+  const entries = [
+    ...tables.added,
+    ...Object.entries(object(config['added_tokens_decoder'])).map(([id, token]) => ({ ...object(token), id: Number(id) })),
+    ...Object.entries(simple).map(([content, id]) => ({ content, id })),
+  ];
+  const added = new Map<string, AddedToken>();
+  for (const entry of entries) addToken(added, folder, entry);
+  const vocab = { ...tables.vocab, ...Object.fromEntries(Array.from(added.values(), ({ content, id }) => [content, id])) };
+  checkIds(folder, vocab);
+
+  const specialToken = (key: string, value: unknown): string => {
+    const token = typeof value === 'string' ? { content: value } : object(value);
+    const content = token['content'];
+    if (typeof content !== 'string' || !Object.hasOwn(vocab, content)) {
+      throw invalid(folder, `the ${key} ${JSON.stringify(content)} is not in the vocabulary`);
     }
-    return text;
+    addToken(added, folder, { normalized: false, ...token, id: vocab[content] });
+    return content;
   };
-  const eos = specialToken('eos_token', '<|endoftext|>');
+  const eos = specialToken('eos_token', special['eos_token'] ?? '<|endoftext|>');
+  const fallback = { bos_token: '<|startoftext|>', eos_token: eos, unk_token: eos, pad_token: eos };
+  const [bos, , , pad] = SPECIAL.map((key) => specialToken(key, special[key] ?? fallback[key])) as [string, string, string, string];
+  const additional = special['additional_special_tokens'] ?? [];
+  if (Array.isArray(additional)) additional.forEach((token) => specialToken('additional_special_tokens entry', token));
+
   const maxLength = config['model_max_length'] ?? Infinity;
-  if (typeof maxLength !== 'number' || !(maxLength >= 3)) {
-    throw invalid(path.join(folder, 'tokenizer_config.json'), `"model_max_length" must be 3 or more`);
-  }
-  return { vocab, merges, bos: specialToken('bos_token', '<|startoftext|>'), eos, pad: specialToken('pad_token', eos), maxLength };
+  if (typeof maxLength !== 'number' || !(maxLength >= 3)) throw invalid(configFile, `"model_max_length" must be 3 or more`);
+  return { vocab, merges: tables.merges, added: [...added.values()], bos, eos, pad, maxLength };
 }
 
-type Tables = Pick<TokenizerFiles, 'vocab' | 'merges'>;
+/** Takes in a token as transformers and tokenizers write it; what is said of it first counts. */
+function addToken(added: Map<string, AddedToken>, file: string, entry: JsonObject): void {
+  const { id, content, special = false, normalized = !special, lstrip = false, rstrip = false, single_word: singleWord = false } = entry;
+  if (typeof content !== 'string' || content === '') throw invalid(file, `the added token ${JSON.stringify(content)} must be a text`);
+  if (singleWord !== false) throw unsupported(file, `the added token ${content}: single_word`, singleWord, 'false');
+  if (!added.has(content)) {
+    added.set(content, { id: id as number, content, normalized: normalized === true, lstrip: lstrip === true, rstrip: rstrip === true });
+  }
+}
+
+type Tables = Pick<TokenizerFiles, 'vocab' | 'merges'> & { readonly added: readonly JsonObject[] };
 
 async function readFast(folder: string): Promise<Tables | null> {
   const file = path.join(folder, 'tokenizer.json');
@@ -73,12 +114,8 @@ async function readFast(folder: string): Promise<Tables | null> {
     throw unsupported(file, 'pre_tokenizer', pattern ?? types(preTokenizers), "CLIP's Split and ByteLevel");
   }
   const added = Array.isArray(json['added_tokens']) ? json['added_tokens'].map(object) : [];
-  const vocab = Object.fromEntries([
-    ...Object.entries(object(model['vocab'])),
-    ...added.map((token) => [String(token['content']), token['id']] as const),
-  ]);
   const merges = Array.isArray(model['merges']) ? (model['merges'] as unknown[]) : [];
-  return checkTables(file, vocab, merges.map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge)));
+  return checkTables(file, object(model['vocab']), merges.map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge)), added);
 }
 
 async function readSlow(folder: string): Promise<Tables> {
@@ -89,23 +126,25 @@ async function readSlow(folder: string): Promise<Tables> {
   return checkTables(file, vocab, merges);
 }
 
-function checkTables(file: string, vocab: JsonObject, merges: readonly unknown[]): Tables {
+/** Ids index the rows of the text encoder's embedding. */
+function checkIds(file: string, vocab: JsonObject): void {
   const ids = Object.values(vocab);
-  if (ids.length === 0 || ids.length > MAX_TOKENS || merges.length > MAX_TOKENS) {
-    throw invalid(file, `the vocabulary must have 1 to ${MAX_TOKENS} tokens, and no more merges`);
-  }
-  // Ids index the rows of the text encoder's embedding.
+  if (ids.length === 0 || ids.length > MAX_TOKENS) throw invalid(file, `the vocabulary must have 1 to ${MAX_TOKENS} tokens`);
   if (!ids.every((id) => Number.isInteger(id) && (id as number) >= 0 && (id as number) < MAX_TOKENS)) {
     throw invalid(file, `token ids must be whole numbers below ${MAX_TOKENS}`);
   }
   if (new Set(ids).size !== ids.length) throw invalid(file, 'two tokens have the same id');
+}
+
+function checkTables(file: string, vocab: JsonObject, merges: readonly unknown[], added: readonly JsonObject[] = []): Tables {
+  if (merges.length > MAX_TOKENS) throw invalid(file, `there are more than ${MAX_TOKENS} merges`);
   for (const merge of merges) {
     const isPair = Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string');
     if (!isPair || !Object.hasOwn(vocab, merge.join(''))) {
       throw invalid(file, `the merge ${JSON.stringify(merge)} must be two tokens that make a third of the vocabulary`);
     }
   }
-  return { vocab: vocab as Record<string, number>, merges: merges as [string, string][] };
+  return { vocab: vocab as Record<string, number>, merges: merges as [string, string][], added };
 }
 
 function types(list: unknown): string {

@@ -16,15 +16,22 @@ export interface Encoding {
   readonly truncated: string;
 }
 
+interface Token {
+  readonly id: number;
+  readonly token: string;
+}
+
 /** CLIP's byte-pair encoding, equal to transformers' `CLIPTokenizer`. */
 export class Tokenizer {
   /** Tokens per text, BOS and EOS included: 77 for CLIP. */
   readonly maxLength: number;
   readonly #bpe: BpeTokenizer;
   readonly #files: TokenizerFiles;
+  readonly #addedIds: ReadonlySet<number>;
 
   private constructor(files: TokenizerFiles, maxLength: number) {
     this.#files = files;
+    this.#addedIds = new Set(files.added.map(({ id }) => id));
     this.#bpe = createBpe(files);
     this.maxLength = maxLength;
   }
@@ -52,15 +59,14 @@ export class Tokenizer {
     const tokens = this.#tokenize(text);
     const kept = tokens.slice(0, this.maxLength - 2);
     const ids = new Int32Array(this.maxLength).fill(vocab[pad]!);
-    ids.set([bos, ...kept, eos].map((token) => vocab[token]!));
+    ids.set([vocab[bos]!, ...kept.map(({ id }) => id), vocab[eos]!]);
 
     const wordOfToken = new Int32Array(this.maxLength).fill(-1);
     const words: string[] = [];
     let wordStart = 0;
-    kept.forEach((token, i) => {
+    kept.forEach(({ id, token }, i) => {
       wordOfToken[i + 1] = words.length;
-      const wordEnds = token.endsWith('</w>') || token === bos || token === eos || i === kept.length - 1;
-      if (wordEnds) {
+      if (token.endsWith('</w>') || this.#addedIds.has(id) || i === kept.length - 1) {
         words.push(this.#decode(kept.slice(wordStart, i + 1)));
         wordStart = i + 1;
       }
@@ -77,18 +83,18 @@ export class Tokenizer {
   /** The id of a word that is one token, such as a rare token that names a subject; null otherwise. */
   tokenId(word: string): number | null {
     const tokens = this.#tokenize(word);
-    return tokens.length === 1 ? this.#files.vocab[tokens[0]!]! : null;
+    return tokens.length === 1 ? tokens[0]!.id : null;
   }
 
-  #tokenize(text: string): string[] {
+  #tokenize(text: string): Token[] {
     // JavaScript lower-cases a final sigma to ς; the Rust library, which CLIP was used with, always to σ.
-    return this.#bpe.encode(text.replaceAll('Σ', 'σ'), { add_special_tokens: false }).tokens;
+    const { ids, tokens } = this.#bpe.encode(text.replaceAll('Σ', 'σ'), { add_special_tokens: false });
+    return tokens.map((token, i) => ({ token, id: ids[i]! }));
   }
 
-  #decode(tokens: readonly string[]): string {
-    const ids = tokens.map((token) => this.#files.vocab[token]!);
-    if (ids.length === 0) return '';
-    const text = this.#bpe.decode(ids);
+  #decode(tokens: readonly Token[]): string {
+    if (tokens.length === 0) return '';
+    const text = this.#bpe.decode(tokens.map(({ id }) => id));
     return text.replaceAll('</w>', ' ').trimEnd();
   }
 }
@@ -97,18 +103,10 @@ export class Tokenizer {
  * The pipeline of CLIP's tokenizer.json around a given vocabulary. Nothing but the vocabulary and the
  * merges is taken from a file: a foreign regular expression could run for ever.
  */
-function createBpe({ vocab, merges, bos, eos }: TokenizerFiles): BpeTokenizer {
-  const special = [...new Set([bos, eos])].map((content) => ({
-    id: vocab[content],
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  }));
+function createBpe({ vocab, merges, added, eos }: TokenizerFiles): BpeTokenizer {
   const json = {
-    added_tokens: special,
+    // Of what is special, the library only makes what can be left out of decoded texts; ours keep everything.
+    added_tokens: added.map((token) => ({ ...token, single_word: false, special: true })),
     normalizer: {
       type: 'Sequence',
       normalizers: [

@@ -1,9 +1,10 @@
-"""Dump token ids of transformers' CLIPTokenizer into test/goldens/tokenizer.json.
+"""Dump token ids of transformers' CLIPTokenizer into test/goldens/tokenizer.json and tokenizer-added.json.
 
-    python scripts/golden_tokenizer.py CAPTIONS.tsv
+    python scripts/golden_tokenizer.py [CAPTIONS.tsv]
 
-CAPTIONS.tsv: any tab-separated file whose second and third columns are texts; every tenth row is used. The
-vocabulary is the full CLIP one, built from test/fixtures/clip-bpe/merges.txt.gz.
+CAPTIONS.tsv: any tab-separated file whose second and third columns are texts; every tenth row is used. Without it only
+tokenizer-added.json is written: folders with special and added tokens. The vocabulary is the full CLIP one, built from
+test/fixtures/clip-bpe/merges.txt.gz.
 """
 
 import gzip
@@ -30,30 +31,79 @@ TRICKY = [
 ]
 
 
-def main():
-    transformers.logging.set_verbosity_error()
-    merges = gzip.open(ROOT / "test/fixtures/clip-bpe/merges.txt.gz", "rt", encoding="utf-8").read()
+NEW, END = 49408, "<|endoftext|>"
+CONFIG = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
+
+
+def token(content, **changes):
+    return {"content": content, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False, **changes}
+
+
+def decoder(**added):
+    """tokenizer_config.json as transformers 4 writes it."""
+    tokens = {49406: token("<|startoftext|>", normalized=True, special=True), 49407: token(END, special=True), **added}
+    return {"tokenizer_config.json": {**CONFIG, "added_tokens_decoder": {str(k): v for k, v in tokens.items()}}}
+
+
+# Beside vocab.json and merges.txt.
+ADDED = {
+    "textual inversion": {"added_tokens.json": {"<cat-toy>": NEW}},
+    "textual inversion in capitals": {"added_tokens.json": {"<Cat-Toy>": NEW}},
+    "textual inversion, special": {"added_tokens.json": {"<cat-toy>": NEW},
+                                   "special_tokens_map.json": {"additional_special_tokens": ["<cat-toy>"]}},
+    "added_tokens_decoder": decoder(**{str(NEW): token("<cat-toy>", normalized=True)}),
+    "added_tokens_decoder, as it is spelt": decoder(**{str(NEW): token("<Cat-Toy>", lstrip=True)}),
+    "Stable Diffusion 2": {"special_tokens_map.json": {"pad_token": "!"}},
+    "Stable Diffusion 1": {"special_tokens_map.json": {
+        "bos_token": token("<|startoftext|>", normalized=True), "eos_token": token(END, normalized=True),
+        "pad_token": END, "unk_token": token(END, normalized=True)}},
+}
+ADDED_TEXTS = ["a <cat-toy> b", "A <CAT-TOY>s", "x<cat-toy>y", "a <Cat-Toy> b", "Hi !there! ok", "!", "!!!", END + " a",
+               "<|startoftext|>b", "x <|STARTOFTEXT|> y", "<cat-toy><cat-toy>", "<cat-toy"]
+
+
+def load(merges, files):
+    """The tokenizer of a folder with the full vocabulary and these JSON files."""
     pairs = [line.split(" ") for line in merges.splitlines()[1:] if line]
     # CLIP's vocabulary: bytes in the order of their printable stand-ins, the same ending a word, merges, specials.
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [b for b in range(256) if b not in printable]
     symbols = [chr(b) for b in printable] + [chr(256 + i) for i in range(len(rest))]
-    tokens = symbols + [s + "</w>" for s in symbols] + ["".join(p) for p in pairs] + ["<|startoftext|>", "<|endoftext|>"]
+    tokens = symbols + [s + "</w>" for s in symbols] + ["".join(p) for p in pairs] + ["<|startoftext|>", END]
     assert len(tokens) == len(set(tokens)) == 49408
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
         (Path(folder) / "merges.txt").write_text(merges, encoding="utf-8")
-        (Path(folder) / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}')
-        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        for name, value in {"vocab.json": {t: i for i, t in enumerate(tokens)}, "tokenizer_config.json": CONFIG, **files}.items():
+            (Path(folder) / name).write_text(json.dumps(value))
+        return CLIPTokenizer.from_pretrained(folder)
+
+
+def write(name, golden, key, rows):
+    """One line per row, so that differences can be read."""
+    text = ",\n".join(json.dumps(row, ensure_ascii=True, separators=(",", ":")) for row in rows)
+    path = ROOT / "test/goldens" / name
+    path.write_text(f'{json.dumps(golden)[:-1]}, "{key}": [\n{text}\n]}}\n')
+    print(path, path.stat().st_size, "bytes", len(rows), key)
+
+
+def main():
+    transformers.logging.set_verbosity_error()
+    merges = gzip.open(ROOT / "test/fixtures/clip-bpe/merges.txt.gz", "rt", encoding="utf-8").read()
+    golden = {"transformers": transformers.__version__}
+    folders = []
+    for name, files in ADDED.items():
+        tokenizer = load(merges, files)
+        texts = [[text, tokenizer(text, truncation=True).input_ids] for text in ADDED_TEXTS]
+        folders.append({"name": name, "files": files, "pad": tokenizer.pad_token_id, "texts": texts})
+    write("tokenizer-added.json", golden, "folders", folders)
+    if len(sys.argv) < 2:
+        return
+    tokenizer = load(merges, {})
     captions = [line.split("\t")[1:3] for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()[1::10]]
     texts = list(dict.fromkeys(TRICKY + [text for row in captions for text in row]))
     # Letters assigned after Unicode 15 are known to one library and not to the other.
     assert all(unicodedata.category(c) != "Cn" for text in texts for c in text)
-    golden = {"transformers": transformers.__version__, "texts": [[text, tokenizer(text, truncation=True).input_ids] for text in texts]}
-    path = ROOT / "test/goldens/tokenizer.json"
-    rows = ",\n".join(json.dumps(row, ensure_ascii=True, separators=(",", ":")) for row in golden.pop("texts"))
-    path.write_text(f'{json.dumps(golden)[:-1]}, "texts": [\n{rows}\n]}}\n')
-    print(path, path.stat().st_size, "bytes", len(texts), "texts")
+    write("tokenizer.json", golden, "texts", [[text, tokenizer(text, truncation=True).input_ids] for text in texts])
 
 
 if __name__ == "__main__":

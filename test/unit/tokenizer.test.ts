@@ -21,6 +21,10 @@ function clipVocab(): Record<string, number> {
   return Object.fromEntries(tokens.map((token, id) => [token, id]));
 }
 
+const addedGolden = JSON.parse(readFileSync(path.join(__dirname, '../goldens/tokenizer-added.json'), 'utf8')) as {
+  folders: { name: string; files: Record<string, object>; pad: number; texts: [string, number[]][] }[];
+};
+
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(path.join(tmpdir(), 'cones-tokenizer-'))));
 afterEach(() => rmSync(folder, { recursive: true }));
@@ -81,6 +85,27 @@ test('ids equal those of transformers', async () => {
     return JSON.stringify([...ours.subarray(0, length)]) !== JSON.stringify(ids);
   });
   expect(different.map(([text]) => text)).toEqual([]);
+});
+
+describe('special and added tokens, ids equal those of transformers', () => {
+  test.each(addedGolden.folders.map((golden) => [golden.name, golden] as const))('%s', async (_, { files, pad, texts }) => {
+    write({ 'vocab.json': clipVocab(), 'merges.txt': mergesText, ...files });
+    const tokenizer = await Tokenizer.load(folder, { ...LIMITS, vocabSize: 49409 });
+    const ours = texts.map(([text]) => [text, [...tokenizer.encode(text).ids]]);
+    expect(ours).toEqual(texts.map(([text, ids]) => [text, [...ids, ...new Array<number>(77 - ids.length).fill(pad)]]));
+  });
+
+  test('in tokenizer.json', async () => {
+    const json = tinyJson();
+    (json['added_tokens'] as object[]).push({ id: 7, content: '<AB>', normalized: true });
+    write({ 'tokenizer.json': json });
+    const tokenizer = await Tokenizer.load(folder, { maxPositions: 8, vocabSize: 8 });
+    const { ids, words, wordOfToken } = tokenizer.encode('a<ab>b');
+    expect([...ids]).toEqual([5, 2, 7, 3, 6, 6, 6, 6]);
+    expect(words).toHaveLength(3);
+    expect([...wordOfToken]).toEqual([-1, 0, 1, 2, -1, -1, -1, -1]);
+    expect(tokenizer.tokenId('<Ab>')).toBe(7);
+  });
 });
 
 test('a text becomes maxLength ids: BOS, tokens, EOS, padding', async () => {
@@ -170,6 +195,11 @@ describe('hostile or damaged files', () => {
     ['no special tokens', broken((json) => (json['added_tokens'] = [])), INVALID],
     ['padding that is no token', { ...broken(() => {}), 'tokenizer_config.json': { pad_token: '<pad>' } }, INVALID],
     ['padding that is no text', { ...broken(() => {}), 'tokenizer_config.json': { pad_token: 7 } }, INVALID],
+    ['an added token that is no text', { ...broken(() => {}), 'tokenizer_config.json': { added_tokens_decoder: { 0: { content: 7 } } } }, INVALID],
+    ['an added token without an id', { ...broken(() => {}), 'tokenizer_config.json': { added_tokens_decoder: { x: { content: 'x' } } } }, INVALID],
+    ['an added token with the id of another', { ...broken(() => {}), 'added_tokens.json': { x: 0 } }, INVALID],
+    ['an added token for whole words', broken((json) => (json['added_tokens'] as object[]).push({ id: 7, content: 'x', single_word: true })), UNSUPPORTED],
+    ['a special token that is no token', { ...broken(() => {}), 'special_tokens_map.json': { additional_special_tokens: ['<x>'] } }, INVALID],
     ['no length', { ...broken(() => {}), 'tokenizer_config.json': { model_max_length: 0 } }, INVALID],
     ['more tokens than embeddings', broken((json) => (json.model['vocab'] = { a: 7 })), INVALID],
     ['__proto__ as a token', { 'tokenizer.json': '{"model": {"__proto__": {"type": "BPE"}}}' }, UNSUPPORTED],
