@@ -22,15 +22,12 @@ const KEYS = {
     beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),
     trained_betas: z.array(beta).nullish(),
     prediction_type: z.enum(['epsilon', 'v_prediction']).default('epsilon'),
-    steps_offset: z.int().min(0).max(100_000).default(0),
     set_alpha_to_one: z.boolean().default(true),
     timestep_spacing: z.enum(['leading', 'linspace', 'trailing']).nullish(),
     rescale_betas_zero_snr: z.boolean().default(false),
     use_karras_sigmas: z.boolean().nullish(),
   },
   fixed: {
-    // diffusers' DDIM would clip by default where the key is absent; no latent diffusion model wants that.
-    clip_sample: [false],
     thresholding: [false],
     algorithm_type: ['dpmsolver++', 'deis'],
     solver_order: [2],
@@ -51,6 +48,8 @@ const KEYS = {
     shift_terminal: [null],
   },
   ignored: [
+    // StableDiffusionPipeline sets them to false and 1, whatever the file says.
+    ...['clip_sample', 'steps_offset'],
     // Of samplers that the engine does not have.
     ...['skip_prk_steps', 'disable_corrector', 'predict_x0', 'solver_p', 'noise_sampler_seed'],
     // They belong to switches that are off (see above), or change nothing when the last noise level is zero.
@@ -79,7 +78,7 @@ export async function readSchedulerConfig(folder: string): Promise<SchedulerConf
     betaSchedule: config.beta_schedule,
     trainedBetas: betas,
     predictionType: config.prediction_type,
-    stepsOffset: config.steps_offset,
+    stepsOffset: 1,
     setAlphaToOne: config.set_alpha_to_one,
     timestepSpacing: config.timestep_spacing ?? null,
     rescaleBetasZeroSnr: config.rescale_betas_zero_snr,

@@ -69,7 +69,8 @@ const KEYS = {
 /** Reads `unet/` of a model folder. */
 export async function readUNetConfig(folder: string): Promise<UNetConfig> {
   const file = path.join(folder, 'config.json');
-  const config = parseConfig(file, await readJson(file), KEYS);
+  const json = await readJson(file);
+  const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
   const levels = blockOutChannels.length;
 
@@ -118,9 +119,8 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     }
   });
 
-  const { sample_size: size } = config;
   return {
-    sampleSize: size == null ? null : typeof size === 'number' ? [size, size] : size,
+    sampleSize: trainedSize(config.sample_size, json['_diffusers_version']),
     inChannels: config.in_channels,
     outChannels: config.out_channels,
     blockOutChannels,
@@ -137,4 +137,15 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     centerInput: config.center_input_sample,
     files: await findWeights(folder, 'diffusion_pytorch_model'),
   };
+}
+
+/**
+ * Stable Diffusion 1.x was first published with a size of 32, half of what it was trained on; such folders are known, as
+ * to StableDiffusionPipeline, by a version of diffusers before 0.9.
+ */
+function trainedSize(size: number | [number, number] | null | undefined, version: unknown): [number, number] | null {
+  if (size == null) return null;
+  if (typeof size !== 'number') return size;
+  const side = typeof version === 'string' && /^0\.[0-8]\./.test(version) ? Math.max(size, 64) : size;
+  return [side, side];
 }

@@ -214,6 +214,14 @@ test('defaults are those of diffusers', async () => {
   expect(scheduler).toMatchObject({ betaStart: 0.0001, betaEnd: 0.02, betaSchedule: 'linear', setAlphaToOne: true });
 });
 
+test("what StableDiffusionPipeline corrects in old folders", async () => {
+  const read = async (unet: Json, scheduler: Json = {}) => loadModelConfig(writeModel({ 'unet/config.json': unet, 'scheduler/scheduler_config.json': scheduler }));
+  expect((await read({ sample_size: 32, _diffusers_version: '0.2.2' })).unet.sampleSize).toEqual([64, 64]);
+  expect((await read({ sample_size: 96, _diffusers_version: '0.8.0' })).unet.sampleSize).toEqual([96, 96]);
+  expect((await read({ sample_size: 32, _diffusers_version: '0.10.2' })).unet.sampleSize).toEqual([32, 32]);
+  expect((await read({}, { steps_offset: 0, clip_sample: true })).scheduler.stepsOffset).toBe(1);
+});
+
 test("what diffusers and transformers write today, Python's -Infinity included", async () => {
   const dpm = `{"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver++", "beta_end": 0.012,
     "beta_schedule": "scaled_linear", "beta_start": 0.00085, "dynamic_thresholding_ratio": 0.995,
@@ -303,7 +311,7 @@ describe('unsupported values are named', () => {
     ['scheduler/scheduler_config.json', { _class_name: 'FlowMatchEulerDiscreteScheduler' }, 'FlowMatchEulerDiscreteScheduler'],
     ['scheduler/scheduler_config.json', { beta_schedule: 'sigmoid' }, '"beta_schedule" is "sigmoid"'],
     ['scheduler/scheduler_config.json', { prediction_type: 'sample' }, '"prediction_type" is "sample"'],
-    ['scheduler/scheduler_config.json', { clip_sample: true }, '"clip_sample" is true'],
+    ['scheduler/scheduler_config.json', { thresholding: true }, '"thresholding" is true'],
     ['scheduler/scheduler_config.json', { thresholding: true }, '"thresholding" is true'],
     ['scheduler/scheduler_config.json', { solver_order: 3 }, '"solver_order" is 3'],
     ['model_index.json', { text_encoder: ['transformers', 'T5EncoderModel'] }, 'T5EncoderModel'],
