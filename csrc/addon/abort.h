@@ -14,7 +14,12 @@ using Flag = std::shared_ptr<std::atomic<bool>>;
 class NativeAbort : public Napi::ObjectWrap<NativeAbort> {
  public:
   static Napi::Function define(Napi::Env env);
-  explicit NativeAbort(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+  explicit NativeAbort(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    info.This().As<Napi::Object>().TypeTag(&kTag);
+  }
+
+  /// Tells these objects from all others; `instanceof` would believe a prototype.
+  static constexpr napi_type_tag kTag{0x6b0d2f4c9e1a4d37, 0x9c5e8a71b2f04d16};
 
   /// `flag` is set when abort() is called, at once if it already was.
   void watch(const Flag& flag);

@@ -41,7 +41,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define(instance->model_class, NativeModel::define(env));
   define(instance->search_class, NativeSearch::define(env));
   define(instance->mask_class, NativeMask::define(env));
-  exports.Set("NativeAbort", define(instance->abort_class, NativeAbort::define(env)));
+  exports.Set("NativeAbort", NativeAbort::define(env));
   exports.Set("loadClip", Napi::Function::New(env, &NativeClip::load, "loadClip"));
   exports.Set("loadModel", Napi::Function::New(env, &NativeModel::load, "loadModel"));
   exports.Set("randomNormal", Napi::Function::New(env, random_normal, "randomNormal"));

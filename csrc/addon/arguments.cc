@@ -42,6 +42,13 @@ Napi::Array array(const Napi::Value& value, const char* name) {
   return value.As<Napi::Array>();
 }
 
+std::int64_t whole(double value, Napi::Env env, const char* name, std::int64_t low, std::int64_t high) {
+  if (!(value >= static_cast<double>(low) && value <= static_cast<double>(high)) || value != std::floor(value))
+    invalid(env, std::string(name) + " must be a whole number from " + std::to_string(low) + " to " +
+                     std::to_string(high) + ".");
+  return static_cast<std::int64_t>(value);
+}
+
 }  // namespace
 
 void invalid(Napi::Env env, const std::string& message) { throw make_error(env, "CONES_OPTION_INVALID", message); }
@@ -59,11 +66,7 @@ double number(const Napi::Object& object, const char* key) {
 }
 
 std::int64_t integer(const Napi::Object& object, const char* key, std::int64_t low, std::int64_t high) {
-  const double value = number(object, key);
-  if (value != std::floor(value) || value < static_cast<double>(low) || value > static_cast<double>(high))
-    invalid(object.Env(), std::string(key) + " must be a whole number from " + std::to_string(low) + " to " +
-                              std::to_string(high) + ".");
-  return static_cast<std::int64_t>(value);
+  return whole(number(object, key), object.Env(), key, low, high);
 }
 
 bool boolean(const Napi::Object& object, const char* key, bool fallback) {
@@ -94,13 +97,13 @@ std::vector<std::string> strings(const Napi::Object& object, const char* key) {
   return values;
 }
 
-std::vector<int> integers(const Napi::Object& object, const char* key) {
+std::vector<int> integers(const Napi::Object& object, const char* key, int low, int high) {
   const Napi::Array list = array(object.Get(key), key);
   std::vector<int> values;
   for (std::uint32_t i = 0; i < list.Length(); ++i) {
     const Napi::Value value = list.Get(i);
-    if (!value.IsNumber()) invalid(object.Env(), std::string(key) + " must hold numbers.");
-    values.push_back(value.As<Napi::Number>().Int32Value());
+    const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+    values.push_back(static_cast<int>(whole(number, object.Env(), key, low, high)));
   }
   return values;
 }
@@ -128,7 +131,7 @@ Napi::Function callback(const Napi::Object& object, const char* key) {
 NativeAbort* abort_option(const Napi::Object& object) {
   if (!has(object, "abort")) return nullptr;
   const Napi::Value value = object.Get("abort");
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(Instance::of(object.Env()).abort_class.Value()))
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&NativeAbort::kTag))
     invalid(object.Env(), "abort must be a NativeAbort.");
   return NativeAbort::Unwrap(value.As<Napi::Object>());
 }
@@ -146,6 +149,12 @@ template std::vector<double> elements(const Napi::Value&, const char*);
 template std::vector<std::int32_t> elements(const Napi::Value&, const char*);
 template std::vector<std::uint32_t> elements(const Napi::Value&, const char*);
 template std::vector<std::uint64_t> elements(const Napi::Value&, const char*);
+
+index_t equal_rows(const std::vector<std::int32_t>& ids, index_t rows) {
+  const auto count = static_cast<index_t>(ids.size());
+  if (count == 0 || count % rows != 0) fail("CONES_OPTION_INVALID", "The token ids must fill all rows equally.");
+  return count / rows;
+}
 
 std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, const char* name) {
   const Napi::Array list = array(value, name);

@@ -24,7 +24,8 @@ bool boolean(const Napi::Object& object, const char* key, bool fallback = false)
 std::string text(const Napi::Object& object, const char* key);
 std::uint64_t seed(const Napi::Object& object, const char* key);
 std::vector<std::string> strings(const Napi::Object& object, const char* key);
-std::vector<int> integers(const Napi::Object& object, const char* key);
+/// Whole numbers in [low, high].
+std::vector<int> integers(const Napi::Object& object, const char* key, int low, int high);
 std::vector<bool> booleans(const Napi::Object& object, const char* key);
 Napi::Object object(const Napi::Object& parent, const char* key);
 /// Empty when absent.
@@ -39,6 +40,8 @@ template <class T>
 std::vector<T> elements(const Napi::Object& object, const char* key) {
   return elements<T>(object.Get(key), key);
 }
+/// T of token ids [rows × T].
+index_t equal_rows(const std::vector<std::int32_t>& ids, index_t rows);
 /// An array of Uint32Arrays.
 std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, const char* name);
 

@@ -19,6 +19,7 @@ VisionConfig vision_config(const Napi::Object& o) {
   c.heads = static_cast<int>(integer(o, "heads", 1, 1 << 10));
   c.activation = activation_name(o);
   c.layer_norm_eps = static_cast<float>(number(o, "layerNormEps"));
+  if (c.hidden_size % c.heads != 0) invalid(o.Env(), "heads must divide hiddenSize.");
   return c;
 }
 
@@ -101,10 +102,7 @@ Napi::Value NativeClip::embed_texts(const Napi::CallbackInfo& info) {
   return run(info, o,
              [ids = elements<std::int32_t>(info[0], "ids"), batch = integer(o, "batch", 1, 1 << 16)](
                  const Context& context, const Clip& clip) {
-               const auto count = static_cast<index_t>(ids.size());
-               if (count == 0 || count % batch != 0)
-                 fail("CONES_OPTION_INVALID", "The token ids must fill all rows equally.");
-               return clip.embed_texts(context, ids, batch, count / batch);
+               return clip.embed_texts(context, ids, batch, equal_rows(ids, batch));
              });
 }
 

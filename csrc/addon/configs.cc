@@ -3,6 +3,22 @@
 #include "addon/arguments.h"
 
 namespace cones::addon {
+namespace {
+
+constexpr std::size_t kMaxLevels = 16;
+constexpr int kMaxChannels = 1 << 20, kMaxLayers = 1 << 10;
+
+/// Channels per level, which the groups of the norms must divide.
+std::vector<int> level_channels(const Napi::Object& o, int groups) {
+  std::vector<int> channels = integers(o, "blockOutChannels", 1, kMaxChannels);
+  if (channels.empty() || channels.size() > kMaxLevels)
+    invalid(o.Env(), "blockOutChannels must have 1 to " + std::to_string(kMaxLevels) + " levels.");
+  for (const int count : channels)
+    if (count % groups != 0) invalid(o.Env(), "normGroups must divide the channels of every level.");
+  return channels;
+}
+
+}  // namespace
 
 Activation activation_name(const Napi::Object& o) {
   return text(o, "activation") == "gelu" ? Activation::gelu : Activation::quick_gelu;
@@ -12,22 +28,30 @@ UNetConfig unet_config(const Napi::Object& o) {
   UNetConfig c;
   c.in_channels = static_cast<int>(integer(o, "inChannels", 1, 1 << 16));
   c.out_channels = static_cast<int>(integer(o, "outChannels", 1, 1 << 16));
-  c.block_out_channels = integers(o, "blockOutChannels");
+  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
+  c.block_out_channels = level_channels(o, c.norm_groups);
   c.down_attention = booleans(o, "downAttention");
   c.up_attention = booleans(o, "upAttention");
-  c.layers_per_block = integers(o, "layersPerBlock");
-  c.heads = integers(o, "heads");
-  c.transformer_layers = integers(o, "transformerLayers");
+  c.layers_per_block = integers(o, "layersPerBlock", 1, kMaxLayers);
+  c.heads = integers(o, "heads", 1, kMaxChannels);
+  c.transformer_layers = integers(o, "transformerLayers", 1, kMaxLayers);
   c.cross_attention_dim = static_cast<int>(integer(o, "crossAttentionDim", 1, 1 << 16));
-  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
   c.norm_eps = static_cast<float>(number(o, "normEps"));
   c.flip_sin_to_cos = boolean(o, "flipSinToCos");
   c.freq_shift = number(o, "freqShift");
   c.center_input = boolean(o, "centerInput");
   const std::size_t levels = c.block_out_channels.size();
-  if (levels == 0 || c.down_attention.size() != levels || c.up_attention.size() != levels ||
+  if (c.down_attention.size() != levels || c.up_attention.size() != levels ||
       c.layers_per_block.size() != levels || c.heads.size() != levels || c.transformer_layers.size() != levels)
     invalid(o.Env(), "The UNet config's lists must have one entry per level.");
+  for (std::size_t i = 0; i < levels; ++i) {
+    const bool attends = c.down_attention[i] || c.up_attention[levels - 1 - i] || i + 1 == levels;
+    if (attends && c.block_out_channels[i] % c.heads[i] != 0)
+      invalid(o.Env(), "heads must divide the channels of their level.");
+  }
+  const int sinusoids = c.block_out_channels[0] / 2;
+  if (c.block_out_channels[0] % 2 != 0 || c.freq_shift == sinusoids)
+    invalid(o.Env(), "The first level's channels must be even, and half of them not freqShift.");
   return c;
 }
 
@@ -36,11 +60,12 @@ TextConfig text_config(const Napi::Object& o) {
   c.vocab_size = static_cast<int>(integer(o, "vocabSize", 1, 1 << 24));
   c.hidden_size = static_cast<int>(integer(o, "hiddenSize", 1, 1 << 16));
   c.intermediate_size = static_cast<int>(integer(o, "intermediateSize", 1, 1 << 18));
-  c.layers = static_cast<int>(integer(o, "layers", 1, 1 << 10));
+  c.layers = static_cast<int>(integer(o, "layers", 1, kMaxLayers));
   c.heads = static_cast<int>(integer(o, "heads", 1, 1 << 10));
   c.max_positions = static_cast<int>(integer(o, "maxPositions", 1, 1 << 16));
   c.activation = activation_name(o);
   c.layer_norm_eps = static_cast<float>(number(o, "layerNormEps"));
+  if (c.hidden_size % c.heads != 0) invalid(o.Env(), "heads must divide hiddenSize.");
   return c;
 }
 
@@ -49,9 +74,9 @@ VaeConfig vae_config(const Napi::Object& o) {
   c.in_channels = static_cast<int>(integer(o, "inChannels", 1, 1 << 16));
   c.out_channels = static_cast<int>(integer(o, "outChannels", 1, 1 << 16));
   c.latent_channels = static_cast<int>(integer(o, "latentChannels", 1, 1 << 16));
-  c.block_out_channels = integers(o, "blockOutChannels");
-  c.layers_per_block = static_cast<int>(integer(o, "layersPerBlock", 1, 1 << 8));
   c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
+  c.block_out_channels = level_channels(o, c.norm_groups);
+  c.layers_per_block = static_cast<int>(integer(o, "layersPerBlock", 1, kMaxLayers));
   c.mid_attention = boolean(o, "midAttention");
   c.quant_conv = boolean(o, "quantConv");
   c.post_quant_conv = boolean(o, "postQuantConv");

@@ -1,4 +1,6 @@
 // NativeModel's jobs around the loss: gradients of chosen tensors, losses for reports, the start of a concept search.
+#include <algorithm>
+
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
 #include "addon/model.h"
@@ -18,7 +20,12 @@ Napi::Object options_of(const Napi::CallbackInfo& info) {
 
 std::vector<const Parameter*> unet_parameters(const Model& model, const std::vector<std::string>& names) {
   std::vector<const Parameter*> parameters;
-  for (const std::string& name : names) parameters.push_back(&model.unet_parameter(name));
+  for (const std::string& name : names) {
+    const Parameter* parameter = &model.unet_parameter(name);
+    if (std::find(parameters.begin(), parameters.end(), parameter) != parameters.end())
+      fail("CONES_OPTION_INVALID", "The gradient of \"" + name + "\" is wanted twice. Name every weight once.");
+    parameters.push_back(parameter);
+  }
   return parameters;
 }
 
@@ -92,7 +99,7 @@ Napi::Value NativeModel::token_gradient(const Napi::CallbackInfo& info) {
               rows = has(o, "rows") ? integer(o, "rows", 1, 1 << 16) : 1, upstream = elements<float>(o, "upstream")](
                  const std::atomic<bool>& aborted, const Progress&) -> Settle {
                const Context context = m->context(&aborted);
-               const auto length = static_cast<index_t>(ids.size()) / rows;
+               const index_t length = equal_rows(ids, rows);
                const index_t width = m->text().config().hidden_size;
                Tape tape(context, nullptr);
                const Var embeddings(m->text().token_rows(context, tokens), true);

@@ -12,6 +12,7 @@ Napi::Function NativeMask::define(Napi::Env env) {
 NativeMask::NativeMask(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   if (info.Length() != 1 || !info[0].IsExternal())
     throw Napi::TypeError::New(info.Env(), "NativeMask is made by createMask().");
+  info.This().As<Napi::Object>().TypeTag(&kTag);
   mask_ = *info[0].As<Napi::External<std::shared_ptr<const ModelMask>>>().Data();
 }
 
@@ -37,7 +38,7 @@ MaskRows mask_rows(const Napi::Object& object, const char* key, index_t batch, c
       rows.push_back(nullptr);
       continue;
     }
-    if (!entry.IsObject() || !entry.As<Napi::Object>().InstanceOf(Instance::of(env).mask_class.Value()))
+    if (!entry.IsObject() || !entry.As<Napi::Object>().CheckTypeTag(&NativeMask::kTag))
       invalid(env, std::string(key) + " must hold masks or null.");
     const auto& mask = NativeMask::Unwrap(entry.As<Napi::Object>())->mask();
     if (mask->model.lock().get() != &model)

@@ -26,6 +26,9 @@ class NativeMask : public Napi::ObjectWrap<NativeMask> {
 
   const std::shared_ptr<const ModelMask>& mask() const { return mask_; }
 
+  /// Tells these objects from all others; `instanceof` would believe a prototype.
+  static constexpr napi_type_tag kTag{0x2d8a0e5b7c934f61, 0xb1f6473d58c24ea9};
+
  private:
   Napi::Value size(const Napi::CallbackInfo& info);
 

@@ -66,15 +66,13 @@ Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
              [m = model(env), ids = std::move(ids), rows, replace_ids = std::move(replace_ids),
               replace_rows = std::move(replace_rows)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
                const Context context = m->context(&aborted);
-               const auto count = static_cast<index_t>(ids.size());
-               if (count == 0 || count % rows != 0)
-                 fail("CONES_OPTION_INVALID", "The token ids must fill all rows equally.");
+               const index_t length = equal_rows(ids, rows);
                Tape tape(context);
                Var replaced;
                if (!replace_ids.empty())
                  replaced = Var(to_tensor(context, replace_rows,
                                           {static_cast<index_t>(replace_ids.size()), m->text().config().hidden_size}));
-               const Var states = m->text().forward(tape, ids, rows, count / rows, replaced, replace_ids);
+               const Var states = m->text().forward(tape, ids, rows, length, replaced, replace_ids);
                return array_result(to_vector(states.value()));
              });
 }

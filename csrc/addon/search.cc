@@ -265,7 +265,8 @@ Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
-  if (!info[0].IsBuffer()) invalid(info.Env(), "A search's state must be a Buffer.");
+  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    invalid(info.Env(), "A search's state must be a Buffer.");  // IsBuffer() is true of arrays of anything
   const auto buffer = info[0].As<Napi::Buffer<std::byte>>();
   return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env()), bytes = std::vector<std::byte>(buffer.Data(), buffer.Data() + buffer.Length())](

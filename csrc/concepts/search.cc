@@ -188,6 +188,8 @@ namespace {
 
 constexpr std::uint32_t kStateMagic = 0x31585343;  // "CSX1"
 
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;  // rows and their noise are numbered from it
+
 struct StateHeader {
   std::uint32_t magic, tensors;
   std::uint64_t weights;
@@ -233,7 +235,8 @@ void ConceptSearch::load(std::span<const std::byte> bytes) {
   if (bytes.size() != mine.size()) reject();
   std::memcpy(&header, bytes.data(), sizeof header);
   std::memcpy(&own, mine.data(), sizeof own);
-  if (header.magic != own.magic || header.tensors != own.tensors || header.weights != own.weights || header.steps < 0)
+  if (header.magic != own.magic || header.tensors != own.tensors || header.weights != own.weights || header.steps < 0 ||
+      header.steps > kMostSteps)
     reject();
   std::vector<float> values((bytes.size() - sizeof header) / sizeof(float));
   std::memcpy(values.data(), bytes.data() + sizeof header, values.size() * sizeof(float));

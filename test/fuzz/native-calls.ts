@@ -1,0 +1,204 @@
+// Runs in a child process (native.test.ts): every function of the addon with wrong arguments. Each call is named on
+// standard output before it is made, so that a crash can be told; the last line is a JSON list of what was not in order.
+import { writeSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
+import { loadModelConfig } from '../../lib/model-config';
+import { readClipConfig } from '../../lib/model-config/clip';
+import { native } from '../../lib/native';
+import { ERROR_CODES } from '../../lib/errors';
+import type { NativeSearchOptions } from '../../typings/native';
+import { loadNative, MODEL } from '../runtime/model';
+
+type Arguments = readonly unknown[];
+type Call = readonly [name: string, run: (...values: never[]) => unknown, valid: Arguments];
+
+const floats = (length: number) => Float32Array.from({ length }, (_, i) => Math.sin(i));
+
+/** An array whose buffer was given away. */
+function detached(): Float32Array {
+  const array = floats(8);
+  structuredClone(array.buffer, { transfer: [array.buffer] });
+  return array;
+}
+
+/** An array of a buffer that has shrunk since. */
+function outOfBounds(): Float32Array {
+  // ES2024, which the types do not know yet.
+  const Resizable = ArrayBuffer as unknown as new (size: number, options: { maxByteLength: number }) => ArrayBuffer & { resize(size: number): void };
+  const buffer = new Resizable(64, { maxByteLength: 64 });
+  const array = new Float32Array(buffer, 32, 8);
+  buffer.resize(16);
+  return array;
+}
+
+class Own extends Error {}
+const throwing = new Proxy({}, {
+  get() {
+    throw new Own('a getter of the caller');
+  },
+});
+
+const HOSTILE: readonly unknown[] = [
+  undefined, null, NaN, Infinity, -Infinity, -1, 0, 0.5, 2, 2 ** 14, 2 ** 31, 2 ** 32 + 1, 2 ** 53, 1e308, '', 'x', '\0', true, 1n, -(2n ** 70n), Symbol('s'),
+  {}, [], [[]], [undefined], ['x'], [-1], [{}], [null, null, null], new Array(1000), () => undefined, throwing, [throwing],
+  new Float32Array(0), floats(1), floats(7), Float32Array.of(NaN, Infinity), new Float64Array(3), Float64Array.of(-1, NaN, 1e300), Int32Array.of(-1), Int32Array.of(2 ** 31 - 1, 0, 5),
+  Uint32Array.of(2 ** 32 - 1), [Uint32Array.of(3, 2), Uint32Array.of(2 ** 32 - 1)], new BigUint64Array(2), Buffer.from('state'), new Uint8Array(40), new DataView(new ArrayBuffer(8)), new ArrayBuffer(8),
+  detached(), outOfBounds(), new Float32Array(new SharedArrayBuffer(32)), new Map(), new Date(NaN), Object.create(null),
+];
+
+const isOptions = (value: unknown): value is Record<string, unknown> => Object.prototype.toString.call(value) === '[object Object]' && Object.getPrototypeOf(value) === Object.prototype;
+
+/** The valid arguments with one of them, at any depth of options, replaced by something hostile. */
+function* mutations(valid: unknown): Generator<readonly [path: string, value: unknown]> {
+  for (const [i, value] of HOSTILE.entries()) yield [`= ${i}`, value];
+  if (isOptions(valid)) {
+    for (const [key, value] of Object.entries(valid)) {
+      for (const [path, changed] of mutations(value)) yield [`.${key}${path}`, { ...valid, [key]: changed }];
+    }
+  } else if (Array.isArray(valid)) {
+    // Lists of numbers and the like are short: their first entry stands for all.
+    for (const [i, value] of HOSTILE.entries()) yield [`[0] = ${i}`, [value, ...(valid as unknown[]).slice(1)]];
+  } else if (ArrayBuffer.isView(valid) && 'length' in valid) {
+    const array = valid as Float32Array;
+    yield ['.slice(1)', array.slice(1)];
+    if (!Buffer.isBuffer(array)) yield ['twice', new (array.constructor as typeof Float32Array)(array.length * 2)];
+  }
+}
+
+/** Right, but nobody wants to wait for it. */
+const isEndless = (name: string, path: string, value: unknown): boolean =>
+  (name === 'search.run' && path.startsWith('.steps') && typeof (value as { steps: unknown }).steps === 'number' && (value as { steps: number }).steps > 2) ||
+  (name === 'randomNormal' && typeof value === 'number' && value > 2 ** 20);
+
+async function main(): Promise<void> {
+  const addon = native();
+  const config = await loadModelConfig(MODEL);
+  const { text: clipText, vision, projectionSize, eosTokenId, files } = await readClipConfig(`${MODEL}/../clip-model-first-eos`);
+  const clipOptions = { text: clipText, vision, projectionSize, eosTokenId, files, threads: 1, memoryLimit: 2 ** 28 };
+  const model = await loadNative();
+  const foreign = await loadNative();
+  const clip = await addon.loadClip(clipOptions);
+  const { inChannels: channels, crossAttentionDim: width } = config.unet;
+  const [height, side, tokens] = [8, 4, 3];
+  const latent = channels * height * side;
+  const { text } = config;
+  const kv = model.kvTensors;
+  const names = kv.map(({ name }) => name);
+  const nothing = kv.map(() => new Uint32Array());
+  const mask = await model.createMask(nothing.map(() => Uint32Array.of(0, 5)));
+  const otherMask = await foreign.createMask(nothing);
+  const abort = new addon.NativeAbort();
+  const job = { batch: 2, height, width: side };
+  const denoise = { ...job, latents: floats(2 * latent), timesteps: Float64Array.of(1, 900), embeddings: floats(2 * tokens * width), tokens, masks: [mask, null], abort };
+  const gradient = { ...denoise, target: floats(2 * latent), weights: Float64Array.of(1, 0.5), tensors: [names[0]!, 'conv_in.weight'], wantLatents: true, wantEmbeddings: true, checkpointing: false };
+  const alphasCumprod = Float64Array.from({ length: 1000 }, (_unused, t) => 1 - (t + 1) / 1001);
+  const sample = {
+    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, preview: true,
+    steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0),
+  };
+  const loss = { ...denoise, timesteps: Float64Array.of(1, 900), moments: floats(4 * latent), latentScale: 0.2, alphasCumprod, prediction: 'epsilon' as const, seed: 1n };
+  const searchOptions: NativeSearchOptions = {
+    batch: 3, height, width: side, moments: floats(6 * latent), subjects: 2, embeddings: floats(2 * tokens * width), tokens, captions: Int32Array.of(0, 0, 1), captionOffsets: Int32Array.of(0, 1, 2, 3),
+    latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, algorithm: 'a2', optimizer: 'adam', learningRate: 1e-5,
+    beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, tensors: Int32Array.of(0, 3), within: [Uint32Array.of(1, 2), Uint32Array.of(0)], seed: 1n, checkpointing: false, abort,
+  };
+  const search = await model.createSearch(searchOptions);
+  const state = await search.saveState();
+  const load = { unet: { ...config.unet }, text: { ...text }, vae: { ...config.vae }, threads: 1, memoryLimit: 2 ** 28 };
+  const pixels = floats(2 * 64 * 32 * 3);
+  const { imageSize } = vision;
+
+  const calls: Call[] = [
+    ['loadModel', (o: never) => addon.loadModel(o), [load]],
+    ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
+    ['randomNormal', (...v) => addon.randomNormal(...(v as unknown as [bigint, number, number])), [1n, 0, 16]],
+    ['kvBytes', (i) => model.kvBytes(i), [0]],
+    ['planDenoise', (...v) => model.planDenoise(...(v as unknown as [number, number, number, number])), [1, height, side, tokens]],
+    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean])), [1, height, side, tokens, true]],
+    ['planText', (...v) => model.planText(...(v as unknown as [number, number])), [1, tokens]],
+    ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number])), [64, 32]],
+    ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number])), [height, side]],
+    ['planGradient', (o) => model.planGradient(o), [{ ...job, tokens, tensors: names, checkpointing: true }]],
+    ['planSearch', (o) => model.planSearch(o), [{ ...job, pictures: 3, captions: 2, tokens, tensors: Int32Array.of(0, 3), optimizer: 'adam', checkpointing: false }]],
+    ['encodeText', (...v) => model.encodeText(...(v as unknown as [Int32Array, number, object])), [new Int32Array(2 * tokens), 2, { replaceIds: Int32Array.of(0), replaceRows: floats(text.hiddenSize), abort }]],
+    ['tokenGradient', (o) => model.tokenGradient(o), [{ ids: new Int32Array(2 * tokens), rows: 2, tokens: Int32Array.of(0, 5), upstream: floats(2 * tokens * text.hiddenSize), abort }]],
+    ['encodeImages', (...v) => model.encodeImages(...(v as unknown as [Float32Array, number, number, number, object])), [pixels, 2, 64, 32, { abort }]],
+    ['decode', (...v) => model.decode(...(v as unknown as [Float32Array, number, number, number, object])), [floats(2 * latent), 2, height, side, { abort }]],
+    ['denoise', (o) => model.denoise(o), [denoise]],
+    ['sample', (o) => model.sample(o), [sample]],
+    ['gradient', (o) => model.gradient(o), [gradient]],
+    ['loss', (o) => model.loss(o), [loss]],
+    ['createMask', (o) => model.createMask(o), [nothing]],
+    ['createSearch', (o) => model.createSearch(o), [searchOptions]],
+    ['search.run', (o) => search.run(o), [{ steps: 1, onStep: () => undefined, abort }]],
+    ['search.update', (o) => search.update(o), [{ ...denoise, masks: undefined, target: floats(2 * latent), weights: Float64Array.of(1, 1) }]],
+    ['search.loadState', (o) => search.loadState(o), [state]],
+    ['search.ranking', (o) => search.ranking(o), ['displacement']],
+    ['search.selectThreshold', (...v) => search.selectThreshold(...(v as unknown as ['score', number])), ['score', 0]],
+    ['search.selectCount', (...v) => search.selectCount(...(v as unknown as ['score', number])), ['score', 3]],
+    ['embedImages', (...v) => clip.embedImages(...(v as unknown as [Float32Array, { batch: number }])), [floats(imageSize * imageSize * 3), { batch: 1, abort }]],
+    ['embedTexts', (...v) => clip.embedTexts(...(v as unknown as [Int32Array, { batch: number }])), [new Int32Array(8), { batch: 2, abort }]],
+    ...[model, search, mask, clip, abort].map((object): Call => [`new ${object.constructor.name}`, (...v) => new (object.constructor as new (...values: unknown[]) => unknown)(...v), [undefined]]),
+  ];
+
+  const problems: string[] = [];
+  let refused = 0;
+  /** 'accepted', or the code of what it was refused with: one of ours, unless the caller's own getter threw. */
+  async function attempt(label: string, run: () => unknown): Promise<string | undefined> {
+    writeSync(1, `${label}\n`);
+    try {
+      await run();
+      return 'accepted';
+    } catch (error) {
+      const { code, message } = Object(error) as { code?: string; message?: string };
+      const typed = code !== undefined && Object.hasOwn(ERROR_CODES, code) && code !== 'CONES_INTERNAL';
+      // What V8 itself says about receivers, constructors and conversions is a TypeError.
+      if (!typed && !(error instanceof Own) && !(error instanceof TypeError)) problems.push(`${label}: ${code}: ${message}`);
+      refused++;
+      return code;
+    }
+  }
+
+  const before = await model.denoise({ ...denoise, abort: undefined as never });
+  for (const [name, run, valid] of calls) {
+    if (!name.startsWith('new ') && (await attempt(`${name}: valid`, () => run(...(valid as never[])))) !== 'accepted') problems.push(`${name}: refuses valid arguments`);
+    for (const [i, argument] of valid.entries()) {
+      for (const [path, value] of mutations(argument)) {
+        if (isEndless(name, path, value)) continue;
+        await attempt(`${name}: argument ${i}${path}`, () => run(...([...valid.slice(0, i), value, ...valid.slice(i + 1)] as never[])));
+      }
+    }
+    for (const receiver of [undefined, {}, mask, search, clip, abort, model]) {
+      const owner = [addon, model, search, clip].find((object) => name.replace('search.', '') in object);
+      const method = owner && (owner as unknown as Record<string, (...values: never[]) => unknown>)[name.replace('search.', '')];
+      if (method && owner !== addon && receiver !== owner) await attempt(`${name} on another object`, () => method.apply(receiver, valid as never[]));
+    }
+  }
+  // Ragged and strange in ways that one replaced argument does not reach.
+  const endlessState = Buffer.from(state);
+  endlessState.writeBigInt64LE(2n ** 62n, 16); // the steps done
+  const pretender = (prototype: object): never => Object.create(prototype) as never;
+  const wrong: (readonly [label: string, code: string, run: () => unknown])[] = [
+    ['a mask of another model', 'CONES_CONCEPT_MISMATCH', () => model.denoise({ ...denoise, masks: [otherMask, null] })],
+    ['an abort by prototype only', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, abort: pretender(addon.NativeAbort.prototype) })],
+    ['a mask by prototype only', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, masks: [pretender(Object.getPrototypeOf(mask) as object), null] })],
+    ['a mask that says it is an abort', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, abort: Object.setPrototypeOf(otherMask, addon.NativeAbort.prototype) as never })],
+    ['ragged ids', 'CONES_OPTION_INVALID', () => model.tokenGradient({ ids: new Int32Array(5), rows: 2, tokens: Int32Array.of(0), upstream: floats(4 * text.hiddenSize) })],
+    ['a weight named twice', 'CONES_OPTION_INVALID', () => model.gradient({ ...gradient, tensors: [names[0]!, names[0]!] })],
+    ['a state that is not bytes', 'CONES_OPTION_INVALID', () => search.loadState(new Float32Array(state.length / 4) as never)],
+    ['a state of endless steps', 'CONES_STATE_INVALID', () => search.loadState(endlessState)],
+  ];
+  for (const [label, code, run] of wrong) if ((await attempt(label, run)) !== code) problems.push(`${label} is not refused with ${code}`);
+  const after = await model.denoise({ ...denoise, abort: undefined as never });
+  if (!isDeepStrictEqual(before, after)) problems.push('the model draws something else afterwards');
+
+  search.dispose();
+  clip.dispose();
+  await Promise.all([model.dispose(), foreign.dispose()]);
+  for (const [name, run, valid] of calls) {
+    if (!/^(load|random|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
+  }
+  writeSync(1, `${JSON.stringify({ refused, problems })}\n`);
+}
+
+void main();
