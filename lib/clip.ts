@@ -1,10 +1,11 @@
 import os from 'node:os';
-import path from 'node:path';
+import { types } from 'node:util';
 import { z } from 'zod';
 import type { NativeClip } from '../typings/native';
 import { ConesError } from './errors';
 import { loadImage, type ImageInput } from './images';
 import { type ClipConfig, readClipConfig } from './model-config/clip';
+import { folderPath } from './model-config/read-json';
 import { fromNative, native } from './native';
 import { parseOptions } from './options';
 import { Tokenizer } from './tokenizer';
@@ -43,9 +44,10 @@ export class Clip implements AsyncDisposable {
   /** @throws ConesError as {@link Engine.load} */
   static async load(folder: string, options: ClipOptions = {}): Promise<Clip> {
     const settings = parseOptions('Clip.load', clipOptions, options);
-    const config = await readClipConfig(path.resolve(folder));
+    const root = folderPath(folder);
+    const config = await readClipConfig(root);
     const { text, vision, projectionSize, eosTokenId, files } = config;
-    const tokenizer = await Tokenizer.load(path.resolve(folder), text);
+    const tokenizer = await Tokenizer.load(root, text);
     const clip = await fromNative(
       native().loadClip({
         ...{ text, vision, projectionSize, eosTokenId, files },
@@ -96,5 +98,8 @@ export class Clip implements AsyncDisposable {
 
 /** Cosine of two CLIP embeddings. */
 export function cosine(a: ClipEmbedding, b: ClipEmbedding): number {
+  if (!types.isFloat32Array(a) || !types.isFloat32Array(b) || a.length !== b.length) {
+    throw new ConesError('CONES_OPTION_INVALID', 'cosine takes two embeddings of one CLIP pair: Float32Arrays of one length.');
+  }
   return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
 }

@@ -1,4 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
+import { isDeepStrictEqual, types } from 'node:util';
 import { decodeConceptFile, encodeConceptFile, FORMAT_VERSION } from './concept-file/container';
 import { checkData } from './concept-file/data';
 import { weightsOf } from './concept-file/header';
@@ -11,6 +11,9 @@ import { readRegularFile, writeFileAtomic } from './files';
 
 export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
+
+/** What {@link Concept.with} can exchange. */
+const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 'engineVersion', 'report', 'tensors'] satisfies (keyof ConceptData)[];
 
 /** What `cones inspect --json` prints. */
 export interface ConceptInfo {
@@ -86,11 +89,13 @@ export class Concept implements ConceptData {
 
   /** @throws ConesError `CONES_CONCEPT_CORRUPT` when `bytes` are not a whole, undamaged concept file */
   static fromBuffer(bytes: Uint8Array): Concept {
+    if (!types.isUint8Array(bytes)) throw new ConesError('CONES_OPTION_INVALID', 'Concept.fromBuffer takes the bytes of a concept file: a Buffer or a Uint8Array.');
     return new Concept(runAtOnce(decodeConceptFile(bytes)));
   }
 
   /** @throws ConesError `CONES_IO` when the file cannot be read, `CONES_CONCEPT_CORRUPT` when it is no concept file */
   static async load(path: string): Promise<Concept> {
+    assertPath('Concept.load', path);
     const bytes = await readRegularFile(path);
     try {
       return new Concept(await runInPieces(decodeConceptFile(bytes)));
@@ -111,12 +116,17 @@ export class Concept implements ConceptData {
    * @throws ConesError `CONES_IO`
    */
   async save(path: string): Promise<void> {
+    assertPath('concept.save', path);
     const { bytes } = await runInPieces(encodeConceptFile(this));
     await writeFileAtomic(path, bytes);
   }
 
   /** This concept with some parts exchanged: other neurons (`tensors`), another identifier (`subjects`) … */
   with(changes: Partial<ConceptData>): Concept {
+    const strange = Object.keys(Object(changes) as object).find((key) => !PARTS.includes(key));
+    if (strange !== undefined) {
+      throw new ConesError('CONES_OPTION_INVALID', `concept.with: a concept has no "${strange}"; it has ${PARTS.join(', ')}.`);
+    }
     return Concept.create({ ...dataOf(this), ...changes });
   }
 
@@ -142,6 +152,7 @@ export class Concept implements ConceptData {
    * @throws ConesError `CONES_CONCEPT_MISMATCH` when the concept has neurons in a weight that is not named
    */
   indicesFor(tensorNames: readonly string[]): Uint32Array[] {
+    if (!Array.isArray(tensorNames)) throw new ConesError('CONES_OPTION_INVALID', 'concept.indicesFor takes a list of weight names.');
     const named = new Set(tensorNames);
     for (const [name, { indices }] of this.tensors) {
       if (indices.length > 0 && !named.has(name)) {
@@ -183,7 +194,7 @@ export class Concept implements ConceptData {
    * whatever order. How they were found does not count, nor do weights without neurons.
    */
   equals(other: Concept): boolean {
-    if (this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
+    if (!(other instanceof Concept) || this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
     const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier, subject]));
     if (!isDeepStrictEqual(byIdentifier(this), byIdentifier(other))) return false;
     return [...this.tensors].every(([name, { indices }]) => equal(indices, other.tensors.get(name)?.indices ?? new Uint32Array()));
@@ -216,9 +227,19 @@ export class Concept implements ConceptData {
    * @throws ConesError `CONES_CONCEPT_MISMATCH` when the base models differ
    */
   static jaccard(a: Concept, b: Concept): Overlap & { readonly layers: readonly LayerOverlap[] } {
+    assertConcepts('jaccard', [a, b]);
     const layers = [...shapes([a, b])].map(([name, shape]) => tensorOverlap(name, tensorOf(a, name, shape), tensorOf(b, name, shape)));
     return { ...totalOverlap(layers), layers };
   }
+}
+
+function assertPath(call: string, path: unknown): void {
+  if (typeof path !== 'string') throw new ConesError('CONES_OPTION_INVALID', `${call} takes the path of a file; it got ${typeof path}.`);
+}
+
+function assertConcepts(call: string, concepts: readonly unknown[]): void {
+  if (concepts.every((concept) => concept instanceof Concept)) return;
+  throw new ConesError('CONES_OPTION_INVALID', `Concept.${call} takes concepts, one argument each (Concept.load(file)).`);
 }
 
 /** Folds `operate` over the concepts, weight by weight. The report tells what was combined. */
@@ -228,6 +249,7 @@ function combine(
   concepts: readonly [Concept, ...Concept[]],
   subjectsOf: 'all' | 'first',
 ): Concept {
+  assertConcepts(method, concepts);
   const [first] = concepts;
   const tensors = new Map<string, ConceptTensor>();
   for (const [name, shape] of shapes(concepts)) {

@@ -13,7 +13,7 @@ export const ERROR_CODES = {
   CONES_IMAGES_MISSING: 'No pictures were given.',
   CONES_INTERNAL: 'A bug in cones.',
   CONES_IO: 'A file could not be read or written.',
-  CONES_LOSS_NOT_FINITE: 'The loss became NaN or infinite.',
+  CONES_LOSS_NOT_FINITE: 'The loss, or a picture, became NaN or infinite.',
   CONES_MODEL_NOT_FOUND: 'A model folder, or a file that it needs, is missing.',
   CONES_NATIVE_MISSING: 'The native addon could not be loaded.',
   CONES_OPTION_INVALID: 'An option is missing, of the wrong type or out of range.',

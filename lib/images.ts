@@ -1,9 +1,12 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { types } from 'node:util';
 import sharp from 'sharp';
+import { z } from 'zod';
 import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
 import { writeFileAtomic } from './files';
+import { parseOptions } from './options';
 import { addPngText } from './png-metadata';
 
 /** The path of a picture file, or its bytes. */
@@ -27,6 +30,18 @@ export interface LoadOptions {
 
 export type ImageFormat = 'png' | 'jpeg' | 'webp';
 
+/** 100 megapixels; a small file may claim any size. */
+const MAX_PIXELS = 1e8;
+const MAX_SIDE = 16_384;
+const MAX_GRID = 2 ** 30;
+
+const side = z.int().min(1).max(MAX_PIXELS);
+const pictureOption = z.object({
+  width: side,
+  height: side,
+  data: z.custom<Float32Array | Uint8Array>((value) => types.isFloat32Array(value) || types.isUint8Array(value), 'must be a Float32Array or a Uint8Array'),
+});
+
 export interface EncodeOptions {
   readonly format: ImageFormat;
   /** 1 to 100, for jpeg and webp. Default 95. */
@@ -35,12 +50,15 @@ export interface EncodeOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
+const encodeOptions = z.strictObject({
+  format: z.enum(['png', 'jpeg', 'webp']),
+  quality: z.int().min(1).max(100).default(95),
+  metadata: z.record(z.string(), z.string()).default({}),
+});
+
 const FORMATS: Readonly<Record<string, ImageFormat>> = { '.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp' };
 /** Pictures of pixels only: SVG and PDF are programs that may load other files. */
 const READABLE = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif'];
-/** 100 megapixels; a small file may claim any size. */
-const MAX_PIXELS = 1e8;
-const MAX_SIDE = 16_384;
 /** A JPEG segment holds 64 KiB, with EXIF's own structure. */
 const MAX_EXIF_TEXT = 60_000;
 
@@ -80,9 +98,13 @@ export async function loadImage(source: ImageInput, options: LoadOptions): Promi
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */
 async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
   const name = typeof source === 'string' ? source : 'The picture';
+  if (typeof source !== 'string' && !types.isUint8Array(source)) {
+    throw new ConesError('CONES_OPTION_INVALID', 'A picture must be the path of a file, or its bytes: a Buffer or a Uint8Array.');
+  }
   if (typeof source === 'string') {
     try {
-      await stat(source);
+      // A pipe or a device may never end.
+      if (!(await stat(source)).isFile()) throw new Error('it is not a regular file');
     } catch (cause) {
       throw new ConesError('CONES_IO', `${name} cannot be read: ${reason(cause)}`, { cause });
     }
@@ -99,12 +121,10 @@ async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => P
  * @throws ConesError CONES_OPTION_INVALID for data of another size, or metadata that the format cannot hold.
  */
 export async function encodeImage(picture: Picture, options: EncodeOptions): Promise<Buffer> {
-  const { format, quality = 95, metadata = {} } = options;
-  if (!(quality >= 1 && quality <= 100)) {
-    throw new ConesError('CONES_OPTION_INVALID', `quality must be between 1 and 100; it is ${quality}.`);
-  }
-  const { width, height } = picture;
-  const image = sharp(toBytes(picture), { raw: { width, height, channels: 3 } });
+  const { format, quality, metadata } = parseOptions('A picture\'s file', encodeOptions, options);
+  const checked = parseOptions('A picture', pictureOption, picture);
+  const { width, height } = checked;
+  const image = sharp(toBytes(checked), { raw: { width, height, channels: 3 } });
   if (format === 'png') return addPngText(await image.png().toBuffer(), metadata);
   if (Object.keys(metadata).length > 0) {
     // EXIF texts are ASCII.
@@ -138,9 +158,9 @@ export async function saveImage(file: string, picture: Picture, options: Omit<En
 
 /** @throws ConesError CONES_OPTION_INVALID for an extension that cannot be written. */
 export function formatOf(file: string): ImageFormat {
-  const format = FORMATS[path.extname(file).toLowerCase()];
+  const format = typeof file === 'string' ? FORMATS[path.extname(file).toLowerCase()] : undefined;
   if (format === undefined) {
-    throw new ConesError('CONES_OPTION_INVALID', `${file} must end in ${Object.keys(FORMATS).join(', ')}.`);
+    throw new ConesError('CONES_OPTION_INVALID', `${String(file)} must be a path that ends in ${Object.keys(FORMATS).join(', ')}.`);
   }
   return format;
 }
@@ -174,7 +194,9 @@ function parseDescription(description: string): Record<string, string> {
  * @param columns Default: as square as possible.
  * @param gap White pixels between neighbours. Default 4.
  */
-export function makeGrid(pictures: readonly Picture[], columns = Math.ceil(Math.sqrt(pictures.length)), gap = 4): Picture {
+export function makeGrid(pictures: readonly Picture[], columns?: number, gap = 4): Picture {
+  parseOptions('makeGrid', z.array(pictureOption), pictures);
+  columns ??= Math.ceil(Math.sqrt(pictures.length));
   const first = pictures[0];
   if (first === undefined) throw new ConesError('CONES_IMAGES_MISSING', 'A grid needs at least one picture.');
   if (!Number.isInteger(columns) || columns < 1 || !Number.isInteger(gap) || gap < 0) {
@@ -187,6 +209,7 @@ export function makeGrid(pictures: readonly Picture[], columns = Math.ceil(Math.
   const usedColumns = Math.min(columns, pictures.length);
   const width = usedColumns * (first.width + gap) - gap;
   const height = rows * (first.height + gap) - gap;
+  if (!(width * height <= MAX_GRID)) throw new ConesError('CONES_OPTION_INVALID', `A grid of ${width} x ${height} pixels is too large: make several.`);
   const data = new Uint8Array(width * height * 3).fill(255);
   pictures.forEach((picture, i) => {
     const bytes = toBytes(picture);

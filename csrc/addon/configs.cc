@@ -6,11 +6,11 @@ namespace cones::addon {
 namespace {
 
 constexpr std::size_t kMaxLevels = 16;
-constexpr int kMaxChannels = 1 << 20, kMaxLayers = 1 << 10;
+constexpr int kMaxCount = 1 << 20, kMaxLayers = 1 << 10;  // as lib/model-config/parse.ts
 
 /// Channels per level, which the groups of the norms must divide.
 std::vector<int> level_channels(const Napi::Object& o, int groups) {
-  std::vector<int> channels = integers(o, "blockOutChannels", 1, kMaxChannels);
+  std::vector<int> channels = integers(o, "blockOutChannels", 1, kMaxCount);
   if (channels.empty() || channels.size() > kMaxLevels)
     invalid(o.Env(), "blockOutChannels must have 1 to " + std::to_string(kMaxLevels) + " levels.");
   for (const int count : channels)
@@ -26,16 +26,16 @@ Activation activation_name(const Napi::Object& o) {
 
 UNetConfig unet_config(const Napi::Object& o) {
   UNetConfig c;
-  c.in_channels = static_cast<int>(integer(o, "inChannels", 1, 1 << 16));
-  c.out_channels = static_cast<int>(integer(o, "outChannels", 1, 1 << 16));
-  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
+  c.in_channels = static_cast<int>(integer(o, "inChannels", 1, kMaxCount));
+  c.out_channels = static_cast<int>(integer(o, "outChannels", 1, kMaxCount));
+  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, kMaxCount));
   c.block_out_channels = level_channels(o, c.norm_groups);
   c.down_attention = booleans(o, "downAttention");
   c.up_attention = booleans(o, "upAttention");
   c.layers_per_block = integers(o, "layersPerBlock", 1, kMaxLayers);
-  c.heads = integers(o, "heads", 1, kMaxChannels);
+  c.heads = integers(o, "heads", 1, kMaxCount);
   c.transformer_layers = integers(o, "transformerLayers", 1, kMaxLayers);
-  c.cross_attention_dim = static_cast<int>(integer(o, "crossAttentionDim", 1, 1 << 16));
+  c.cross_attention_dim = static_cast<int>(integer(o, "crossAttentionDim", 1, kMaxCount));
   c.norm_eps = static_cast<float>(number(o, "normEps"));
   c.flip_sin_to_cos = boolean(o, "flipSinToCos");
   c.freq_shift = number(o, "freqShift");
@@ -57,12 +57,12 @@ UNetConfig unet_config(const Napi::Object& o) {
 
 TextConfig text_config(const Napi::Object& o) {
   TextConfig c;
-  c.vocab_size = static_cast<int>(integer(o, "vocabSize", 1, 1 << 24));
-  c.hidden_size = static_cast<int>(integer(o, "hiddenSize", 1, 1 << 16));
-  c.intermediate_size = static_cast<int>(integer(o, "intermediateSize", 1, 1 << 18));
+  c.vocab_size = static_cast<int>(integer(o, "vocabSize", 1, kMaxCount));
+  c.hidden_size = static_cast<int>(integer(o, "hiddenSize", 1, kMaxCount));
+  c.intermediate_size = static_cast<int>(integer(o, "intermediateSize", 1, kMaxCount));
   c.layers = static_cast<int>(integer(o, "layers", 1, kMaxLayers));
-  c.heads = static_cast<int>(integer(o, "heads", 1, 1 << 10));
-  c.max_positions = static_cast<int>(integer(o, "maxPositions", 1, 1 << 16));
+  c.heads = static_cast<int>(integer(o, "heads", 1, kMaxCount));
+  c.max_positions = static_cast<int>(integer(o, "maxPositions", 1, kMaxCount));
   c.activation = activation_name(o);
   c.layer_norm_eps = static_cast<float>(number(o, "layerNormEps"));
   if (c.hidden_size % c.heads != 0) invalid(o.Env(), "heads must divide hiddenSize.");
@@ -71,10 +71,10 @@ TextConfig text_config(const Napi::Object& o) {
 
 VaeConfig vae_config(const Napi::Object& o) {
   VaeConfig c;
-  c.in_channels = static_cast<int>(integer(o, "inChannels", 1, 1 << 16));
-  c.out_channels = static_cast<int>(integer(o, "outChannels", 1, 1 << 16));
-  c.latent_channels = static_cast<int>(integer(o, "latentChannels", 1, 1 << 16));
-  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, 1 << 16));
+  c.in_channels = static_cast<int>(integer(o, "inChannels", 1, kMaxCount));
+  c.out_channels = static_cast<int>(integer(o, "outChannels", 1, kMaxCount));
+  c.latent_channels = static_cast<int>(integer(o, "latentChannels", 1, kMaxCount));
+  c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, kMaxCount));
   c.block_out_channels = level_channels(o, c.norm_groups);
   c.layers_per_block = static_cast<int>(integer(o, "layersPerBlock", 1, kMaxLayers));
   c.mid_attention = boolean(o, "midAttention");

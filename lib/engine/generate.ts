@@ -7,9 +7,10 @@ import { conceptOption, functionOption, parseOptions, seedOption, signalOption }
 import { joinSubjects } from '../prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
 import { version } from '../version';
+import { type GeneratePlanOptions, planGenerate } from './plan';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
-import { rowMask } from './tensors';
+import { allFinite, rowMask } from './tensors';
 import { encodeNegativePrompts, encodePrompts, type Warning } from './text';
 
 export interface GenerateOptions {
@@ -74,6 +75,9 @@ const schema = z.strictObject({
 
 type Settings = z.output<typeof schema>;
 
+/** All are in memory when the call ends. */
+const MOST_PICTURES = 2 ** 16;
+
 /** One picture to draw. */
 interface Job {
   readonly prompt: string;
@@ -84,7 +88,8 @@ interface Job {
 /**
  * Draws pictures (paper §4.1: DPM-Solver, 50 steps, guidance 7.5). Noise depends only on the seed, so a picture does not
  * depend on what else is drawn with it.
- * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED
+ * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
+ *   CONES_ABORTED
  */
 export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
   const settings = parseOptions('generate', schema, options);
@@ -95,6 +100,11 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   const own = nativeSize(session);
   const size = { height: settings.height ?? own.height, width: settings.width ?? own.width };
   const latent = latentSize(session, size.height, size.width);
+  const count = [settings.prompt].flat().length * settings.count;
+  if (count > MOST_PICTURES) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
+  }
+  requireMemory(session, { count, batchSize: settings.batchSize, guidance: settings.guidance, ...size });
   const jobs = listJobs(settings);
   const warnings: Warning[] = [];
   const images: GeneratedImage[] = [];
@@ -108,6 +118,9 @@ export async function generate(session: Session, options: GenerateOptions): Prom
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
     }
     const pixels = await decodeLatents(session, latents, settings.signal);
+    if (!allFinite(pixels)) {
+      throw new ConesError('CONES_LOSS_NOT_FINITE', "The picture's values are not finite: lower the guidance, or check the model's weights.");
+    }
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
       const data = pixels.subarray(i * pixelCount, (i + 1) * pixelCount);
@@ -115,6 +128,21 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     });
   }
   return { images, warnings };
+}
+
+/**
+ * Refuses what could not be drawn even if nothing else were, before arrays are made for it.
+ * @throws ConesError CONES_OUT_OF_MEMORY
+ */
+function requireMemory(session: Session, options: GeneratePlanOptions): void {
+  const { inUse, peak, limit } = planGenerate(session, options);
+  const needed = session.model.memory().weights + peak - inUse;
+  if (needed <= limit) return;
+  const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  throw new ConesError(
+    'CONES_OUT_OF_MEMORY',
+    `These pictures need ${mib(needed)} with the weights, more than the memory limit of ${mib(limit)}: choose a smaller batchSize or size, or raise memoryLimit.`,
+  );
 }
 
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */

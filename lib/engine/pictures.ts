@@ -44,12 +44,16 @@ export async function encodeImages(
   signal?: AbortSignal,
 ): Promise<Moments> {
   if (images.length === 0) throw new ConesError('CONES_IMAGES_MISSING', 'No pictures were given; three to five of the subject work best.');
-  latentSize(session, size.height, size.width);
-  const pixels = new Float32Array(images.length * size.height * size.width * 3);
+  const latent = latentSize(session, size.height, size.width);
+  const channels = 2 * session.config.vae.latentChannels;
+  const each = channels * latent.height * latent.width;
+  const data = new Float32Array(images.length * each);
+  // One by one: pixels take far more memory than moments.
   for (const [i, image] of images.entries()) {
-    pixels.set(await loadImage(image, size), i * size.height * size.width * 3);
+    const { data: moments } = await encodePixels(session, await loadImage(image, size), [1, size.height, size.width], signal);
+    data.set(moments, i * each);
   }
-  return encodePixels(session, pixels, [images.length, size.height, size.width], signal);
+  return { data, shape: [images.length, channels, latent.height, latent.width] };
 }
 
 /** Pixels `[B, H, W, 3]` in [-1, 1]. */

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import type { NativeClipOptions } from '../../typings/native';
 import { ConesError } from '../errors';
-import { count, epsilon, invalid } from './parse';
+import { count, epsilon, invalid, layers } from './parse';
 import { readJson } from './read-json';
 import { findWeights } from './weights';
 
@@ -15,7 +15,7 @@ export interface ClipConfig extends Omit<NativeClipOptions, 'threads' | 'memoryL
 
 const tower = {
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: layers,
   num_attention_heads: count,
   hidden_act: z.enum(['quick_gelu', 'gelu']).default('quick_gelu'),
   layer_norm_eps: epsilon.default(1e-5),
@@ -29,7 +29,7 @@ const model = z.object({
     ...tower,
     hidden_size: count.default(512),
     intermediate_size: count.default(2048),
-    num_hidden_layers: count.default(12),
+    num_hidden_layers: layers.default(12),
     num_attention_heads: count.default(8),
     vocab_size: count.default(49408),
     max_position_embeddings: count.default(77),
@@ -39,7 +39,7 @@ const model = z.object({
     ...tower,
     hidden_size: count.default(768),
     intermediate_size: count.default(3072),
-    num_hidden_layers: count.default(12),
+    num_hidden_layers: layers.default(12),
     num_attention_heads: count.default(12),
     num_channels: z.literal(3).default(3),
     image_size: count.default(224),

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { invalid, unsupported } from './parse';
-import { fileError, readJson } from './read-json';
+import { fileError, folderPath, readJson } from './read-json';
 import { readSchedulerConfig } from './scheduler';
 import { readTextConfig } from './text-encoder';
 import type { ModelConfig } from './types';
@@ -30,7 +30,7 @@ const UNUSED_COMPONENTS = ['scheduler', 'safety_checker', 'feature_extractor', '
  * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
  */
 export async function loadModelConfig(folder: string): Promise<ModelConfig> {
-  const root = path.resolve(folder);
+  const root = folderPath(folder);
   try {
     await stat(root);
   } catch (cause) {

@@ -61,8 +61,10 @@ function show(value: unknown): string {
   return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
 }
 
-/** A whole number from 1; the bound only keeps products of a few of them exact. */
+/** A whole number from 1; the bound, as the addon's, only keeps products of a few of them exact. */
 export const count = z.int().min(1).max(2 ** 20);
+/** Layers one behind another. */
+export const layers = z.int().min(1).max(1024);
 export const epsilon = z.number().positive().max(1);
 /** A channel count per level; 16 levels are far more than any model has. */
 export const channels = z.array(count).min(1).max(16);

@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
 import { ConesError } from '../errors';
 
 export type JsonObject = Record<string, unknown>;
@@ -43,7 +44,10 @@ function withoutPythonisms(text: string): string {
 /** Reads a text file of at most `maxBytes`. */
 export async function readText(file: string, maxBytes: number): Promise<string> {
   try {
-    const { size } = await stat(file);
+    const status = await stat(file);
+    // A pipe or a device may never end.
+    if (!status.isFile()) throw fileError(file, new Error('it is not a regular file'));
+    const { size } = status;
     if (size > maxBytes) {
       throw new ConesError('CONES_CONFIG_INVALID', `${file} has ${size} bytes; at most ${maxBytes} are expected.`);
     }
@@ -52,6 +56,15 @@ export async function readText(file: string, maxBytes: number): Promise<string> 
     if (cause instanceof ConesError) throw cause;
     throw fileError(file, cause);
   }
+}
+
+/**
+ * The absolute path of a model's folder.
+ * @throws ConesError CONES_OPTION_INVALID for what is no path
+ */
+export function folderPath(folder: unknown): string {
+  if (typeof folder !== 'string' || folder === '') throw new ConesError('CONES_OPTION_INVALID', 'A model is loaded by the path of its folder, a text.');
+  return path.resolve(folder);
 }
 
 /** What a failed access to a model's file means. */

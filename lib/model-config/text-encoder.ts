@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { count, epsilon, invalid, parseConfig } from './parse';
+import { count, epsilon, invalid, layers, parseConfig } from './parse';
 import { readJson } from './read-json';
 import type { TextConfig } from './types';
 import { findWeights } from './weights';
@@ -10,7 +10,7 @@ const KEYS = {
     vocab_size: count.default(49408),
     hidden_size: count.default(512),
     intermediate_size: count.default(2048),
-    num_hidden_layers: count.default(12),
+    num_hidden_layers: layers.default(12),
     num_attention_heads: count.default(8),
     max_position_embeddings: count.default(77),
     hidden_act: z.enum(['quick_gelu', 'gelu']).default('quick_gelu'),

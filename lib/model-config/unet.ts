@@ -1,11 +1,12 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { channels, count, epsilon, invalid, parseConfig, unsupported } from './parse';
+import { channels, count, epsilon, invalid, layers, parseConfig, unsupported } from './parse';
 import { readJson } from './read-json';
 import type { UNetConfig } from './types';
 import { findWeights } from './weights';
 
 const perLevel = z.union([count, z.array(count)]);
+const layersPerLevel = z.union([layers, z.array(layers)]);
 
 const KEYS = {
   used: {
@@ -22,11 +23,11 @@ const KEYS = {
       .array(z.enum(['CrossAttnUpBlock2D', 'UpBlock2D']))
       .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
     block_out_channels: channels.default([320, 640, 1280, 1280]),
-    layers_per_block: perLevel.default(2),
+    layers_per_block: layersPerLevel.default(2),
     norm_num_groups: count.default(32),
     norm_eps: epsilon.default(1e-5),
     cross_attention_dim: perLevel.default(1280),
-    transformer_layers_per_block: perLevel.default(1),
+    transformer_layers_per_block: layersPerLevel.default(1),
     // diffusers named the number of heads "attention_head_dim" (huggingface/diffusers#2011).
     attention_head_dim: perLevel.default(8),
     num_attention_heads: perLevel.nullish(),

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { channels, count, invalid, parseConfig } from './parse';
+import { channels, count, invalid, layers, parseConfig } from './parse';
 import { readJson } from './read-json';
 import type { VaeConfig } from './types';
 import { findWeights } from './weights';
@@ -13,7 +13,7 @@ const KEYS = {
     down_block_types: z.array(z.enum(['DownEncoderBlock2D'])).default(['DownEncoderBlock2D']),
     up_block_types: z.array(z.enum(['UpDecoderBlock2D'])).default(['UpDecoderBlock2D']),
     block_out_channels: channels.default([64]),
-    layers_per_block: count.default(1),
+    layers_per_block: layers.default(1),
     norm_num_groups: count.default(32),
     scaling_factor: z.number().positive().default(0.18215),
     use_quant_conv: z.boolean().default(true),

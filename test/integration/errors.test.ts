@@ -93,7 +93,7 @@ describe('model folders', () => {
     ['thread', { thread: 1 }],
   ])('the option %s', (name, options) => expectCode(load(options as never), 'CONES_OPTION_INVALID', name));
 
-  test('weights that are NaN stop a search at its first step', async () => {
+  test('weights that are NaN stop a search at its first step, and draw nothing', async () => {
     const copy = damaged((file) => {
       const bytes = readFileSync(file(UNET));
       const start = 8 + Number(bytes.readBigUInt64LE(0));
@@ -106,6 +106,7 @@ describe('model folders', () => {
     const search = await broken.startSearch(await searchOptions({ priorWeight: 0 }));
     await expectCode(search.run(), 'CONES_LOSS_NOT_FINITE', /step 1\b/);
     expect(search.step).toBe(0);
+    await expectCode(broken.generate({ prompt: 'a', steps: 1 }), 'CONES_LOSS_NOT_FINITE', /not finite/);
   });
 });
 
@@ -127,6 +128,8 @@ describe('generate()', () => {
     ['an unknown sampler', { prompt: 'a', sampler: 'magic' }, 'CONES_OPTION_INVALID', /sampler/],
     ['eta without DDIM', { prompt: 'a', eta: 0.5 }, 'CONES_OPTION_INVALID', /eta/],
     ['a width that the autoencoder cannot make', { prompt: 'a', width: 60 }, 'CONES_OPTION_INVALID', /width is 60/],
+    ['millions of pictures', { prompt: new Array(4096).fill('a'), count: 4096 }, 'CONES_OPTION_INVALID', /too many/],
+    ['a batch beyond all memory', { prompt: 'a', count: 1024, batchSize: 1024, width: 8192, height: 8192 }, 'CONES_OUT_OF_MEMORY', /batchSize/],
     ['a huge picture', { prompt: 'a', width: 80_000 }, 'CONES_OPTION_INVALID', /width/],
     ['concepts that are none', { prompt: 'a', concepts: [{}] }, 'CONES_OPTION_INVALID', /concepts/],
     ['lists of concepts for other prompts', { prompt: 'a', concepts: [[], []] }, 'CONES_OPTION_INVALID', /one list per prompt/],
@@ -242,6 +245,7 @@ describe('low-level calls with wrong types', () => {
   const options = { target: latents.data };
   const wrong = [undefined, null, 5, 'x', [], {}, { data: [], shape: [] }, { data: new Float32Array(3), shape: [1, 4, 8, 8] }, { data: new Float64Array(256), shape: [1, 4, 8, 8] },
     { data: new Float32Array(256), shape: [1, 4, 8, -8] }, { data: new Float32Array(256), shape: [1, 4, 8, 8.5] }, { data: new Float32Array(256), shape: [4, 1, 8, 8] },
+    { data: new Float32Array(256).fill(NaN, 255), shape: [1, 4, 8, 8] }, { data: new Float32Array(256).fill(-Infinity, 3, 4), shape: [1, 4, 8, 8] },
     { data: new Float32Array(256), shape: [2 ** 40, 4, 8, 8] }, { data: new Float32Array(0), shape: [0, 4, 8, 8] }];
   const call = (name: string, ...values: unknown[]) => (engine as unknown as Record<string, (...list: unknown[]) => Promise<unknown>>)[name]!(...values);
 
@@ -255,7 +259,7 @@ describe('low-level calls with wrong types', () => {
   test.each([undefined, 5, [], [NaN], [-1], ['1'], [1, 2]])('timesteps %p', (bad) => expectCode(call('denoise', latents, bad, embeddings), 'CONES_OPTION_INVALID'));
 
   test.each<[object]>([[{}], [{ target: [] }], [{ target: new Float32Array(1) }], [{ ...options, weights: [NaN] }], [{ ...options, weights: [1, 2] }],
-    [{ ...options, tensors: ['none'] }], [{ ...options, tensor: [] }], [{ ...options, concepts: 5 }], [{ ...options, concepts: [[], []] }]])(
+    [{ ...options, tensors: ['none'] }], [{ ...options, tensors: ['conv_in.weight', 'conv_in.weight'] }], [{ target: latents.data.map(() => NaN) }], [{ ...options, tensor: [] }], [{ ...options, concepts: 5 }], [{ ...options, concepts: [[], []] }]])(
     'options of conceptGradient %#', (bad) => expectCode(call('conceptGradient', latents, [1], embeddings, bad), 'CONES_OPTION_INVALID'));
 
   test.each([undefined, null, 5, '', {}, { data: latents.data, shape: [1, 8, 8, 4] }, { data: latents.data, shape: [1, 9, 9, 3] }])('images %p', (bad) =>

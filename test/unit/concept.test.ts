@@ -53,6 +53,11 @@ describe('create', () => {
   });
 });
 
+test('with() knows its parts', () => {
+  expect(conceptOf().with({ steps: 7 }).steps).toBe(7);
+  expect(() => conceptOf().with({ step: 7 } as never)).toThrow(expect.objectContaining({ code: 'CONES_OPTION_INVALID', message: expect.stringContaining('"step"') as string }) as Error);
+});
+
 describe('bytes', () => {
   test('there and back, with everything a concept may have', () => {
     const random = mulberry32(1);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -140,8 +141,12 @@ describe('loadImage', () => {
       await expect(loadImage(path.join(folder, 'x.png'), { width: 8, height: 8 })).rejects.toMatchObject({ code: 'CONES_IO' });
     });
 
-    test('a folder', async () => {
-      await expect(loadImage(folder, { width: 8, height: 8 })).rejects.toMatchObject({ code: 'CONES_IMAGE_INVALID' });
+    test('a folder, or a pipe that nobody writes into', async () => {
+      const pipe = path.join(folder, 'pipe.png');
+      execFileSync('mkfifo', [pipe]);
+      for (const file of [folder, pipe]) {
+        await expect(loadImage(file, { width: 8, height: 8 })).rejects.toMatchObject({ code: 'CONES_IO', message: expect.stringContaining(file) as string });
+      }
     });
 
     test.each([{ width: 0, height: 8 }, { width: 8, height: 2.5 }, { width: 8, height: 1e9 }])('size %j', async (size) => {
@@ -183,6 +188,11 @@ describe('encodeImage', () => {
     ['data of another size', { ...picture, width: 3 }, {}],
     ['no pixels', { width: 0, height: 0, data: new Uint8Array(0) }, {}],
     ['quality', picture, { format: 'jpeg', quality: 0 }],
+    ['a quality that is no whole number', picture, { format: 'jpeg', quality: 50.5 }],
+    ['another format', picture, { format: 'gif' }],
+    ['an unknown option', picture, { qualty: 50 }],
+    ['metadata that is no text', picture, { metadata: { seed: 7 } }],
+    ['data that is no pixels', { ...picture, data: [1, 2, 3, 4, 5, 6] as never }, {}],
     ['a key that PNG does not allow', picture, { metadata: { ' key': 'x' } }],
     ['an empty key', picture, { metadata: { '': 'x' } }],
     ['metadata longer than EXIF', picture, { format: 'jpeg', metadata: { prompt: 'x'.repeat(70_000) } }],
@@ -263,6 +273,7 @@ describe('makeGrid', () => {
     ['no pictures', () => makeGrid([]), 'CONES_IMAGES_MISSING'],
     ['different sizes', () => makeGrid([flat(RED), flat(RED, 3)]), 'CONES_OPTION_INVALID'],
     ['no columns', () => makeGrid([flat(RED)], 0), 'CONES_OPTION_INVALID'],
+    ['a gap beyond all memory', () => makeGrid([flat(RED), flat(RED)], 2, 2 ** 40), 'CONES_OPTION_INVALID'],
     ['a negative gap', () => makeGrid([flat(RED)], 1, -1), 'CONES_OPTION_INVALID'],
   ])('%s', (_, run, code) => {
     expect(run).toThrow(expect.objectContaining({ code }) as Error);

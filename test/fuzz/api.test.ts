@@ -1,0 +1,101 @@
+// Every public function with arguments of other types than it takes: what it refuses has a code, as everything it throws.
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type GeneratedImage, makeGrid, readMetadata, saveImage, type ConceptSearch } from '../../lib';
+import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
+
+const STRANGE: readonly unknown[] = [
+  undefined, null, 5, NaN, -1, '', 'x', 1n, true, Symbol('s'), () => 1, {}, [], [5], [null], [[]], new Uint8Array(3), new Float32Array(3), new Map(), new Date(),
+  { width: 2, height: 2, data: 5 }, { width: -1, height: NaN, data: new Uint8Array(0) }, { length: 3 }, new URL('file:///tmp'),
+];
+
+let folder: string;
+let engine: Engine;
+let concept: Concept;
+let image: GeneratedImage;
+let search: ConceptSearch;
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'cones-api-'));
+  engine = await load();
+  concept = conceptOf(engine, 0);
+  image = (await engine.generate({ prompt: 'a', steps: 1, seed: 1 })).images[0]!;
+  search = await engine.startSearch(await searchOptions({ steps: 2 }));
+});
+afterAll(async () => {
+  await engine.dispose();
+  rmSync(folder, { recursive: true });
+});
+
+const latents = { data: new Float32Array(256), shape: [1, 4, 8, 8] } as const;
+const states = { data: new Float32Array(77 * 32), shape: [1, 77, 32] } as const;
+const file = (name: string) => path.join(folder, name);
+const iterate = async (options: never) => {
+  for await (const { step } of engine.generate(options)) expect(step).toBeGreaterThan(0);
+};
+
+const CALLS: Record<string, (value: never) => unknown> = {
+  'Engine.load': (v) => Engine.load(v),
+  'Engine.load, options': async (v) => (await Engine.load(MODEL, v)).dispose(),
+  'Clip.load': (v) => Clip.load(v),
+  cosine: (v) => cosine(v, new Float32Array(2)),
+  'Concept.load': (v) => Concept.load(v),
+  'Concept.fromBuffer': (v) => Concept.fromBuffer(v),
+  'Concept.create': (v) => Concept.create(v),
+  'Concept.union': (v) => Concept.union(concept, v),
+  'Concept.intersection': (v) => Concept.intersection(v),
+  'Concept.difference': (v) => Concept.difference(v, concept),
+  'Concept.jaccard': (v) => Concept.jaccard(concept, v),
+  'concept.with': (v) => concept.with(v),
+  'concept.with, subjects': (v) => concept.with({ subjects: v }),
+  'concept.with, tensors': (v) => concept.with({ tensors: v }),
+  'concept.with, report': (v) => concept.with({ report: v }),
+  'concept.save': (v) => concept.save(typeof v === 'string' ? file(v) : v),
+  'concept.indicesFor': (v) => concept.indicesFor(v),
+  'concept.equals': (v) => expect(concept.equals(v)).toBe(false),
+  'saveImage, file': (v) => saveImage(v, image),
+  'saveImage, picture': (v) => saveImage(file('a.png'), v),
+  'saveImage, options': (v) => saveImage(file('a.jpg'), image, v),
+  'saveImage, quality': (v) => saveImage(file('a.jpg'), image, { quality: v }),
+  'saveImage, metadata': (v) => saveImage(file('a.png'), image, { metadata: v }),
+  'saveImage, one of the metadata': (v) => saveImage(file('a.png'), image, { metadata: { a: v } }),
+  makeGrid: (v) => makeGrid(v),
+  'makeGrid, picture': (v) => makeGrid([v]),
+  'makeGrid, columns': (v) => makeGrid([image], v),
+  'makeGrid, gap': (v) => makeGrid([image], 1, v),
+  readMetadata: (v) => readMetadata(v),
+  'image.save': (v) => image.save(v),
+  'image.toBuffer': (v) => image.toBuffer(v),
+  'image.toBuffer, format': (v) => image.toBuffer({ format: v }),
+  encodeImage: (v) => engine.encodeImage(v),
+  encodePrompt: (v) => engine.encodePrompt(v),
+  'encodePrompt, options': (v) => engine.encodePrompt('a', v),
+  decode: (v) => engine.decode(v),
+  denoise: (v) => engine.denoise(v, [1], states),
+  'denoise, timesteps': (v) => engine.denoise(latents, v, states),
+  'denoise, concepts': (v) => engine.denoise(latents, [1], states, { concepts: v }),
+  conceptGradient: (v) => engine.conceptGradient(latents, [1], states, v),
+  'conceptGradient, tensors': (v) => engine.conceptGradient(latents, [1], states, { target: latents.data, tensors: v }),
+  planGenerate: (v) => engine.planGenerate(v),
+  planSearch: (v) => engine.planSearch(v),
+  generate: (v) => engine.generate(v),
+  'generate, iterated': iterate,
+  'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),
+  findConcept: (v) => engine.findConcept(v),
+  'findConcept, images': (v) => engine.findConcept({ images: v, category: 'a', token: 'q' }),
+  'search.select': (v) => search.select(v),
+  'search.finish': (v) => search.finish(v),
+};
+
+test.each(Object.keys(CALLS))('%s', async (name) => {
+  const untyped: string[] = [];
+  for (const [i, value] of STRANGE.entries()) {
+    try {
+      await CALLS[name]!(value as never);
+    } catch (error) {
+      const { code, message } = Object(error) as { code?: string; message?: string };
+      if (code === undefined || !Object.hasOwn(ERROR_CODES, code) || code === 'CONES_INTERNAL') untyped.push(`${i}: ${code}: ${message}`);
+    }
+  }
+  expect(untyped).toEqual([]);
+});
