@@ -20,6 +20,9 @@ export interface ResolvedPrompt {
   readonly warnings: readonly PromptWarning[];
 }
 
+/** Names that a prompt of any length is warned about. */
+const MOST_WARNINGS = 16;
+
 /** What is not a subject's identifier, but looks like one: `V9*`, `<my-dog>`. */
 const LOOKS_LIKE_IDENTIFIER = /(?<![\p{L}\p{N}])V\d+\*|<[\p{L}\p{N}_-]+>/giu;
 
@@ -34,10 +37,13 @@ export function resolvePrompt(prompt: string, subjects: readonly Subject[]): Res
   }
   const byIdentifier = new Map(subjects.map((subject) => [subject.identifier.toLowerCase(), subject]));
   const used = new Set<Subject>();
+  const unknown = new Set<string>();
   const warnings: PromptWarning[] = [];
   const replace = (found: string, position: number, whole: string): string => {
     const subject = byIdentifier.get(found.toLowerCase());
     if (subject === undefined) {
+      if (unknown.has(found) || unknown.size >= MOST_WARNINGS) return found;
+      unknown.add(found);
       const known = subjects.length ? ` (they have ${subjects.map((s) => s.identifier).join(', ')})` : '';
       warnings.push({
         kind: 'unknown-identifier',
@@ -47,7 +53,7 @@ export function resolvePrompt(prompt: string, subjects: readonly Subject[]): Res
     }
     used.add(subject);
     // "V1*cat" is two words.
-    const before = /[\p{L}\p{N}]$/u.test(whole.slice(0, position)) ? ' ' : '';
+    const before = /[\p{L}\p{N}]$/u.test(whole.slice(Math.max(position - 2, 0), position)) ? ' ' : '';
     const after = /^[\p{L}\p{N}]/u.test(whole.slice(position + found.length)) ? ' ' : '';
     return `${before}${subject.token}${after}`;
   };

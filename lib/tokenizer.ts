@@ -16,6 +16,9 @@ export interface Encoding {
   readonly truncated: string;
 }
 
+/** Characters. No token of CLIP has more than some dozens, and a text has at most 77 tokens. */
+const LONG = 20_000;
+
 interface Token {
   readonly id: number;
   readonly token: string;
@@ -56,7 +59,7 @@ export class Tokenizer {
   /** Encodes one text. Text beyond `maxLength` is cut off and returned in `truncated`. */
   encode(text: string): Encoding {
     const { vocab, bos, eos, pad } = this.#files;
-    const tokens = this.#tokenize(text);
+    const { tokens, rest } = this.#tokenizeAsMuchAsCounts(text);
     const kept = tokens.slice(0, this.maxLength - 2);
     const ids = new Int32Array(this.maxLength).fill(vocab[pad]!);
     ids.set([vocab[bos]!, ...kept.map(({ id }) => id), vocab[eos]!]);
@@ -76,7 +79,7 @@ export class Tokenizer {
       length: kept.length + 2,
       words,
       wordOfToken,
-      truncated: this.#decode(tokens.slice(kept.length)),
+      truncated: this.#decode(tokens.slice(kept.length)) + rest,
     };
   }
 
@@ -84,6 +87,22 @@ export class Tokenizer {
   tokenId(word: string): number | null {
     const tokens = this.#tokenize(word);
     return tokens.length === 1 ? tokens[0]!.id : null;
+  }
+
+  /**
+   * Of a text of megabytes, which would take seconds, only the first whole words are looked at, and of a word that is
+   * itself so long, its beginning: they fill all ids.
+   */
+  #tokenizeAsMuchAsCounts(text: string): { tokens: Token[]; rest: string } {
+    if (text.length > LONG) {
+      const spaced = text.replace(/\s+/g, ' ');
+      const head = spaced.slice(0, LONG);
+      const end = head.lastIndexOf(' ');
+      const cut = end > 0 ? end : head.length;
+      const tokens = this.#tokenize(head.slice(0, cut));
+      if (tokens.length > this.maxLength) return { tokens, rest: spaced.slice(cut).toLowerCase() };
+    }
+    return { tokens: this.#tokenize(text), rest: '' };
   }
 
   #tokenize(text: string): Token[] {

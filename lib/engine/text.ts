@@ -85,7 +85,7 @@ async function encodeTexts(session: Session, texts: readonly Text[], warnings: W
       if (encoding.truncated) {
         warnings.push({
           code: 'prompt-truncated',
-          message: `The prompt is longer than ${maxLength - 2} tokens; this end of it is ignored: "${encoding.truncated}".`,
+          message: `The prompt is longer than ${maxLength - 2} tokens; this end of it is ignored: "${beginning(encoding.truncated)}".`,
         });
       }
       const replace = learned.length === 0 ? {} : replacement(session, learned, width);
@@ -95,6 +95,10 @@ async function encodeTexts(session: Session, texts: readonly Text[], warnings: W
     data.set(states, i * size);
   }
   return { data, shape: [texts.length, maxLength, width], warnings };
+}
+
+function beginning(text: string): string {
+  return text.length <= 1000 ? text : `${text.slice(0, 1000)} …`;
 }
 
 function replacement(session: Session, learned: readonly Subject[], width: number) {

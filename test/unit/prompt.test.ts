@@ -53,6 +53,14 @@ describe('resolvePrompt', () => {
     expect(resolvePrompt('x y', swapped).text).toBe('y x');
   });
 
+  test('a prompt of a megabyte', () => {
+    // Compared so that a failure does not print it.
+    expect(resolvePrompt('V1*'.repeat(300_000), [cat]).text === `${'sks '.repeat(299_999)}sks`).toBe(true);
+    const { warnings } = resolvePrompt(Array.from({ length: 300_000 }, (_, i) => `V${i >> 1}*`).join(' '), [cat]);
+    expect(warnings).toHaveLength(16);
+    expect(new Set(warnings.map(({ message }) => message)).size).toBe(16);
+  });
+
   test('the longest identifier wins', () => {
     const old: Subject = { identifier: 'V1*-old', token: 'hta', category: 'cat' };
     expect(resolvePrompt('a V1*-old cat and a V1* cat', [cat, old]).text).toBe('a hta cat and a sks cat');

@@ -11,6 +11,10 @@ const golden = JSON.parse(readFileSync(path.join(__dirname, '../goldens/tokenize
 };
 const mergesText = gunzipSync(readFileSync(path.join(__dirname, '../fixtures/clip-bpe/merges.txt.gz'))).toString('utf8');
 
+/** CLIP's vocabulary, as JSON. */
+let vocabJson: string | undefined;
+const clipVocabJson = (): string => (vocabJson ??= JSON.stringify(clipVocab()));
+
 /** CLIP's vocabulary follows from its merges: byte symbols, the same ending a word, merges, special tokens. */
 function clipVocab(): Record<string, number> {
   const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
@@ -37,7 +41,7 @@ function write(files: Record<string, unknown>): void {
 
 function clip(config: object = {}, map?: object): Promise<Tokenizer> {
   write({
-    'vocab.json': clipVocab(),
+    'vocab.json': clipVocabJson(),
     'merges.txt': mergesText,
     'tokenizer_config.json': { model_max_length: 77, ...config },
     ...(map && { 'special_tokens_map.json': map }),
@@ -89,7 +93,7 @@ test('ids equal those of transformers', async () => {
 
 describe('special and added tokens, ids equal those of transformers', () => {
   test.each(addedGolden.folders.map((golden) => [golden.name, golden] as const))('%s', async (_, { files, pad, texts }) => {
-    write({ 'vocab.json': clipVocab(), 'merges.txt': mergesText, ...files });
+    write({ 'vocab.json': clipVocabJson(), 'merges.txt': mergesText, ...files });
     const tokenizer = await Tokenizer.load(folder, { ...LIMITS, vocabSize: 49409 });
     const ours = texts.map(([text]) => [text, [...tokenizer.encode(text).ids]]);
     expect(ours).toEqual(texts.map(([text, ids]) => [text, [...ids, ...new Array<number>(77 - ids.length).fill(pad)]]));
@@ -131,6 +135,19 @@ test('text that does not fit is returned', async () => {
   expect(cut.length).toBe(77);
   expect(cut.words.at(-1)).toBe('last');
   expect(cut.truncated).toBe(', then a café cat');
+});
+
+test('a text of megabytes is the same as its beginning', async () => {
+  const tokenizer = await clip();
+  const words = (count: number): string => Array.from({ length: count }, (_, i) => `Word${i}`).join('  ');
+  const [short, long] = [tokenizer.encode(words(1000)), tokenizer.encode(words(300_000))];
+  expect([...long.ids]).toEqual([...short.ids]);
+  expect(long.words).toEqual(short.words);
+  expect(long.truncated.startsWith(short.truncated)).toBe(true);
+  expect(long.truncated.endsWith(' word299999')).toBe(true);
+  expect([...tokenizer.encode('a'.repeat(1e6)).ids]).toEqual([...tokenizer.encode('a'.repeat(10_000)).ids]);
+  // White space alone fills nothing.
+  expect([...tokenizer.encode(`a${' '.repeat(1e6)}cat`).ids]).toEqual([...tokenizer.encode('a cat').ids]);
 });
 
 test('maxLength is capped by the text encoder', async () => {
