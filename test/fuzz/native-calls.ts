@@ -102,7 +102,15 @@ async function main(): Promise<void> {
     latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, algorithm: 'a2', optimizer: 'adam', learningRate: 1e-5,
     beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, tensors: Int32Array.of(0, 3), within: [Uint32Array.of(1, 2), Uint32Array.of(0)], seed: 1n, checkpointing: false, abort,
   };
+  const identifier = { token: 1, start: Int32Array.of(2, 3), captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4 };
+  /** What is wrong may show in the first step only. */
+  const startSearch = async (o: NativeSearchOptions) => {
+    const started = await model.createSearch(o);
+    await started.run({ steps: 1 });
+    return started;
+  };
   const search = await model.createSearch(searchOptions);
+  const learning = await model.createSearch({ ...searchOptions, identifier });
   const state = await search.saveState();
   const load = { unet: { ...config.unet }, text: { ...text }, vae: { ...config.vae }, threads: 1, memoryLimit: 2 ** 28 };
   const pixels = floats(2 * 64 * 32 * 3);
@@ -119,7 +127,7 @@ async function main(): Promise<void> {
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number])), [64, 32]],
     ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number])), [height, side]],
     ['planGradient', (o) => model.planGradient(o), [{ ...job, tokens, tensors: names, checkpointing: true }]],
-    ['planSearch', (o) => model.planSearch(o), [{ ...job, pictures: 3, captions: 2, tokens, tensors: Int32Array.of(0, 3), optimizer: 'adam', checkpointing: false }]],
+    ['planSearch', (o) => model.planSearch(o), [{ ...job, pictures: 3, captions: 2, tokens, tensors: Int32Array.of(0, 3), optimizer: 'adam', checkpointing: false, identifierRows: 1 }]],
     ['encodeText', (...v) => model.encodeText(...(v as unknown as [Int32Array, number, object])), [new Int32Array(2 * tokens), 2, { replaceIds: Int32Array.of(0), replaceRows: floats(text.hiddenSize), abort }]],
     ['tokenGradient', (o) => model.tokenGradient(o), [{ ids: new Int32Array(2 * tokens), rows: 2, tokens: Int32Array.of(0, 5), upstream: floats(2 * tokens * text.hiddenSize), abort }]],
     ['encodeImages', (...v) => model.encodeImages(...(v as unknown as [Float32Array, number, number, number, object])), [pixels, 2, 64, 32, { abort }]],
@@ -129,10 +137,14 @@ async function main(): Promise<void> {
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['loss', (o) => model.loss(o), [loss]],
     ['createMask', (o) => model.createMask(o), [nothing]],
-    ['createSearch', (o) => model.createSearch(o), [searchOptions]],
+    ['createSearch', (o) => startSearch(o), [searchOptions]],
+    ['createSearch, identifier', (o) => startSearch({ ...searchOptions, identifier: o }), [identifier]],
     ['search.run', (o) => search.run(o), [{ steps: 1, onStep: () => undefined, abort }]],
     ['search.update', (o) => search.update(o), [{ ...denoise, masks: undefined, target: floats(2 * latent), weights: Float64Array.of(1, 1) }]],
     ['search.loadState', (o) => search.loadState(o), [state]],
+    ['learning.loadState', (o) => learning.loadState(o), [await learning.saveState()]],
+    ['learning.run', () => learning.run({ steps: 1 }), []],
+    ['learning.embedding', () => learning.embedding(), []],
     ['search.ranking', (o) => search.ranking(o), ['displacement']],
     ['search.selectThreshold', (...v) => search.selectThreshold(...(v as unknown as ['score', number])), ['score', 0]],
     ['search.selectCount', (...v) => search.selectCount(...(v as unknown as ['score', number])), ['score', 3]],
@@ -193,6 +205,7 @@ async function main(): Promise<void> {
   if (!isDeepStrictEqual(before, after)) problems.push('the model draws something else afterwards');
 
   search.dispose();
+  learning.dispose();
   clip.dispose();
   await Promise.all([model.dispose(), foreign.dispose()]);
   for (const [name, run, valid] of calls) {

@@ -1,0 +1,47 @@
+import { z } from 'zod';
+import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../../lib/options';
+import { conceptOf } from './concept-samples';
+
+const schema = z.strictObject({ steps: z.int().min(1).default(50), report: z.strictObject({ rows: z.int().optional() }).optional() });
+const refusal = (value: unknown): unknown => {
+  try {
+    return parseOptions('draw', schema, value);
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    return `${code} ${message}`;
+  }
+};
+
+describe('parseOptions', () => {
+  test('fills in defaults', () => {
+    expect(parseOptions('draw', schema, {})).toEqual({ steps: 50 });
+    expect(parseOptions('draw', schema, { steps: undefined })).toEqual({ steps: 50 });
+    expect(parseOptions('draw', schema, { steps: 3, report: { rows: 2 } })).toEqual({ steps: 3, report: { rows: 2 } });
+  });
+
+  test.each<[unknown, RegExp]>([
+    [{ steps: 0 }, /^CONES_OPTION_INVALID draw: the option steps: .*1/],
+    [{ steps: '3' }, /^CONES_OPTION_INVALID draw: the option steps: /],
+    [{ stpes: 3 }, /^CONES_OPTION_INVALID draw: the option stpes: /],
+    [{ report: { rows: 0.5 } }, /^CONES_OPTION_INVALID draw: the option report\.rows: /],
+    [{ report: { row: 1 } }, /^CONES_OPTION_INVALID draw: the option row: /],
+    [undefined, /^CONES_OPTION_INVALID draw: the options: /],
+    [null, /^CONES_OPTION_INVALID draw: the options: /],
+    ['steps', /^CONES_OPTION_INVALID draw: the options: /],
+  ])('%j names the call and the option', (value, message) => {
+    expect(refusal(value)).toMatch(message);
+  });
+});
+
+const accepts = (option: z.ZodType, value: unknown) => option.safeParse(value).success;
+
+test.each<[string, z.ZodType, readonly unknown[], readonly unknown[]]>([
+  ['seed', seedOption, [0, 1, Number.MAX_SAFE_INTEGER, 0n, 2n ** 64n - 1n], [-1, 0.5, NaN, Infinity, 2 ** 53, -1n, 2n ** 64n, '1', null, undefined]],
+  ['signal', signalOption, [undefined, new AbortController().signal, AbortSignal.abort()], [null, {}, 5, 'x']],
+  ['image', imageOption, ['a.png', new Uint8Array(1), Buffer.from('x')], ['', null, undefined, 5, {}, new Float32Array(1), new ArrayBuffer(1)]],
+  ['concept', conceptOption, [conceptOf()], [undefined, null, {}, 'cat.cones', { ...conceptOf() }]],
+  ['function', functionOption(), [undefined, () => 1], [null, {}, 'x', 5]],
+])('%s', (_, option, good, bad) => {
+  expect(good.filter((value) => !accepts(option, value))).toEqual([]);
+  expect(bad.filter((value) => accepts(option, value))).toEqual([]);
+});
