@@ -2,8 +2,8 @@
  * What a search is worth, measured on noise and timesteps that it did not see.
  *
  * The loss alone misleads (a mask can mend the base model in general and change no picture), and a mask of the right size
- * is told from a lucky one only by comparison: so every density is measured against the untouched model and a random mask
- * of the same size, and pictures are drawn with the identifier, with the bare category and with another category.
+ * is told from a lucky one only by comparison: so what is found is measured beside the untouched model and a random mask of
+ * the same size, and pictures are drawn with the identifier, with the bare category and with another category.
  */
 import type { NativeMask } from '../../typings/native';
 import type { Moments } from '../engine/pictures';
