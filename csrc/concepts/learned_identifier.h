@@ -17,7 +17,7 @@ struct IdentifierOptions {
   std::vector<int> captions;         // the captions that name the subject, by their index (TrainingBatch::captions)
   std::vector<std::int32_t> ids;     // their tokens [captions, T]
   int most_rows = 1;                 // the most different ones in one batch
-  double learning_rate = 1e-3;
+  double learning_rate = 5e-3;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // Adam's, PyTorch's defaults
 };
 

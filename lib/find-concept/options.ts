@@ -79,7 +79,7 @@ export interface FindConceptOptions {
    * for Stable Diffusion 1. Default false.
    */
   readonly learnEmbedding?: boolean;
-  /** Adam's learning rate of this embedding. Default 1e-3. */
+  /** Adam's learning rate of this embedding. Default 5e-3, Textual Inversion's. */
   readonly embeddingRate?: number;
   /** Where it starts: at the rare token's embedding, or at the mean of the category's. Default 'token'. */
   readonly embeddingInit?: 'token' | 'category';
@@ -181,7 +181,7 @@ const schema = z.strictObject({
   threshold: selection.threshold,
   layers: layersOption,
   learnEmbedding: z.boolean().default(false),
-  embeddingRate: z.number().gt(0).max(1e6).default(1e-3),
+  embeddingRate: z.number().gt(0).max(1e6).default(5e-3),
   embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
   checkpointing: z.boolean().optional(),
