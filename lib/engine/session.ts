@@ -24,7 +24,7 @@ export class Session {
   /** All K-V weights, in the network's order. */
   readonly kvTensors: readonly NativeKvTensor[];
   /** Searches that hold memory of the model. */
-  readonly #searches = new Set<NativeSearch>();
+  readonly #searches = new Set<WeakRef<NativeSearch>>();
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
   readonly #unions = new WeakMap<Concept, { others: readonly Concept[]; union: Concept }[]>();
   /** Identifies the base model in concept files. */
@@ -119,20 +119,24 @@ export class Session {
     return entry.union;
   }
 
-  /** A search goes with its model, at the latest. */
+  /** A search goes with its model, at the latest; one that nobody has any more, whenever garbage is collected. */
   addSearch(search: NativeSearch): void {
     if (this.#disposed) search.dispose();
-    else this.#searches.add(search);
+    else this.#searches.add(new WeakRef(search));
   }
 
   removeSearch(search: NativeSearch): void {
-    this.#searches.delete(search);
     search.dispose();
+    this.#searches.forEach((reference) => {
+      const other = reference.deref();
+      if (other === undefined || other === search) this.#searches.delete(reference);
+    });
   }
 
   /** Aborts what is running and frees the weights. */
   dispose(): Promise<void> {
-    this.#searches.forEach((search) => this.removeSearch(search));
+    this.#searches.forEach((reference) => reference.deref()?.dispose());
+    this.#searches.clear();
     this.#disposed ??= this.model.dispose();
     return this.#disposed;
   }

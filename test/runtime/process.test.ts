@@ -59,6 +59,13 @@ test.each(['cycles', 'forgotten'])('memory does not grow with engines: %s', asyn
   expect(second - first).toBeLessThan(0.1 * (engines / 2) * weights);
 });
 
+test('searches that are forgotten give their memory back', async () => {
+  const { result, ...end } = await run('forgottenSearches');
+  expect(end).toEqual(ENDED);
+  const { before, after } = result as { before: number; after: number };
+  expect(after).toBeLessThanOrEqual(before);
+});
+
 // A thread of equal appetite runs beside the idle loop, so that the machine's own delays count on both sides. Work on the
 // main thread delays all rounds; other programs on the machine, some.
 test('a search does not block the event loop', async () => {

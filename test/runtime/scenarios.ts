@@ -110,6 +110,19 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     return { engines: 60, rss, weights };
   },
 
+  /** Memory in use by an engine before and after searches that were started and forgotten. */
+  async forgottenSearches() {
+    const engine = await load();
+    const options = await searchOptions();
+    const start = async () => void (await (await engine.startSearch(options)).run(1));
+    await start();
+    await collect();
+    const { inUse: before } = engine.memory();
+    for (let i = 0; i < 20; i++) await start();
+    await collect();
+    return { before, after: engine.memory().inUse };
+  },
+
   /** The event loop's delays beside a search, and beside a thread that only burns as much time. */
   async lag() {
     const engine = await load();
