@@ -290,6 +290,8 @@ export class NativeModel {
   kvBytes(index: number): Uint8Array;
   readonly isa: string;
   memory(): NativeMemory;
+  /** Bytes that are free between jobs: asked as a job, so that none is running when the answer is found. */
+  availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
   planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
@@ -297,8 +299,9 @@ export class NativeModel {
   planSample(batch: number, height: number, width: number, tokens: number, guided: boolean): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
-  planEncode(height: number, width: number): number;
-  planDecode(height: number, width: number): number;
+  /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */
+  planEncode(batch: number, height: number, width: number, available?: number): number;
+  planDecode(batch: number, height: number, width: number, available?: number): number;
   /** ids [rows × T] → last hidden state [rows, T, D]; `replace`: learned embeddings [R, D] for token ids [R]. */
   encodeText(ids: Int32Array, rows: number, job: NativeJob & { replaceIds?: Int32Array; replaceRows?: Float32Array }): Promise<Float32Array>;
   tokenGradient(options: NativeTokenGradient): Promise<Float32Array>;

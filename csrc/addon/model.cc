@@ -1,5 +1,6 @@
 #include "addon/model.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "addon/arguments.h"
@@ -15,6 +16,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceAccessor("isa", &NativeModel::isa, nullptr),
                       InstanceMethod("kvBytes", &NativeModel::kv_bytes),
                       InstanceMethod("memory", &NativeModel::memory),
+                      InstanceMethod("availableMemory", &NativeModel::available_memory),
                       InstanceMethod("planText", &NativeModel::plan_text),
                       InstanceMethod("planSample", &NativeModel::plan_sample),
                       InstanceMethod("planSearch", &NativeModel::plan_search),
@@ -123,6 +125,12 @@ std::vector<index_t> sizes(const Napi::CallbackInfo& info, std::size_t count) {
   return values;
 }
 
+// An optional argument; left out, what is free now.
+std::size_t available(const Napi::Value& value, const Model& model) {
+  if (!value.IsNumber()) return model.available_memory();
+  return static_cast<std::size_t>(std::clamp(value.As<Napi::Number>().DoubleValue(), 0.0, 0x1p53));
+}
+
 template <class Plan>
 Napi::Value bytes(Napi::Env env, Plan plan) {
   return Napi::Number::New(env, static_cast<double>(guarded(env, plan)));
@@ -147,13 +155,19 @@ Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::plan_encode(const Napi::CallbackInfo& info) {
-  const auto s = sizes(info, 2);
-  return bytes(info.Env(), [&] { return model(info.Env())->plan_encode(s[0], s[1]); });
+  const auto s = sizes(info, 3);
+  return bytes(info.Env(), [&] {
+    const auto& m = model(info.Env());
+    return m->plan_encode(m->encode_pass(s[0], s[1], s[2], available(info[3], *m)), s[1], s[2]);
+  });
 }
 
 Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
-  const auto s = sizes(info, 2);
-  return bytes(info.Env(), [&] { return model(info.Env())->plan_decode(s[0], s[1]); });
+  const auto s = sizes(info, 3);
+  return bytes(info.Env(), [&] {
+    const auto& m = model(info.Env());
+    return m->plan_decode(m->decode_pass(s[0], s[1], s[2], available(info[3], *m)), s[1], s[2]);
+  });
 }
 
 Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {

@@ -29,6 +29,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value kv_bytes(const Napi::CallbackInfo& info);
   Napi::Value isa(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value available_memory(const Napi::CallbackInfo& info);
   Napi::Value plan_text(const Napi::CallbackInfo& info);
   Napi::Value plan_sample(const Napi::CallbackInfo& info);
   Napi::Value plan_search(const Napi::CallbackInfo& info);

@@ -1,5 +1,6 @@
-// NativeModel's jobs without gradients: text, pictures, denoising, sampling, masks. Each copies its arguments, queues the
+// NativeModel's jobs without gradients: memory, text, pictures, denoising, sampling, masks. Each copies its arguments, queues the
 // work, and makes JavaScript values of the result.
+#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -27,13 +28,13 @@ index_t size_of(const Napi::CallbackInfo& info, std::size_t i) {
   return static_cast<index_t>(value);
 }
 
-// Row b of `batch` equal ones.
-std::span<const float> row(const std::vector<float>& values, index_t b, index_t batch) {
+// `count` rows from row b of `batch` equal ones.
+std::span<const float> rows(const std::vector<float>& values, index_t b, index_t count, index_t batch) {
   if (values.size() % static_cast<std::size_t>(batch) != 0)
     fail("CONES_OPTION_INVALID", "An array of " + std::to_string(values.size()) + " elements has not " +
                                      std::to_string(batch) + " equal rows.");
   const std::size_t size = values.size() / static_cast<std::size_t>(batch);
-  return std::span(values).subspan(static_cast<std::size_t>(b) * size, size);
+  return std::span(values).subspan(static_cast<std::size_t>(b) * size, static_cast<std::size_t>(count) * size);
 }
 
 Settle array_result(std::vector<float> values) {
@@ -49,6 +50,15 @@ Napi::Value NativeModel::run(Napi::Env env, const Napi::Object& options, const c
                       .callback = callback_key ? callback(options, callback_key) : Napi::Function(),
                       .abort = abort_option(options)},
                      std::move(work));
+}
+
+Napi::Value NativeModel::available_memory(const Napi::CallbackInfo& info) {
+  return run(info.Env(), options_of(info, 0), nullptr,
+             [m = model(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
+               return [bytes = m->available_memory()](Napi::Env env) {
+                 return Napi::Number::New(env, static_cast<double>(bytes));
+               };
+             });
 }
 
 Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
@@ -85,14 +95,15 @@ Napi::Value NativeModel::encode_images(const Napi::CallbackInfo& info) {
              [m = model(env), pixels = std::move(pixels), batch, height, width](const std::atomic<bool>& aborted,
                                                                                 const Progress&) -> Settle {
                const Context context = m->context(&aborted);
-               m->require_memory(m->plan_encode(height, width));
-               const Shape shape{1, height, width, m->vae().config().in_channels};
+               const index_t pass = m->encode_pass(batch, height, width, m->available_memory());
+               m->require_memory(m->plan_encode(pass, height, width));
                std::vector<float> moments;
-               for (index_t b = 0; b < batch; ++b) {  // one at a time: pictures are large and independent
+               for (index_t b = 0; b < batch; b += pass) {
                  Tape tape(context);
-                 const Tensor picture = to_tensor(context, row(pixels, b, batch), shape);
-                 const auto one = to_channels_first(m->vae().encode(tape, Var(picture)).value());
-                 moments.insert(moments.end(), one.begin(), one.end());
+                 const Shape shape{std::min(pass, batch - b), height, width, m->vae().config().in_channels};
+                 const Tensor pictures = to_tensor(context, rows(pixels, b, shape[0], batch), shape);
+                 const auto some = to_channels_first(m->vae().encode(tape, Var(pictures)).value());
+                 moments.insert(moments.end(), some.begin(), some.end());
                }
                return array_result(std::move(moments));
              });
@@ -106,14 +117,15 @@ Napi::Value NativeModel::decode(const Napi::CallbackInfo& info) {
              [m = model(env), latents = std::move(latents), batch, height, width](const std::atomic<bool>& aborted,
                                                                                   const Progress&) -> Settle {
                const Context context = m->context(&aborted);
-               m->require_memory(m->plan_decode(height, width));
-               const Shape shape{1, height, width, m->vae().config().latent_channels};
+               const index_t pass = m->decode_pass(batch, height, width, m->available_memory());
+               m->require_memory(m->plan_decode(pass, height, width));
                std::vector<float> pixels;
-               for (index_t b = 0; b < batch; ++b) {
+               for (index_t b = 0; b < batch; b += pass) {
                  Tape tape(context);
-                 const Tensor latent = to_channels_last(context, row(latents, b, batch), shape);
-                 const Tensor one = m->vae().decode(tape, Var(latent)).value();
-                 pixels.insert(pixels.end(), one.data(), one.data() + one.size());
+                 const Shape shape{std::min(pass, batch - b), height, width, m->vae().config().latent_channels};
+                 const Tensor some_latents = to_channels_last(context, rows(latents, b, shape[0], batch), shape);
+                 const Tensor some = m->vae().decode(tape, Var(some_latents)).value();
+                 pixels.insert(pixels.end(), some.data(), some.data() + some.size());
                }
                return array_result(std::move(pixels));
              });

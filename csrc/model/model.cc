@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -11,6 +12,20 @@
 #include "ops/stored_gradients.h"
 
 namespace cones {
+namespace {
+
+// Pixels of one pass through the autoencoder for each thread, two pictures of 64 × 64: more gain nothing and leave the
+// cache. At least one picture.
+constexpr index_t kPassPixels = 2 * 64 * 64;
+
+template <class Plan>
+index_t pictures_per_pass(int threads, index_t batch, index_t pixels, std::size_t available, Plan plan) {
+  index_t pictures = std::clamp<index_t>(threads * kPassPixels / pixels, 1, batch);
+  while (pictures > 1 && plan(pictures) > available) --pictures;
+  return pictures;
+}
+
+}  // namespace
 
 Model::Model(const ModelOptions& options)
     : options_(options),
@@ -48,13 +63,28 @@ Model::MemoryUse Model::memory() const {
   return {weight_bytes_, memory_->in_use(), memory_->peak(), options_.memory_limit};
 }
 
+std::size_t Model::available_memory() const {
+  return options_.memory_limit - std::min(memory_->in_use(), options_.memory_limit);
+}
+
 void Model::require_memory(std::size_t bytes) const {
+  if (bytes <= available_memory()) return;
   const std::size_t in_use = memory_->in_use();
-  if (in_use <= options_.memory_limit && bytes <= options_.memory_limit - in_use) return;
   const auto mib = [](std::size_t value) { return std::to_string(value >> 20) + " MiB"; };
   fail("CONES_OUT_OF_MEMORY", "The job needs " + mib(bytes) + " besides the " + mib(in_use) +
                                   " in use, more than the memory limit of " + mib(options_.memory_limit) +
                                   ". Use a smaller batch or picture, enable checkpointing, or raise memoryLimit.");
+}
+
+index_t Model::encode_pass(index_t batch, index_t height, index_t width, std::size_t available) const {
+  return pictures_per_pass(options_.threads, batch, height * width, available,
+                           [&](index_t pictures) { return plan_encode(pictures, height, width); });
+}
+
+index_t Model::decode_pass(index_t batch, index_t height, index_t width, std::size_t available) const {
+  const index_t pixels = height * width * vae_->downscale() * vae_->downscale();
+  return pictures_per_pass(options_.threads, batch, pixels, available,
+                           [&](index_t pictures) { return plan_decode(pictures, height, width); });
 }
 
 std::size_t Model::plan_denoise(index_t batch, index_t height, index_t width, index_t tokens) const {
@@ -136,17 +166,17 @@ std::size_t Model::plan_gradient(index_t batch, index_t height, index_t width, i
   return context.memory->peak();
 }
 
-std::size_t Model::plan_encode(index_t height, index_t width) const {
+std::size_t Model::plan_encode(index_t pictures, index_t height, index_t width) const {
   const Context context = planning_context();
   Tape tape(context);
-  vae_->encode(tape, Var(context.empty({1, height, width, vae_->config().in_channels})));
+  vae_->encode(tape, Var(context.empty({pictures, height, width, vae_->config().in_channels})));
   return context.memory->peak();
 }
 
-std::size_t Model::plan_decode(index_t height, index_t width) const {
+std::size_t Model::plan_decode(index_t pictures, index_t height, index_t width) const {
   const Context context = planning_context();
   Tape tape(context);
-  vae_->decode(tape, Var(context.empty({1, height, width, vae_->config().latent_channels})));
+  vae_->decode(tape, Var(context.empty({pictures, height, width, vae_->config().latent_channels})));
   return context.memory->peak();
 }
 

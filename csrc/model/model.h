@@ -54,11 +54,19 @@ class Model {
     std::size_t weights, in_use, peak, limit;
   };
   MemoryUse memory() const;
+  /// Bytes that are not in use.
+  std::size_t available_memory() const;
   /// CONES_OUT_OF_MEMORY, before anything runs, when a job that needs `bytes` on top of what is in use does not fit.
   void require_memory(std::size_t bytes) const;
 
+  /// How many of `batch` pictures are encoded or decoded in one pass: small ones go together, because alone they do not
+  /// occupy the threads; fewer where `available` bytes would not hold them, but always one.
+  /// Height and width are the input's: of a picture, of latents.
+  index_t encode_pass(index_t batch, index_t height, index_t width, std::size_t available) const;
+  index_t decode_pass(index_t batch, index_t height, index_t width, std::size_t available) const;
+
   /// Peak bytes of the text encoder; of a UNet call, without and with gradients of its inputs and `parameters`; of the sampling
-  /// loop; of an encoding and a decoding, one picture at a time. Inputs included.
+  /// loop; of one pass of encoding or decoding. Inputs included.
   std::size_t plan_text(index_t rows, index_t tokens) const;
   std::size_t plan_denoise(index_t batch, index_t height, index_t width, index_t tokens) const;
   std::size_t plan_gradient(index_t batch, index_t height, index_t width, index_t tokens,
@@ -72,8 +80,8 @@ class Model {
   /// is learned.
   SearchPlan plan_search(const Shape& moments, const Shape& embeddings, int rows, const SearchOptions& options,
                          const IdentifierOptions* identifier) const;
-  std::size_t plan_encode(index_t height, index_t width) const;
-  std::size_t plan_decode(index_t height, index_t width) const;
+  std::size_t plan_encode(index_t pictures, index_t height, index_t width) const;
+  std::size_t plan_decode(index_t pictures, index_t height, index_t width) const;
 
  private:
   ModelOptions options_;

@@ -7,7 +7,7 @@ import { conceptOption, functionOption, parseOptions, seedOption, signalOption }
 import { joinSubjects } from '../prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
 import { version } from '../version';
-import { type GeneratePlanOptions, planGenerate } from './plan';
+import { planDrawing } from './batch-size';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 import { allFinite, rowMask } from './tensors';
@@ -35,7 +35,7 @@ export interface GenerateOptions {
   /** Picture size in pixels, multiples of the autoencoder's factor (8). Default: the model's own. */
   readonly width?: number;
   readonly height?: number;
-  /** Pictures per UNet call; more are drawn one batch after another. Default 4. */
+  /** Pictures per UNet call, fewer where the memory limit asks for it; more are drawn one batch after another. Default 4. */
   readonly batchSize?: number;
   /** Called after every step. */
   readonly onProgress?: (progress: GenerateProgress) => void;
@@ -104,13 +104,13 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   if (count > MOST_PICTURES) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
-  requireMemory(session, { count, batchSize: settings.batchSize, guidance: settings.guidance, ...size });
+  const batchSize = await fittingBatch(session, settings, count, size);
   const jobs = listJobs(settings);
   const warnings: Warning[] = [];
   const images: GeneratedImage[] = [];
 
   const batches: Job[][] = [];
-  for (let i = 0; i < jobs.length; i += settings.batchSize) batches.push(jobs.slice(i, i + settings.batchSize));
+  for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
   const progress = progressReporter(settings, batches.length);
   for (const batch of batches) {
     const { latents, warnings: found } = await drawLatents(session, settings, batch, latent, progress);
@@ -131,17 +131,19 @@ export async function generate(session: Session, options: GenerateOptions): Prom
 }
 
 /**
- * Refuses what could not be drawn even if nothing else were, before arrays are made for it.
+ * Pictures per call. The whole way to them is planned before the first step and before arrays are made for it, so that no
+ * work is lost when decoding does not fit.
  * @throws ConesError CONES_OUT_OF_MEMORY
  */
-function requireMemory(session: Session, options: GeneratePlanOptions): void {
-  const { inUse, peak, limit } = planGenerate(session, options);
-  const needed = session.model.memory().weights + peak - inUse;
-  if (needed <= limit) return;
-  const mib = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+async function fittingBatch(session: Session, settings: Settings, pictures: number, size: { width: number; height: number }): Promise<number> {
+  const available = await session.job(settings.signal, (abort) => session.model.availableMemory({ abort }));
+  const most = Math.min(pictures, settings.batchSize);
+  const { batchSize, bytes } = planDrawing(session, most, settings.guidance !== 1, size, available);
+  if (bytes <= available) return batchSize;
+  const mib = (value: number) => `${Math.ceil(value / 2 ** 20)} MiB`;
   throw new ConesError(
     'CONES_OUT_OF_MEMORY',
-    `These pictures need ${mib(needed)} with the weights, more than the memory limit of ${mib(limit)}: choose a smaller batchSize or size, or raise memoryLimit.`,
+    `A picture of ${size.width} × ${size.height} needs ${mib(bytes)}, but the memory limit leaves ${mib(available)}. Draw a smaller picture, or raise memoryLimit.`,
   );
 }
 

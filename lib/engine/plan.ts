@@ -6,6 +6,7 @@ import { layersOption, PRIOR_COUNT } from '../find-concept/options';
 import { PRIOR_BATCH } from '../find-concept/prior';
 import { REPORT_ROWS } from '../find-concept/report';
 import { parseOptions } from '../options';
+import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
 import { latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
@@ -14,7 +15,7 @@ import type { Session } from './session';
 export interface MemoryPlan {
   /** What is in use now: the packed weights, and the state of searches. */
   readonly inUse: number;
-  /** The most that will be in use at once when the job runs. */
+  /** The most that will be in use at once when the job runs; for pictures, after as many are drawn together as fit. */
   readonly peak: number;
   readonly limit: number;
   /** Whether the job would start: `peak` is within `limit`. */
@@ -60,7 +61,8 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
   const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
-  return memoryPlan(session, drawing(session, Math.min(count, batchSize), guidance !== 1, { width: width ?? own.width, height: height ?? own.height }));
+  const size = { width: width ?? own.width, height: height ?? own.height };
+  return memoryPlan(session, planDrawing(session, Math.min(count, batchSize), guidance !== 1, size, available(session)).bytes);
 }
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
@@ -82,21 +84,22 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing: settings.checkpointing,
   });
-  const preparing = Math.max(model.planEncode(size.height, size.width), drawing(session, PRIOR_BATCH, true, size));
+  const pictures = Math.max(settings.images, priorBatch > 0 ? settings.priorCount : 0);
+  const preparing = Math.max(
+    model.planEncode(pictures, size.height, size.width),
+    model.planSample(PRIOR_BATCH, latent.height, latent.width, tokenizer.maxLength, true),
+  );
   // The report is measured and drawn while the search's state is still there.
-  const report = Math.max(model.planDenoise(REPORT_ROWS, latent.height, latent.width, tokenizer.maxLength), drawing(session, PRIOR_BATCH, true, size));
+  const report = Math.max(
+    model.planDenoise(REPORT_ROWS, latent.height, latent.width, tokenizer.maxLength),
+    planDrawing(session, PRIOR_BATCH, true, size, available(session) - search.held).bytes,
+  );
   return memoryPlan(session, Math.max(preparing, search.peak, search.held + report));
 }
 
-/** Peak bytes of `batch` pictures drawn together: texts, sampling loop, decoding. */
-function drawing(session: Session, batch: number, guided: boolean, size: { width: number; height: number }): number {
-  const { model, tokenizer } = session;
-  const { height, width } = latentSize(session, size.height, size.width);
-  return Math.max(
-    model.planText(1, tokenizer.maxLength),
-    model.planSample(batch, height, width, tokenizer.maxLength, guided),
-    model.planDecode(height, width),
-  );
+function available(session: Session): number {
+  const { inUse, limit } = session.model.memory();
+  return limit - inUse;
 }
 
 function memoryPlan(session: Session, bytes: number): MemoryPlan {

@@ -1,5 +1,6 @@
 // Peak memory is known before a job starts: the plan equals what the job then takes, to the byte.
-import type { Engine } from '../../lib';
+import type { Engine, GenerateOptions } from '../../lib';
+import type { GeneratePlanOptions } from '../../lib/engine/plan';
 import { native } from '../../lib/native';
 import type { NativeModel } from '../../typings/native';
 import { load, loadNative, rejection, searchOptions } from './model';
@@ -33,10 +34,29 @@ test.each([false, true])('gradient, checkpointing %s', async (checkpointing) => 
   );
 });
 
-test('encode and decode, one picture at a time', async () => {
-  const pixels = { data: noise(3, 64, 64, 3), shape: [3, 64, 64, 3] as const };
-  expect(await measured((engine) => engine.encodeImage(pixels))).toBe(model.planEncode(64, 64));
-  expect(await measured((engine) => engine.decode(latents))).toBe(model.planDecode(8, 8));
+const pixels = { data: noise(3, 64, 64, 3), shape: [3, 64, 64, 3] as const };
+
+test('encode and decode, small pictures together', async () => {
+  expect(await measured((engine) => engine.encodeImage(pixels))).toBe(model.planEncode(3, 64, 64));
+  expect(await measured((engine) => engine.decode(latents))).toBe(model.planDecode(BATCH, 8, 8));
+  expect(model.planDecode(BATCH, 8, 8)).toBeGreaterThan(model.planDecode(1, 8, 8));
+  expect(model.planEncode(3, 64, 64)).toBeGreaterThan(model.planEncode(1, 64, 64));
+});
+
+test('large pictures are encoded and decoded one by one', () => {
+  expect(model.planDecode(4, 32, 32)).toBe(model.planDecode(1, 32, 32));
+  expect(model.planEncode(4, 256, 256)).toBe(model.planEncode(1, 256, 256));
+});
+
+test('fewer pictures go together where memory is short, and come out the same', async () => {
+  const { weights } = model.memory(); // part of the limit
+  await using encoder = await load({ memoryLimit: weights + model.planEncode(1, 64, 64) });
+  await using decoder = await load({ memoryLimit: weights + model.planDecode(1, 8, 8) });
+  await using ample = await load();
+  expect((await encoder.encodeImage(pixels)).data).toEqual((await ample.encodeImage(pixels)).data);
+  expect(await decoder.decode(latents)).toEqual(await ample.decode(latents));
+  expect(encoder.memory().peak).toBe(encoder.memory().limit);
+  expect(decoder.memory().peak).toBe(decoder.memory().limit);
 });
 
 test.each([{ guidance: 1 }, { guidance: 7.5 }])('generate, %p', async ({ guidance }) => {
@@ -64,21 +84,51 @@ test.each([
   expect(peak).toBeGreaterThan(0.9 * plan.peak);
 });
 
-test('what does not fit is refused before it starts, and what fits is not', async () => {
-  const { peak } = await load().then(async (engine) => {
-    await using own = engine;
-    return own.planGenerate({ count: 4 });
-  });
-  await using tight = await load({ memoryLimit: peak - 1 });
-  expect(tight.planGenerate({ count: 4 }).fits).toBe(false);
-  const steps: number[] = [];
-  const drawing = tight.generate({ prompt: 'a cat', count: 4, steps: 2, onProgress: ({ step }) => void steps.push(step) });
-  expect(await rejection(drawing)).toMatchObject({ code: 'CONES_OUT_OF_MEMORY' });
-  expect(steps).toEqual([]);
-  await tight.generate({ prompt: 'a cat', count: 4, batchSize: 2, steps: 2 });
+/** An engine's limit that just holds this drawing. */
+async function limitFor(options: GeneratePlanOptions): Promise<number> {
+  await using engine = await load();
+  return engine.planGenerate(options).peak;
+}
 
-  await using enough = await load({ memoryLimit: peak });
-  await enough.generate({ prompt: 'a cat', count: 4, steps: 2 });
+/** Draws and counts the solver's steps. */
+async function draw(engine: Engine, options: Partial<GenerateOptions> = {}) {
+  const steps: number[] = [];
+  const drawing = engine.generate({ prompt: 'a cat', count: 4, seed: 1, steps: 2, onProgress: ({ steps: all }) => void steps.push(all), ...options });
+  const { images } = await drawing.catch(() => ({ images: [] }));
+  return { pictures: images.map(({ data }) => [...data]), steps, error: drawing };
+}
+
+test('as many pictures are drawn together as fit', async () => {
+  await using enough = await load({ memoryLimit: await limitFor({ count: 4 }) });
+  await using tight = await load({ memoryLimit: await limitFor({ count: 3 }) });
+  const [together, apart] = [await draw(enough), await draw(tight)];
+  expect(together.steps).toEqual([2, 2]);
+  expect(apart.steps).toEqual([4, 4, 4, 4]);
+  expect(apart.pictures).toEqual(together.pictures);
+  expect(apart.pictures).toHaveLength(4);
+  expect(tight.memory().peak).toBe(tight.planGenerate({ count: 4 }).peak);
+});
+
+test.each([
+  ['sampling', { guidance: 7.5 }],
+  ['decoding', { guidance: 1 }],
+])('a picture that does not fit is refused before its first step, because of its %s', async (_, { guidance }) => {
+  const limit = await limitFor({ guidance });
+  await using tight = await load({ memoryLimit: limit - 1 });
+  expect(tight.planGenerate({ guidance }).fits).toBe(false);
+  const { steps, error } = await draw(tight, { guidance });
+  expect(await rejection(error)).toMatchObject({ code: 'CONES_OUT_OF_MEMORY' });
+  expect(steps).toEqual([]);
+
+  await using enough = await load({ memoryLimit: limit });
+  expect((await draw(enough, { guidance })).pictures).toHaveLength(4);
+});
+
+test('what another drawing holds meanwhile does not count', async () => {
+  await using engine = await load({ memoryLimit: await limitFor({ count: 4 }) });
+  let second: ReturnType<typeof draw> | undefined;
+  await draw(engine, { onProgress: () => void (second ??= draw(engine)) });
+  expect((await second)?.steps).toEqual([2, 2]);
 });
 
 test('plans are refused for options that make no sense', async () => {
