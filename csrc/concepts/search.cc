@@ -37,20 +37,21 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
 }
 
 // γ = ξ ⊙ θ as the kernels read it, for forward and for the gradient with respect to the input: both in one pass, row by
-// row of γ, while the row is in the first-level cache.
-void ConceptSearch::pack(const Context& context) {
+// row of γ, while the row is in the first-level cache. Text states need a gradient only where the identifier is learned.
+void ConceptSearch::pack(const Context& context, bool text_gradient) {
   for (State& state : tensors_) {
     const index_t out = state.weights->out(), in = state.weights->in();
-    state.backward = PackedMatrix(context, out, in);
+    const bool both = text_gradient || state.weights->source() == KvWeights::Source::self;
+    state.backward = both ? PackedMatrix(context, out, in) : PackedMatrix();
     state.forward = PackedMatrix::from_columns(context, in, out, [&](index_t row, int, float* gamma) {
       context.kernels->search->scale(in, state.theta.data() + row * in, state.displacement.data() + row * in, gamma);
-      state.backward.set_row(row, gamma);
+      if (both) state.backward.set_row(row, gamma);
     });
   }
 }
 
 StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier) {
-  pack(context);
+  pack(context, identifier != nullptr);
   const KvView view{.masks = {}, .scaled = this};
   // Once backward has begun, ξ changes tensor by tensor: the abort flag counts only until then.
   Context uninterrupted = context;
@@ -109,28 +110,26 @@ void ConceptSearch::update(const Context& context, State& state, index_t row, in
   }
 }
 
-ConceptSearch::State* ConceptSearch::find(const Parameter& parameter) {
-  for (State& state : tensors_)
-    if (&state.weights->parameter() == &parameter) return &state;
-  return nullptr;
+bool ConceptSearch::wants(const Parameter& parameter) const {
+  return std::ranges::any_of(tensors_, [&](const State& state) { return &state.weights->parameter() == &parameter; });
 }
 
-bool ConceptSearch::wants(const Parameter& parameter) const {
-  return const_cast<ConceptSearch*>(this)->find(parameter) != nullptr;
+ConceptSearch::State& ConceptSearch::find(const Parameter& parameter) {
+  const auto at = std::ranges::find(tensors_, &parameter, [](const State& state) { return &state.weights->parameter(); });
+  check(at != tensors_.end(), "gradients arrive only for searched tensors");
+  return *at;
 }
 
 void ConceptSearch::add(const Context& context, const Parameter& parameter, const Tensor& gradient) {
-  State* state = find(parameter);
-  check(state != nullptr, "gradients arrive only for searched tensors");
-  update(context, *state, 0, state->weights->out(), 0, state->weights->in(), gradient.data(), state->weights->in());
+  State& state = find(parameter);
+  update(context, state, 0, state.weights->out(), 0, state.weights->in(), gradient.data(), state.weights->in());
 }
 
 void ConceptSearch::add_outer(const Context& context, const Parameter& parameter, const Tensor& x, const Tensor& dy) {
-  State* state = find(parameter);
-  check(state != nullptr, "gradients arrive only for searched tensors");
+  State& state = find(parameter);
   gemm_outer_tiles(context, dy, x,
                    [&](index_t row, index_t rows, index_t column, index_t columns, const float* tile, index_t stride,
-                       int) { update(context, *state, row, rows, column, columns, tile, stride); });
+                       int) { update(context, state, row, rows, column, columns, tile, stride); });
 }
 
 const PackedMatrix* ConceptSearch::forward(int kv_index) const {
@@ -140,7 +139,10 @@ const PackedMatrix* ConceptSearch::forward(int kv_index) const {
 
 const PackedMatrix* ConceptSearch::backward(int kv_index) const {
   const int i = position_[static_cast<std::size_t>(kv_index)];
-  return i < 0 ? nullptr : &tensors_[static_cast<std::size_t>(i)].backward;
+  if (i < 0) return nullptr;
+  const PackedMatrix& packed = tensors_[static_cast<std::size_t>(i)].backward;
+  check(packed.defined(), "only a learned identifier needs the text states' gradient");
+  return &packed;
 }
 
 const Tensor& ConceptSearch::ranking(Ranking by, std::size_t i) const {

@@ -94,8 +94,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   /// f(tensor, bytes) for every tensor of the saved state, in its order.
   template <class F>
   void each_saved(const F& f) const;
-  State* find(const Parameter& parameter);
-  void pack(const Context& context);
+  State& find(const Parameter& parameter);
+  void pack(const Context& context, bool text_gradient);
   SearchUpdate update_of_step() const;
   void update(const Context& context, State& state, index_t row, index_t rows, index_t column, index_t columns,
               const float* gradient, index_t stride);

@@ -15,10 +15,13 @@ LinearWeights projection_weights(const Context& context, Weights& weights, const
 }
 
 AttentionLayer attention_layer(const Context& context, Weights& weights, const std::string& name, index_t channels,
-                               index_t kv_channels, KvRegistry& registry) {
+                               index_t kv_channels, KvWeights::Source source, KvRegistry& registry) {
   LinearWeights query = find_linear(context, weights, name + ".to_q", channels, channels, false);
-  const KvWeights* key = registry.add(context, weights.find(name + ".to_k.weight", {channels, kv_channels}));
-  const KvWeights* value = registry.add(context, weights.find(name + ".to_v.weight", {channels, kv_channels}));
+  const auto project = [&](const char* weight) {
+    return registry.add(context, weights.find(name + weight, {channels, kv_channels}), source);
+  };
+  const KvWeights* key = project(".to_k.weight");
+  const KvWeights* value = project(".to_v.weight");
   return {std::move(query), key, value, find_linear(context, weights, name + ".to_out.0", channels, channels)};
 }
 
@@ -27,8 +30,8 @@ constexpr float kGroupNormEps = 1e-6f;  // Transformer2DModel's
 
 }  // namespace
 
-const KvWeights* KvRegistry::add(const Context& context, const Parameter* weight) {
-  owned_.push_back(std::make_unique<KvWeights>(context, weight, static_cast<int>(owned_.size())));
+const KvWeights* KvRegistry::add(const Context& context, const Parameter* weight, KvWeights::Source source) {
+  owned_.push_back(std::make_unique<KvWeights>(context, weight, static_cast<int>(owned_.size()), source));
   tensors_.push_back(owned_.back().get());
   return tensors_.back();
 }
@@ -39,8 +42,10 @@ TransformerBlock::TransformerBlock(const Context& context, Weights& weights, con
       norm1_(find_norm(context, weights, prefix + ".norm1", c.channels)),
       norm2_(find_norm(context, weights, prefix + ".norm2", c.channels)),
       norm3_(find_norm(context, weights, prefix + ".norm3", c.channels)),
-      self_(attention_layer(context, weights, prefix + ".attn1", c.channels, c.channels, registry)),
-      cross_(attention_layer(context, weights, prefix + ".attn2", c.channels, c.text_channels, registry)),
+      self_(attention_layer(context, weights, prefix + ".attn1", c.channels, c.channels, KvWeights::Source::self,
+                            registry)),
+      cross_(attention_layer(context, weights, prefix + ".attn2", c.channels, c.text_channels, KvWeights::Source::text,
+                             registry)),
       feed_in_(find_linear(context, weights, prefix + ".ff.net.0.proj", 8 * c.channels, c.channels)),
       feed_out_(find_linear(context, weights, prefix + ".ff.net.2", c.channels, 4 * c.channels)) {}
 

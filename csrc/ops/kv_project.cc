@@ -33,8 +33,8 @@ PackedMatrix pack_masked_backward(const Context& context, const KvWeights& weigh
 
 }  // namespace
 
-KvWeights::KvWeights(const Context& context, const Parameter* weight, int index)
-    : weight_(weight), index_(index), linear_(context, weight, nullptr) {}
+KvWeights::KvWeights(const Context& context, const Parameter* weight, int index, Source source)
+    : weight_(weight), index_(index), source_(source), linear_(context, weight, nullptr) {}
 
 Tensor kv_project_forward(const Context& context, const Tensor& x, const KvWeights& weights, const KvView& view) {
   const index_t batch = x.dim(0), tokens = x.dim(1), in = weights.in(), out = weights.out();

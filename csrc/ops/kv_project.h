@@ -15,11 +15,14 @@ class ConceptMask;  // concepts/mask.h
 
 class KvWeights {
  public:
+  /// What K and V are made of: the layer's own tokens, or the text's.
+  enum class Source { self, text };
   /// index: position among the model's K-V tensors, in the network's order.
-  KvWeights(const Context& context, const Parameter* weight, int index);
+  KvWeights(const Context& context, const Parameter* weight, int index, Source source);
 
   const Parameter& parameter() const { return *weight_; }
   int index() const { return index_; }
+  Source source() const { return source_; }
   index_t in() const { return linear_.in(); }
   index_t out() const { return linear_.out(); }
   const LinearWeights& base() const { return linear_; }
@@ -27,6 +30,7 @@ class KvWeights {
  private:
   const Parameter* weight_;
   int index_;
+  Source source_;
   LinearWeights linear_;
 };
 
@@ -35,8 +39,9 @@ class ScaledKv {
  public:
   virtual ~ScaledKv() = default;
   /// Null for tensors that are not searched.
-  virtual const PackedMatrix* forward(int kv_index) const = 0;   // γᵀ as B [in, out]
-  virtual const PackedMatrix* backward(int kv_index) const = 0;  // γ as B [out, in]
+  virtual const PackedMatrix* forward(int kv_index) const = 0;  // γᵀ as B [in, out]
+  /// γ as B [out, in]. For projections of the text only where an identifier is learned: nothing else needs its gradient.
+  virtual const PackedMatrix* backward(int kv_index) const = 0;
 };
 
 /// How one forward pass sees the K-V weights. Default: as the base model has them.
