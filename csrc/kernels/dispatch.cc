@@ -7,21 +7,25 @@
 namespace cones {
 
 extern const GemmKernels gemm_kernels_scalar;
+extern const WinogradKernels winograd_kernels_scalar;
 extern const VectorKernels vector_kernels_scalar;
 extern const SearchKernels search_kernels_scalar;
 #if defined(__x86_64__)
 extern const GemmKernels gemm_kernels_avx2, gemm_kernels_avx512;
+extern const WinogradKernels winograd_kernels_avx2, winograd_kernels_avx512;
 extern const VectorKernels vector_kernels_avx2, vector_kernels_avx512;
 extern const SearchKernels search_kernels_avx2, search_kernels_avx512;
 #endif
 
 namespace {
 
-const Kernels kScalar{"scalar", &gemm_kernels_scalar, &vector_kernels_scalar, &search_kernels_scalar};
+const Kernels kScalar{"scalar", &gemm_kernels_scalar, &winograd_kernels_scalar, &vector_kernels_scalar,
+                      &search_kernels_scalar};
 
 #if defined(__x86_64__)
-const Kernels kAvx2{"avx2", &gemm_kernels_avx2, &vector_kernels_avx2, &search_kernels_avx2};
-const Kernels kAvx512{"avx512", &gemm_kernels_avx512, &vector_kernels_avx512, &search_kernels_avx512};
+const Kernels kAvx2{"avx2", &gemm_kernels_avx2, &winograd_kernels_avx2, &vector_kernels_avx2, &search_kernels_avx2};
+const Kernels kAvx512{"avx512", &gemm_kernels_avx512, &winograd_kernels_avx512, &vector_kernels_avx512,
+                      &search_kernels_avx512};
 
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");

@@ -65,10 +65,13 @@ struct Columns {
   float at(int r, std::int64_t k) const { return base[k * stride + r]; }
 };
 
-template <int R, int V, bool kMasked, typename Rows>
+template <int R, int V, bool kMasked, bool kAhead, typename Rows>
 CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, std::int64_t b_stride,
-                           const std::uint8_t* mask, std::int64_t depth) {
+                           const std::uint8_t* mask, std::int64_t depth, const float* ahead = nullptr,
+                           std::int64_t ahead_step = 0) {
   for (std::int64_t k = 0; k < depth; ++k) {
+    // A little for each k: all at once would keep the loads of the multiplication waiting.
+    if constexpr (kAhead) __builtin_prefetch(ahead + k * ahead_step, 0, 2);
     vec bv[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) bv[v] = kMasked ? load_kept(b, mask, k, v) : load(b + v * kLanes, Full{});
@@ -116,7 +119,7 @@ CONES_INLINE void finish(const vec (&acc)[R][V], float* c, std::int64_t c_stride
     for (int v = 0; v < V; ++v) store_columns(c + r * c_stride, acc[r][v], columns, v);
 }
 
-template <int R, int V, bool kMasked>
+template <int R, int V, bool kMasked, bool kAhead>
 void run_tile(const GemmTile& t, const std::uint8_t* mask) {
   vec acc[R][V];
   clear(acc);
@@ -124,7 +127,8 @@ void run_tile(const GemmTile& t, const std::uint8_t* mask) {
     PointedRows<R> a;
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) a.row[r] = t.segment[s].a[r] + t.offset;
-    multiply<R, V, kMasked>(acc, a, t.segment[s].b, kWidth, mask, t.depth);
+    multiply<R, V, kMasked, kAhead>(acc, a, t.segment[s].b, kWidth, mask, t.depth,
+                                    kAhead ? t.ahead + s * t.depth * t.ahead_step : nullptr, t.ahead_step);
   }
   if (t.accumulate) add_c(acc, t.c, t.c_stride, t.columns);
   add_rows(acc, t.bias, t.columns);
@@ -138,8 +142,9 @@ void dispatch(const GemmTile& t, const std::uint8_t* mask) {
   if constexpr (R > 1)
     if (t.rows < R) return dispatch<R - 1, kMasked>(t, mask);
   constexpr int kHalf = kVecs / 2;
-  if (t.columns <= kHalf * kLanes) return run_tile<R, kHalf, kMasked>(t, mask);
-  run_tile<R, kVecs, kMasked>(t, mask);
+  if (t.ahead != nullptr) return run_tile<R, kVecs, kMasked, true>(t, mask);
+  if (t.columns <= kHalf * kLanes) return run_tile<R, kHalf, kMasked, false>(t, mask);
+  run_tile<R, kVecs, kMasked, false>(t, mask);
 }
 
 void run(const GemmTile& t) { dispatch<kRows, false>(t, nullptr); }
@@ -161,7 +166,7 @@ void outer_tile(int rows, int columns, std::int64_t depth, const float* p, std::
     if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, p_stride, q, q_stride, c, c_stride, accumulate);
   vec acc[R][kVecs];
   clear(acc);
-  multiply<R, kVecs, false>(acc, Columns{p, p_stride}, q, q_stride, nullptr, depth);
+  multiply<R, kVecs, false, false>(acc, Columns{p, p_stride}, q, q_stride, nullptr, depth);
   if (accumulate) add_c(acc, c, c_stride, columns);
   finish(acc, c, c_stride, columns);
 }
@@ -172,7 +177,6 @@ void outer_tile(int rows, int columns, std::int64_t depth, const float* p, std::
 #define CONES_JOIN_(a, b) a##b
 #define CONES_JOIN(a, b) CONES_JOIN_(a, b)
 
-extern const WinogradKernels CONES_JOIN(winograd_kernels_, CONES_ISA);
 extern const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA);
 const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA) = {
     .panel_width = CONES_ISA::kWidth,
@@ -180,7 +184,6 @@ const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA) = {
     .run = CONES_ISA::run,
     .tile = CONES_ISA::tile,
     .run_masked = CONES_ISA::run_masked,
-    .outer = CONES_ISA::outer_tile<CONES_ISA::kRows>,
-    .winograd = &CONES_JOIN(winograd_kernels_, CONES_ISA)};
+    .outer = CONES_ISA::outer_tile<CONES_ISA::kRows>};
 
 }  // namespace cones

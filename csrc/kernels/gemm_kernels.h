@@ -7,8 +7,6 @@
 
 #include <cstdint>
 
-#include "kernels/winograd_kernels.h"
-
 namespace cones {
 
 /// A run of k indices: A and B for consecutive values of k (in a convolution, one tap of the filter).
@@ -30,6 +28,9 @@ struct GemmTile {
   bool accumulate;
   const float* const* bias = nullptr;      // one pointer per row, or null
   const float* const* residual = nullptr;  // one pointer per row, or null; not C
+  /// What a later call reads of B, or null: fetched into the second-level cache meanwhile, ahead_step floats for each k.
+  const float* ahead = nullptr;
+  std::int64_t ahead_step = 0;
 };
 
 struct GemmKernels {
@@ -50,8 +51,6 @@ struct GemmKernels {
   /// j < columns ≤ panel_width. Strides are between rows; panel_width columns of Q are read.
   void (*outer)(int rows, int columns, std::int64_t depth, const float* p, std::int64_t p_stride, const float* q,
                 std::int64_t q_stride, float* c, std::int64_t c_stride, bool accumulate);
-
-  const WinogradKernels* winograd;  // around `run`
 };
 
 }  // namespace cones

@@ -6,12 +6,14 @@
 #include "kernels/gemm_kernels.h"
 #include "kernels/search_kernels.h"
 #include "kernels/vector_kernels.h"
+#include "kernels/winograd_kernels.h"
 
 namespace cones {
 
 struct Kernels {
   const char* isa;
   const GemmKernels* gemm;
+  const WinogradKernels* winograd;
   const VectorKernels* vector;
   const SearchKernels* search;
 };

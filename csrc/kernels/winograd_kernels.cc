@@ -6,98 +6,87 @@ namespace cones {
 namespace CONES_ISA {
 namespace {
 
-// Bᵀ along one dimension of four.
-CONES_INLINE void transform_input(const vec (&d)[4], vec (&v)[4]) {
-  v[0] = d[0] - d[2];
-  v[1] = d[1] + d[2];
-  v[2] = d[2] - d[1];
-  v[3] = d[1] - d[3];
+// The three matrices along one dimension, of `kFrom` values to `kTo`.
+
+struct Input {  // Bᵀ
+  static constexpr int kFrom = 4, kTo = 4;
+  static CONES_INLINE void apply(const vec (&d)[4], vec (&v)[4]) {
+    v[0] = d[0] - d[2];
+    v[1] = d[1] + d[2];
+    v[2] = d[2] - d[1];
+    v[3] = d[1] - d[3];
+  }
+};
+
+struct Filter {  // G
+  static constexpr int kFrom = 3, kTo = 4;
+  static CONES_INLINE void apply(const vec (&g)[3], vec (&u)[4]) {
+    const vec half = set(0.5f), ends = g[0] + g[2];
+    u[0] = g[0];
+    u[1] = half * (ends + g[1]);
+    u[2] = half * (ends - g[1]);
+    u[3] = g[2];
+  }
+};
+
+struct Output {  // Aᵀ
+  static constexpr int kFrom = 4, kTo = 2;
+  static CONES_INLINE void apply(const vec (&m)[4], vec (&y)[2]) {
+    y[0] = m[0] + m[1] + m[2];
+    y[1] = m[1] - m[2] - m[3];
+  }
+};
+
+// Both dimensions of a tile, columns first: get(i) reads element i, row by row, put(i, value) takes one of the result.
+template <class Transform, class Get, class Put>
+CONES_INLINE void transform(Get get, Put put) {
+  constexpr int from = Transform::kFrom, to = Transform::kTo;
+  vec half[from][to];  // [column][row]
+#pragma GCC unroll 4
+  for (int column = 0; column < from; ++column) {
+    vec line[from];
+#pragma GCC unroll 4
+    for (int row = 0; row < from; ++row) line[row] = get(from * row + column);
+    Transform::apply(line, half[column]);
+  }
+#pragma GCC unroll 4
+  for (int row = 0; row < to; ++row) {
+    vec line[from], out[to];
+#pragma GCC unroll 4
+    for (int column = 0; column < from; ++column) line[column] = half[column][row];
+    Transform::apply(line, out);
+#pragma GCC unroll 4
+    for (int column = 0; column < to; ++column) put(to * row + column, out[column]);
+  }
 }
 
-// G along one dimension of three.
-CONES_INLINE void transform_filter(const vec (&g)[3], vec (&u)[4]) {
-  const vec half = set(0.5f), ends = g[0] + g[2];
-  u[0] = g[0];
-  u[1] = half * (ends + g[1]);
-  u[2] = half * (ends - g[1]);
-  u[3] = g[2];
-}
-
-// Aᵀ along one dimension of four.
-CONES_INLINE void transform_output(const vec (&m)[4], vec (&y)[2]) {
-  y[0] = m[0] + m[1] + m[2];
-  y[1] = m[1] - m[2] - m[3];
-}
+#define CONES_INLINE_LAMBDA __attribute__((always_inline))
 
 void input(std::int64_t channels, const float* const* d, std::int64_t offset, float* v, std::int64_t stride) {
-  sweep(channels, [&](std::int64_t i, auto access) __attribute__((always_inline)) {
-    vec half[4][4];  // [column][row]
-#pragma GCC unroll 4
-    for (int column = 0; column < 4; ++column) {
-      vec pixels[4];
-#pragma GCC unroll 4
-      for (int row = 0; row < 4; ++row) pixels[row] = load(d[4 * row + column] + offset + i, access);
-      transform_input(pixels, half[column]);
-    }
-#pragma GCC unroll 4
-    for (int row = 0; row < 4; ++row) {
-      const vec line[4] = {half[0][row], half[1][row], half[2][row], half[3][row]};
-      vec out[4];
-      transform_input(line, out);
-#pragma GCC unroll 4
-      for (int column = 0; column < 4; ++column) store(v + (4 * row + column) * stride + i, out[column], access);
-    }
+  sweep(channels, [&](std::int64_t c, auto at) CONES_INLINE_LAMBDA {
+    transform<Input>([&](int i) CONES_INLINE_LAMBDA { return load(d[i] + offset + c, at); },
+                     [&](int i, vec value) CONES_INLINE_LAMBDA { store(v + i * stride + c, value, at); });
   });
 }
 
 void filter(std::int64_t count, const float* g, std::int64_t tap_stride, float* u, std::int64_t stride) {
-  sweep(count, [&](std::int64_t i, auto access) __attribute__((always_inline)) {
-    vec half[3][4];  // [column][row]
-#pragma GCC unroll 3
-    for (int column = 0; column < 3; ++column) {
-      vec taps[3];
-#pragma GCC unroll 3
-      for (int row = 0; row < 3; ++row) taps[row] = load(g + (3 * row + column) * tap_stride + i, access);
-      transform_filter(taps, half[column]);
-    }
-#pragma GCC unroll 4
-    for (int row = 0; row < 4; ++row) {
-      const vec line[3] = {half[0][row], half[1][row], half[2][row]};
-      vec out[4];
-      transform_filter(line, out);
-#pragma GCC unroll 4
-      for (int column = 0; column < 4; ++column) store(u + (4 * row + column) * stride + i, out[column], access);
-    }
+  sweep(count, [&](std::int64_t c, auto at) CONES_INLINE_LAMBDA {
+    transform<Filter>([&](int i) CONES_INLINE_LAMBDA { return load(g + i * tap_stride + c, at); },
+                      [&](int i, vec value) CONES_INLINE_LAMBDA { store(u + i * stride + c, value, at); });
   });
 }
 
 void output(std::int64_t channels, const float* m, std::int64_t stride, const float* bias, const float* group_bias,
             const float* const* residual, float* const* y) {
-  sweep(channels, [&](std::int64_t i, auto access) __attribute__((always_inline)) {
-    vec half[4][2];  // [column][row]
-#pragma GCC unroll 4
-    for (int column = 0; column < 4; ++column) {
-      vec products[4];
-#pragma GCC unroll 4
-      for (int row = 0; row < 4; ++row) products[row] = load(m + (4 * row + column) * stride + i, access);
-      transform_output(products, half[column]);
-    }
-#pragma GCC unroll 2
-    for (int row = 0; row < 2; ++row) {
-      const vec line[4] = {half[0][row], half[1][row], half[2][row], half[3][row]};
-      vec out[2];
-      transform_output(line, out);
-#pragma GCC unroll 2
-      for (int column = 0; column < 2; ++column) {
-        float* to = y[2 * row + column];
-        if (to == nullptr) continue;
-        vec value = out[column];
-        if (bias) value = value + load(bias + i, access);
-        if (group_bias) value = value + load(group_bias + i, access);
-        if (residual) value = value + load(residual[2 * row + column] + i, access);
-        store(to + i, value, access);
-      }
-    }
+  sweep(channels, [&](std::int64_t c, auto at) CONES_INLINE_LAMBDA {
+    transform<Output>([&](int i) CONES_INLINE_LAMBDA { return load(m + i * stride + c, at); },
+                      [&](int i, vec value) CONES_INLINE_LAMBDA {
+                        if (y[i] == nullptr) return;
+                        if (bias) value = value + load(bias + c, at);
+                        if (group_bias) value = value + load(group_bias + c, at);
+                        if (residual) value = value + load(residual[i] + c, at);
+                        store(y[i] + c, value, at);
+                      });
   });
 }
 

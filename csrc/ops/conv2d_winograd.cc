@@ -9,12 +9,18 @@ namespace cones {
 namespace {
 
 constexpr index_t kProducts = 16;
+constexpr int kMaxTileRows = 16;  // of any instruction set
 // Channels summed in one chain: short, because the transforms amplify rounding.
 constexpr index_t kDepth = 128;
 // Tiles whose transformed inputs exist at a time (4 MB: they stay in the third-level cache), and tiles of one task, whose
 // products [16, tiles, panel] stay in the second level.
 constexpr index_t kInputFloats = index_t{1} << 20;
 constexpr index_t kTaskTiles = 192;
+// Panels of output channels that share each tile of inputs while it is in the first-level cache.
+constexpr index_t kTaskPanels = 2;
+// The 16 products of one thing lie a cache line more apart than they are long: at distances of a power of two they would
+// fight for the same few lines of the first-level cache.
+constexpr index_t kPad = 16;
 
 constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 
@@ -25,6 +31,7 @@ class Winograd {
            const Epilogue& epilogue)
       : context_(context),
         gemm_(*context.kernels->gemm),
+        transforms_(*context.kernels->winograd),
         b_(b),
         flipped_(flipped),
         pad_top_(pad_top),
@@ -37,31 +44,35 @@ class Winograd {
         rows_{map, data, zeros, divide_up(out_height, 2), divide_up(out_width, 2), 2},
         tiles_(map.batch * rows_.grid_height * rows_.grid_width),
         group_(std::min(tiles_, std::max(kTaskTiles, kInputFloats / (kProducts * channels_) / kTaskTiles * kTaskTiles))),
-        inputs_(context.empty({kProducts, group_, channels_})),
-        filters_(context.empty({context.pool->threads(), kProducts, kDepth, b.width()})),
-        products_(context.empty({context.pool->threads(), kProducts, std::min(group_, kTaskTiles), b.width()})) {}
+        filter_floats_(kDepth * b.width() + kPad),
+        product_floats_(std::min(group_, kTaskTiles) * b.width() + kPad),
+        inputs_(context.empty({kProducts, group_ * channels_ + divide_up(channels_, kDepth) * kPad})),
+        filters_(context.empty({context.pool->threads(), kTaskPanels, kProducts, filter_floats_})),
+        products_(context.empty({context.pool->threads(), kTaskPanels, kProducts, product_floats_})) {}
 
   void run() {
     for (index_t begin = 0; begin < tiles_; begin += group_) {
       const index_t count = std::min(group_, tiles_ - begin);
       context_.parallel(count, 8, [&](index_t first, index_t last, int) { transform_inputs(begin, first, last); });
-      // Four tasks per thread: a panel of output channels each, and where panels are few a part of the tiles.
+      // Four tasks per thread: two panels of output channels each, and where panels are few a part of the tiles.
+      const index_t pairs = divide_up(b_.panels(), kTaskPanels);
       const index_t wanted = context_.pool->threads() == 1 ? 1 : 4 * context_.pool->threads();
       const index_t steps = divide_up(count, gemm_.tile_rows);
-      const index_t parts = std::min(steps, std::max(divide_up(count, kTaskTiles), divide_up(wanted, b_.panels())));
-      context_.pool->run(b_.panels() * parts, [&](index_t i, int lane) {
-        const index_t part = i / b_.panels(), step = gemm_.tile_rows;
-        convolve_panel(i % b_.panels(), begin, steps * part / parts * step,
-                       std::min(count, steps * (part + 1) / parts * step), lane);
+      const index_t parts = std::min(steps, std::max(divide_up(count, kTaskTiles), divide_up(wanted, pairs)));
+      context_.pool->run(pairs * parts, [&](index_t i, int lane) {
+        const index_t part = i / pairs, step = gemm_.tile_rows;
+        convolve_panels(i % pairs * kTaskPanels, begin, steps * part / parts * step,
+                        std::min(count, steps * (part + 1) / parts * step), lane);
       });
     }
   }
 
  private:
   // Inputs are kept by runs of channels, [C / kDepth][16][group][kDepth], so that a run's rows lie side by side.
+  index_t input_stride(index_t channel) const { return group_ * std::min(kDepth, channels_ - channel) + kPad; }
   float* input(index_t channel, index_t product, index_t tile) const {
-    const index_t depth = std::min(kDepth, channels_ - channel);
-    return inputs_.data() + channel * kProducts * group_ + (product * group_ + tile) * depth;
+    return inputs_.data() + kProducts * (channel * group_ + channel / kDepth * kPad) + product * input_stride(channel) +
+           tile * std::min(kDepth, channels_ - channel);
   }
 
   void transform_inputs(index_t group_begin, index_t first, index_t last) const {
@@ -75,45 +86,44 @@ class Winograd {
       for (index_t p = 0; p < kProducts; ++p) pixels[p] = table[static_cast<std::size_t>(p * count + t)];
       for (index_t c = 0; c < channels_; c += kDepth) {
         const index_t depth = std::min(kDepth, channels_ - c);
-        gemm_.winograd->input(depth, pixels, c, input(c, 0, first + t), group_ * depth);
+        transforms_.input(depth, pixels, c, input(c, 0, first + t), input_stride(c));
       }
     }
   }
 
-  // Output channels of one panel for tiles [first, last) of the group.
-  void convolve_panel(index_t panel, index_t group_begin, index_t first, index_t last, int lane) const {
+  // Output channels of panels [first_panel, first_panel + kTaskPanels) for tiles [first, last) of the group.
+  void convolve_panels(index_t first_panel, index_t group_begin, index_t first, index_t last, int lane) const {
     const index_t width = b_.width(), count = last - first, tap_stride = channels_ * width;
-    const int columns = static_cast<int>(std::min(width, b_.n() - panel * width));
-    float* const filters = filters_.data() + lane * kProducts * kDepth * width;
-    float* const products = products_.data() + lane * (products_.size() / context_.pool->threads());
+    const index_t panels = std::min(kTaskPanels, b_.panels() - first_panel);
+    float* const filters = filters_.data() + lane * kTaskPanels * kProducts * filter_floats_;
+    float* const products = products_.data() + lane * kTaskPanels * kProducts * product_floats_;
     for (index_t c = 0; c < channels_; c += kDepth) {
       const index_t depth = std::min(kDepth, channels_ - c);
-      const float* taps = b_.panel(panel) + c * width;
-      gemm_.winograd->filter(depth * width, flipped_ ? taps + 8 * tap_stride : taps, flipped_ ? -tap_stride : tap_stride,
-                             filters, depth * width);
+      for (index_t i = 0; i < panels; ++i) {
+        const float* taps = b_.panel(first_panel + i) + c * width;
+        transforms_.filter(depth * width, flipped_ ? taps + 8 * tap_stride : taps, flipped_ ? -tap_stride : tap_stride,
+                           filters + i * kProducts * filter_floats_, filter_floats_);
+      }
       for (index_t p = 0; p < kProducts; ++p)
-        for (index_t t = 0; t < count; t += gemm_.tile_rows)
-          multiply(c, depth, p, first + t, static_cast<int>(std::min<index_t>(gemm_.tile_rows, count - t)), columns,
-                   filters + p * depth * width, products + (p * count + t) * width);
+        for (index_t t = 0; t < count; t += gemm_.tile_rows) {
+          const int rows = static_cast<int>(std::min<index_t>(gemm_.tile_rows, count - t));
+          const float* a[kMaxTileRows];
+          for (int r = 0; r < rows; ++r) a[r] = input(c, p, first + t + r);
+          for (index_t i = 0; i < panels; ++i)
+            gemm_.tile(rows, depth, a, filters + (i * kProducts + p) * filter_floats_,
+                       products + (i * kProducts + p) * product_floats_ + t * width, width, columns(first_panel + i),
+                       c > 0);
+        }
     }
-    for (index_t t = 0; t < count; ++t)
-      write(panel, group_begin + first + t, columns, products + t * width, count * width);
+    for (index_t i = 0; i < panels; ++i)
+      for (index_t t = 0; t < count; ++t)
+        write(first_panel + i, group_begin + first + t, products + i * kProducts * product_floats_ + t * width);
   }
 
-  void multiply(index_t channel, index_t depth, index_t product, index_t tile, int rows, int columns, const float* b,
-                float* c) const {
-    constexpr int kMaxRows = 16;
-    const float* a[kMaxRows];
-    for (int r = 0; r < rows; ++r) a[r] = input(channel, product, tile + r);
-    // The next rows come from the third level, in runs too short for the processor's own prefetching.
-    const char* next = reinterpret_cast<const char*>(a[0] + rows * depth);
-    for (index_t i = 0; i < static_cast<index_t>(sizeof(float)) * depth * gemm_.tile_rows; i += 64)
-      __builtin_prefetch(next + i);
-    gemm_.tile(rows, depth, a, b, c, b_.width(), columns, channel > 0);
-  }
+  int columns(index_t panel) const { return static_cast<int>(std::min<index_t>(b_.width(), b_.n() - panel * b_.width())); }
 
   // The 2×2 pixels of one tile.
-  void write(index_t panel, index_t tile, int columns, const float* products, index_t stride) const {
+  void write(index_t panel, index_t tile, const float* products) const {
     const index_t x = tile % rows_.grid_width * 2, y = tile / rows_.grid_width % rows_.grid_height * 2;
     const index_t batch = tile / rows_.grid_width / rows_.grid_height, column = panel * b_.width();
     float* pixels[4];
@@ -125,20 +135,21 @@ class Winograd {
       pixels[i] = inside ? out_ + at : nullptr;
       residual[i] = inside && epilogue_.residual ? epilogue_.residual + at : nullptr;
     }
-    gemm_.winograd->output(columns, products, stride, epilogue_.bias ? epilogue_.bias + column : nullptr,
+    transforms_.output(columns(panel), products, product_floats_, epilogue_.bias ? epilogue_.bias + column : nullptr,
                            epilogue_.group_bias ? epilogue_.group_bias + batch * b_.n() + column : nullptr,
                            epilogue_.residual ? residual : nullptr, pixels);
   }
 
   const Context& context_;
   const GemmKernels& gemm_;
+  const WinogradKernels& transforms_;
   const PackedMatrix& b_;
   bool flipped_;
   index_t pad_top_, pad_left_, channels_, height_, width_;
   float* out_;
   const Epilogue& epilogue_;
   TapRows rows_;
-  index_t tiles_, group_;
+  index_t tiles_, group_, filter_floats_, product_floats_;
   Tensor inputs_, filters_, products_;
 };
 

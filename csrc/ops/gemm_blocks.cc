@@ -77,6 +77,7 @@ class Task {
         mask_(mask),
         rows_(rows),
         panels_(panels),
+        read_once_(a.m <= kMaxBlockRows),
         table_(a.first_k.size() * static_cast<std::size_t>(rows.end - rows.begin)),
         bias_rows_(static_cast<std::size_t>(kernels_.tile_rows)),
         residual_rows_(bias_rows_.size()) {}
@@ -85,13 +86,24 @@ class Task {
     a_.rows(rows_.begin, rows_.end, lane, table_.data());
     std::vector<GemmSegment> segments(a_.first_k.size());
     for (std::size_t c = 0; c < chunks.size(); ++c)
-      for (index_t panel = panels_.begin; panel < panels_.end; ++panel)
+      for (index_t panel = panels_.begin; panel < panels_.end; ++panel) {
+        const bool last_panel = panel + 1 == panels_.end, last_chunk = c + 1 == chunks.size();
+        const float* next = nullptr;
+        if (read_once_ && !last_panel) next = weights(chunks[c], panel + 1);
+        if (read_once_ && last_panel && !last_chunk) next = weights(chunks[c + 1], panels_.begin);
         for (index_t row = rows_.begin; row < rows_.end; row += kernels_.tile_rows)
-          run_tile(chunks[c], c == 0, c + 1 == chunks.size(), panel, row, segments.data());
+          run_tile(chunks[c], c == 0, last_chunk, panel, row, next, segments.data());
+      }
   }
 
  private:
-  void run_tile(const Chunk& chunk, bool first, bool last, index_t panel, index_t row, GemmSegment* segments) {
+  const float* weights(const Chunk& chunk, index_t panel) const {
+    return b_.panel(panel) + (a_.first_k[static_cast<std::size_t>(chunk.first_segment)] + chunk.offset) * b_.width();
+  }
+
+  // Meanwhile, `next` is fetched, each tile its part of it.
+  void run_tile(const Chunk& chunk, bool first, bool last, index_t panel, index_t row, const float* next,
+                GemmSegment* segments) {
     const index_t block_rows = rows_.end - rows_.begin, width = b_.width(), column = panel * width;
     index_t k = 0;
     for (index_t s = 0; s < chunk.segments; ++s) {
@@ -99,6 +111,7 @@ class Task {
       k = a_.first_k[static_cast<std::size_t>(segment)] + chunk.offset;
       segments[s] = {table_.data() + segment * block_rows + (row - rows_.begin), b_.panel(panel) + k * width};
     }
+    const index_t step = divide_up(width, divide_up(block_rows, kernels_.tile_rows));
     GemmTile tile{.rows = static_cast<int>(std::min<index_t>(kernels_.tile_rows, rows_.end - row)),
                   .columns = static_cast<int>(std::min(width, b_.n() - column)),
                   .segments = static_cast<int>(chunk.segments),
@@ -107,7 +120,10 @@ class Task {
                   .segment = segments,
                   .c = out_ + row * out_stride_ + column,
                   .c_stride = out_stride_,
-                  .accumulate = !first};
+                  .accumulate = !first,
+                  .ahead = next ? next + (row - rows_.begin) / kernels_.tile_rows * chunk.segments * chunk.depth * step
+                                : nullptr,
+                  .ahead_step = step};
     if (last) add_epilogue(tile, row, column);
     if (mask_ != nullptr) {
       kernels_.run_masked(tile, mask_->panel(panel) + k * (width / 8));
@@ -136,6 +152,9 @@ class Task {
   const Epilogue& epilogue_;
   const PackedMask* mask_;
   Range rows_, panels_;
+  // Few rows, of a small map: then weights come from far, each for a single block of rows. While one panel of them is
+  // used, the next is fetched.
+  bool read_once_;
   std::vector<const float*> table_;  // [segments][rows]
   std::vector<const float*> bias_rows_, residual_rows_;
 };

@@ -10,10 +10,10 @@ namespace {
 
 constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 
-// A block of the result, and what it is made of, stay in the second-level cache: per thread at most 96 × 256 floats of
+// A block of the result, and what it is made of, stay in the second-level cache: per thread at most 192 × 256 floats of
 // result and, for 256 rows at a time, the columns of p and q that meet there. Those are copied, because rows of the
 // originals often lie a multiple of many cache lines apart and would evict each other; an odd number of lines does not.
-constexpr index_t kBlockRows = 96, kBlockColumns = 256, kDepth = 256;
+constexpr index_t kBlockRows = 192, kBlockColumns = 256, kDepth = 256;
 constexpr index_t kStrideP = kBlockRows + 16, kStrideQ = kBlockColumns + 16;
 constexpr double kParallelWork = 1e6;  // multiply-adds worth waking another thread for
 

@@ -28,10 +28,11 @@ struct Case {
 };
 
 // Odd and even sides, all paddings, one tile, more channels than one chain and more outputs than one panel; more tiles
-// than one task takes.
+// than one task takes. Three panels in AVX-512, of which tasks take pairs.
 const Case kCases[] = {{1, 1, 1, 1, 1, 1, 1, 1, 1},   {2, 4, 6, 3, 5, 1, 1, 4, 6},   {1, 5, 7, 17, 33, 1, 1, 5, 7},
                        {2, 4, 5, 135, 3, 1, 1, 4, 5}, {1, 6, 5, 4, 35, 0, 0, 4, 3},  {1, 4, 4, 5, 3, 2, 2, 6, 6},
-                       {1, 4, 5, 6, 3, 2, 0, 5, 4},   {1, 30, 31, 2, 3, 1, 1, 30, 31}};
+                       {1, 4, 5, 6, 3, 2, 0, 5, 4},   {1, 30, 31, 2, 3, 1, 1, 30, 31},
+                       {1, 3, 4, 3, 67, 1, 1, 3, 4}};
 
 struct Problem {
   Case c;
