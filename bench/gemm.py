@@ -1,16 +1,13 @@
-"""Matrix products and convolutions against PyTorch, interleaved on the same threads, as GFLOP/s and ratios.
+"""Matrix products and convolutions against PyTorch, as GFLOP/s and ratios.
 
     python bench/gemm.py BINARY [--threads N] [--rounds N] [--only TEXT]
 
-BINARY is bench/cpp/gemm_bench.cc, built against the core. One thread is measured in processor time, so that other load
-on the machine matters less; more are measured in wall time and need a quiet machine.
+BINARY is bench/cpp/gemm_bench.cc, built against the core; bench/kernels.py says how both are measured.
 """
-import argparse
-import subprocess
-import time
-
 import torch
 import torch.nn.functional as F
+
+from kernels import main
 
 # SD 1.4 at 64x64 latents, the mini model (batch 2 of a guided step), and the autoencoder's ends.
 CASES = [
@@ -28,11 +25,11 @@ CASES = [
 
 
 def torch_case(kind, d):
-    """(floating-point operations, closure) of one case; activations are channels-last where PyTorch profits from it."""
+    """(closure, floating-point operations) of one case; activations are channels-last where PyTorch profits from it."""
     if kind in ("linear", "outer"):
         m, k, n = d
         x, w, y = torch.randn(m, k), torch.randn(n, k), torch.randn(m, n)
-        return 2 * m * k * n, (lambda: F.linear(x, w)) if kind == "linear" else (lambda: y.t() @ x)
+        return (lambda: F.linear(x, w)) if kind == "linear" else (lambda: y.t() @ x), 2 * m * k * n
     b, h, w_, c, o, kernel, stride = d
     x = torch.randn(b, c, h, w_).contiguous(memory_format=torch.channels_last)
     w = torch.randn(o, c, kernel, kernel).contiguous(memory_format=torch.channels_last)
@@ -40,41 +37,12 @@ def torch_case(kind, d):
     dy = torch.randn_like(y)
     flops = 2 * y.numel() * c * kernel * kernel
     if kind == "conv":
-        return flops, lambda: F.conv2d(x, w, stride=stride, padding=kernel // 2)
+        return lambda: F.conv2d(x, w, stride=stride, padding=kernel // 2), flops
     mask = (kind == "convdx", kind == "convdw", False)
-    return flops, lambda: torch.ops.aten.convolution_backward(
-        dy, x, w, None, [stride] * 2, [kernel // 2] * 2, [1, 1], False, [0, 0], 1, mask)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("binary")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    clock = time.thread_time if args.threads == 1 else time.perf_counter
-
-    print(f"{'case':34} {'cones':>8} {'torch':>8}   ratio  (GFLOP/s, {args.threads} threads)")
-    for case in CASES:
-        if args.only not in case:
-            continue
-        kind, *numbers = case.split()
-        flops, run = torch_case(kind, [int(n) for n in numbers])
-        repeats = max(3, min(200, int(4e9 / flops)))
-        ours = theirs = float("inf")
-        with torch.inference_mode():
-            run()
-            for _ in range(args.rounds):
-                command = [args.binary, str(args.threads), str(repeats), *case.split()]
-                ours = min(ours, float(subprocess.run(command, check=True, capture_output=True).stdout))
-                for _ in range(repeats):
-                    start = clock()
-                    run()
-                    theirs = min(theirs, clock() - start)
-        print(f"{case:34} {flops / ours * 1e-9:8.1f} {flops / theirs * 1e-9:8.1f}   {theirs / ours:5.2f}", flush=True)
+    return lambda: torch.ops.aten.convolution_backward(
+        dy, x, w, None, [stride] * 2, [kernel // 2] * 2, [1, 1], False, [0, 0], 1, mask), flops
 
 
 if __name__ == "__main__":
-    main()
+    with torch.inference_mode():
+        main(CASES, torch_case)

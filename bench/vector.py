@@ -1,16 +1,13 @@
-"""Attention, norms and elementwise ops against PyTorch, interleaved on the same threads, as microseconds and ratios.
+"""Attention, norms and elementwise ops against PyTorch, as microseconds and ratios.
 
     python bench/vector.py BINARY [--threads N] [--rounds N] [--only TEXT]
 
-BINARY is bench/cpp/vector_bench.cc, built against the core. One thread is measured in processor time, so that other
-load on the machine matters less; more are measured in wall time and need a quiet machine.
+BINARY is bench/cpp/vector_bench.cc, built against the core; bench/kernels.py says how both are measured.
 """
-import argparse
-import subprocess
-import time
-
 import torch
 import torch.nn.functional as F
+
+from kernels import main
 
 # SD 1.4 at 64x64 latents, CLIP's text tower, and the mini model's sizes.
 ATTENTION = ["1 4096 4096 8 40", "1 1024 1024 8 80", "1 256 256 8 160", "1 64 64 8 160", "1 4096 77 8 40",
@@ -34,7 +31,7 @@ def attend(q, k, heads):
 
 
 def torch_case(kind, d):
-    """A closure that runs one case; feature maps are channels-last, as the engine's are."""
+    """(closure, None) of one case; feature maps are channels-last, as the engine's are."""
     name = kind.removesuffix("_backward")
     if name == "attention":
         inputs = [torch.randn(d[0], t, d[3] * d[4]) for t in d[1:3]]
@@ -57,44 +54,13 @@ def torch_case(kind, d):
         run = {"silu": F.silu, "gelu": F.gelu, "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
                "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "add": lambda x: x + x}[name]
     if name == kind:
-        return torch.inference_mode()(lambda: run(*inputs))
+        return torch.inference_mode()(lambda: run(*inputs)), None
     for x in inputs:
         x.requires_grad_()
     y = run(*inputs)
     dy = torch.randn_like(y)
-    return lambda: torch.autograd.grad(y, inputs, dy, retain_graph=True)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("binary")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    clock = time.thread_time if args.threads == 1 else time.perf_counter
-
-    print(f"{'case':36} {'cones':>10} {'torch':>10}   ratio  (µs, {args.threads} threads)")
-    for case in CASES:
-        if args.only not in case:
-            continue
-        kind, *numbers = case.split()
-        run = torch_case(kind, [int(n) for n in numbers])
-        run()
-        start = clock()
-        run()
-        repeats = max(3, min(500, int(0.05 / max(clock() - start, 1e-6))))
-        ours = theirs = float("inf")
-        for _ in range(args.rounds):
-            command = [args.binary, str(args.threads), str(repeats), *case.split()]
-            ours = min(ours, float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-            for _ in range(repeats):
-                start = clock()
-                run()
-                theirs = min(theirs, clock() - start)
-        print(f"{case:36} {ours * 1e6:10.1f} {theirs * 1e6:10.1f}   {theirs / ours:5.2f}", flush=True)
+    return lambda: torch.autograd.grad(y, inputs, dy, retain_graph=True), None
 
 
 if __name__ == "__main__":
-    main()
+    main(CASES, torch_case)

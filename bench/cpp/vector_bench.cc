@@ -1,23 +1,13 @@
-// Times one op that is not a matrix product alone:
+// Times one op that is not a matrix product alone (bench.h says how):
 //
 //   vector_bench THREADS REPEATS attention|attention_backward B T S HEADS DIM
 //                                group_norm|group_norm_silu|group_norm_backward B T C
 //                                layer_norm|layer_norm_backward ROWS C
 //                                geglu|geglu_backward ROWS C
 //                                silu|gelu|quick_gelu|gelu_tanh|add N
-//
-// prints the least seconds of the repeats: of processor time on one thread (the machine may be busy), else of wall time.
-#include <time.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
 #include <map>
-#include <string>
-#include <vector>
 
-#include "kernels/kernels.h"
+#include "bench.h"
 #include "ops/activation.h"
 #include "ops/add.h"
 #include "ops/attention.h"
@@ -26,38 +16,11 @@
 #include "ops/layer_norm.h"
 
 using namespace cones;
+using namespace cones::bench;
 
 namespace {
 
-Tensor random_tensor(const Context& context, const Shape& shape) {
-  Tensor tensor = context.empty(shape);
-  std::uint32_t state = 1;
-  for (index_t i = 0; i < tensor.size(); ++i) {
-    state = state * 1664525u + 1013904223u;
-    tensor.data()[i] = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
-  }
-  return tensor;
-}
-
-double seconds(clockid_t clock) {
-  timespec time;
-  clock_gettime(clock, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-double measure(int threads, int repeats, const std::function<void()>& f) {
-  const clockid_t clock = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
-  double best = 1e9;
-  f();
-  for (int i = 0; i < repeats; ++i) {
-    const double start = seconds(clock);
-    f();
-    best = std::min(best, seconds(clock) - start);
-  }
-  return best;
-}
-
-std::function<void()> make_case(const Context& context, const std::string& kind, const std::vector<index_t>& d) {
+std::function<void()> make_case(const Context& context, const std::string& kind, const Sizes& d) {
   const bool backward = kind.ends_with("_backward");
   if (kind.starts_with("attention") && d.size() == 5) {
     const AttentionOptions options{static_cast<int>(d[3])};
@@ -106,16 +69,4 @@ std::function<void()> make_case(const Context& context, const std::string& kind,
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc < 5) return std::fprintf(stderr, "usage: see the head of vector_bench.cc\n"), 2;
-  const int threads = std::atoi(argv[1]), repeats = std::atoi(argv[2]);
-  std::vector<index_t> d;
-  for (int i = 4; i < argc; ++i) d.push_back(std::atoll(argv[i]));
-  Context context;
-  context.memory = Memory::create(SIZE_MAX);
-  context.pool = std::make_shared<ThreadPool>(threads);
-  context.kernels = best_kernels();
-  const auto run = make_case(context, argv[3], d);
-  if (!run) return std::fprintf(stderr, "usage: see the head of vector_bench.cc\n"), 2;
-  std::printf("%.9f\n", measure(threads, repeats, run));
-}
+int main(int argc, char** argv) { return run(argc, argv, make_case); }
