@@ -3,7 +3,7 @@
  * combines tensors. Equal to diffusers' schedulers built with `from_config` of the model's config.
  */
 import { ConesError } from './errors';
-import type { PredictionType, SchedulerConfig } from './model-config/types';
+import type { SchedulerConfig } from './model-config/types';
 import { ddim } from './samplers/ddim';
 import { dpmSolverMultistep } from './samplers/dpm-solver-multistep';
 import { euler } from './samplers/euler';
@@ -47,29 +47,4 @@ export function flattenSteps(steps: readonly SamplerStep[]): Float64Array {
       ...[s.xFromX, s.xFromX0, s.xFromPreviousX0, s.noise],
     ]),
   );
-}
-
-/** How a training example is made at one timestep; see {@link trainingCoefficients}. */
-export interface TrainingCoefficients {
-  readonly xFromX0: number;
-  readonly xFromNoise: number;
-  readonly targetFromX0: number;
-  readonly targetFromNoise: number;
-}
-
-/**
- * `x = xFromX0 * x0 + xFromNoise * noise` is what the UNet sees at a timestep, and
- * `target = targetFromX0 * x0 + targetFromNoise * noise` is what it should answer: the noise, or
- * v = alpha * noise - sigma * x0 (Salimans & Ho 2022, arXiv 2202.00512).
- * @param product `alphasCumprod(config)[timestep]`
- */
-export function trainingCoefficients(product: number, predictionType: PredictionType): TrainingCoefficients {
-  const alpha = Math.sqrt(product);
-  const sigma = Math.sqrt(1 - product);
-  return {
-    xFromX0: alpha,
-    xFromNoise: sigma,
-    targetFromX0: predictionType === 'epsilon' ? 0 : -sigma,
-    targetFromNoise: predictionType === 'epsilon' ? 1 : alpha,
-  };
 }

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SchedulerConfig } from '../../lib/model-config/types';
 import type { SamplerName } from '../../lib/schedule';
-import { alphasCumprod, samplerSchedule, trainingCoefficients } from '../../lib/schedule';
+import { alphasCumprod, samplerSchedule } from '../../lib/schedule';
 
 interface Golden {
   x_start: number[];
@@ -89,26 +89,6 @@ describe('sampler trajectories equal diffusers', () => {
         expect(error).toBeLessThanOrEqual(2 * expected.fp32_error + 1e-9 * scale);
       });
     });
-  });
-});
-
-describe('trainingCoefficients', () => {
-  // x0 is recovered from x and the target by the formulas that samplers use, so the two must agree.
-  test.each(['epsilon', 'v_prediction'] as const)('%s: one DDIM step to t = 0 undoes the noise', (predictionType) => {
-    const config = configWith({ prediction_type: predictionType, set_alpha_to_one: true });
-    const step = samplerSchedule('ddim', config, { steps: 1 }).steps[0]!;
-    const c = trainingCoefficients(alphasCumprod(config)[step.timestep]!, predictionType);
-    const [x0, noise] = [0.7, -1.1];
-    const x = c.xFromX0 * x0 + c.xFromNoise * noise;
-    const target = c.targetFromX0 * x0 + c.targetFromNoise * noise;
-    expect(step.x0FromX * x + step.x0FromOutput * target).toBeCloseTo(x0, 12);
-  });
-
-  test('x has unit variance', () => {
-    for (const product of alphasCumprod(SD14)) {
-      const { xFromX0, xFromNoise } = trainingCoefficients(product, 'epsilon');
-      expect(xFromX0 ** 2 + xFromNoise ** 2).toBeCloseTo(1, 12);
-    }
   });
 });
 
