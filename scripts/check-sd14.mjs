@@ -1,7 +1,7 @@
-// npm run check:sd14 -- CONFIGS: UNet forward and K-V gradients at Stable Diffusion 1.4's full size against PyTorch.
+// npm run check:sd14: UNet forward and K-V gradients at Stable Diffusion 1.4's full size against PyTorch.
 //
-// CONFIGS is a folder with SD 1.4's JSON configs in diffusers layout; its weights are made up (scripts/check_sd14.py,
-// about 3 minutes, 10 GB of memory and 2.3 GB in .cache/sd14). Once they are there, CONFIGS can be left out.
+// The JSON configs are those of bench/sd14; the weights are made up (scripts/check_sd14.py, about 3 minutes, 10 GB of
+// memory and 2.3 GB in .cache/sd14), the first time only.
 // PYTHON names a Python with scripts/requirements.txt installed (default python3); THREADS the engine's threads.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,12 +12,9 @@ import { root, run, script } from './run.mjs';
 
 const folder = path.join(root, '.cache', 'sd14');
 
-async function makeReference(configs) {
-  if (!configs) {
-    throw new Error('Say where the JSON configs of Stable Diffusion 1.4 are: npm run check:sd14 -- FOLDER');
-  }
+async function makeReference() {
   const python = process.env.PYTHON ?? 'python3';
-  await run(python, [path.join(root, 'scripts', 'check_sd14.py'), configs, '--out', folder]);
+  await run(python, [path.join(root, 'scripts', 'check_sd14.py'), path.join(root, 'bench', 'sd14'), '--out', folder]);
 }
 
 async function loadModel() {
@@ -38,7 +35,7 @@ async function timed(what, job) {
 
 await script(async () => {
   // errors.json is written last.
-  if (process.argv[2] || !existsSync(path.join(folder, 'errors.json'))) await makeReference(process.argv[2]);
+  if (!existsSync(path.join(folder, 'errors.json'))) await makeReference();
   const golden = new Golden(folder);
   const [batch, , height, width] = golden.shape('sample');
   const input = {
