@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -48,6 +49,7 @@ Memory::~Memory() { trim(); }
 std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
   const std::size_t size = round_up(bytes == 0 ? 1 : bytes);
   void* block = nullptr;
+  bool too_many = false;  // recycled blocks
   {
     std::lock_guard lock(mutex_);
     if (size > limit_ || in_use_ > limit_ - size) {
@@ -60,11 +62,15 @@ std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
       if (auto it = free_.find(size); it != free_.end()) {
         block = it->second;
         free_.erase(it);
+        recycled_ -= size;
       }
     }
     in_use_ += size;
-    if (in_use_ > peak_) peak_ = in_use_;
+    peak_ = std::max(peak_, in_use_);
+    highest_ = std::max(highest_, in_use_);
+    too_many = block == nullptr && recycled_ > std::min(limit_ - in_use_, 2 * highest_ - in_use_);
   }
+  if (too_many) trim();
   auto self = shared_from_this();
   if (!planning_ && block == nullptr) {
     block = system_block(size);
@@ -87,6 +93,7 @@ void Memory::release(void* block, std::size_t bytes) {
   in_use_ -= bytes;
   if (block != nullptr) {
     free_.emplace(bytes, block);
+    recycled_ += bytes;
   }
 }
 
@@ -95,6 +102,7 @@ void Memory::trim() {
   {
     std::lock_guard lock(mutex_);
     blocks.swap(free_);
+    recycled_ = 0;
   }
   for (auto& [size, block] : blocks) std::free(block);
 }
@@ -107,6 +115,11 @@ std::size_t Memory::in_use() const {
 std::size_t Memory::peak() const {
   std::lock_guard lock(mutex_);
   return peak_;
+}
+
+std::size_t Memory::held() const {
+  std::lock_guard lock(mutex_);
+  return in_use_ + recycled_;
 }
 
 void Memory::reset_peak() {

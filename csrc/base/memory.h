@@ -1,4 +1,6 @@
-// Accounting allocator for tensors: recycles blocks, knows bytes in use and their peak, enforces a limit.
+// Accounting allocator for tensors: recycles blocks, knows bytes in use and their peak, enforces a limit. Recycled blocks
+// serve the next job of the same shape; they never take the total beyond the limit, nor beyond twice what was ever in use,
+// however many shapes a server sees.
 //
 // In planning mode nothing is allocated: the same model code runs with null storage, ops return before computing, and
 // `peak()` afterwards is the memory that the real run will need (so it is known before a job starts).
@@ -26,6 +28,8 @@ class Memory : public std::enable_shared_from_this<Memory> {
   bool planning() const { return planning_; }
   std::size_t in_use() const;
   std::size_t peak() const;
+  /// Bytes taken from the operating system: in use and recycled.
+  std::size_t held() const;
   void reset_peak();
   /// Gives the recycled blocks back to the operating system.
   void trim();
@@ -38,7 +42,8 @@ class Memory : public std::enable_shared_from_this<Memory> {
   const bool planning_;
   mutable std::mutex mutex_;
   std::multimap<std::size_t, void*> free_;  // by rounded size
-  std::size_t in_use_ = 0, peak_ = 0;
+  std::size_t in_use_ = 0, peak_ = 0, recycled_ = 0;
+  std::size_t highest_ = 0;  // like peak_, but never reset
 };
 
 }  // namespace cones
