@@ -128,7 +128,8 @@ std::vector<index_t> sizes(const Napi::CallbackInfo& info, std::size_t count) {
 // An optional argument; left out, what is free now.
 std::size_t available(const Napi::Value& value, const Model& model) {
   if (!value.IsNumber()) return model.available_memory();
-  return static_cast<std::size_t>(std::clamp(value.As<Napi::Number>().DoubleValue(), 0.0, 0x1p53));
+  const double bytes = value.As<Napi::Number>().DoubleValue();
+  return bytes > 0 ? static_cast<std::size_t>(std::min(bytes, 0x1p53)) : 0;  // none for NaN
 }
 
 template <class Plan>

@@ -84,9 +84,8 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing: settings.checkpointing,
   });
-  const pictures = Math.max(settings.images, priorBatch > 0 ? settings.priorCount : 0);
   const preparing = Math.max(
-    model.planEncode(pictures, size.height, size.width),
+    model.planEncode(1, size.height, size.width),
     model.planSample(PRIOR_BATCH, latent.height, latent.width, tokenizer.maxLength, true),
   );
   // The report is measured and drawn while the search's state is still there.

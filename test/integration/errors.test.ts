@@ -129,13 +129,17 @@ describe('generate()', () => {
     ['eta without DDIM', { prompt: 'a', eta: 0.5 }, 'CONES_OPTION_INVALID', /eta/],
     ['a width that the autoencoder cannot make', { prompt: 'a', width: 60 }, 'CONES_OPTION_INVALID', /width is 60/],
     ['millions of pictures', { prompt: new Array(4096).fill('a'), count: 4096 }, 'CONES_OPTION_INVALID', /too many/],
-    ['a batch beyond all memory', { prompt: 'a', count: 1024, batchSize: 1024, width: 8192, height: 8192 }, 'CONES_OUT_OF_MEMORY', /batchSize/],
     ['a huge picture', { prompt: 'a', width: 80_000 }, 'CONES_OPTION_INVALID', /width/],
     ['concepts that are none', { prompt: 'a', concepts: [{}] }, 'CONES_OPTION_INVALID', /concepts/],
     ['lists of concepts for other prompts', { prompt: 'a', concepts: [[], []] }, 'CONES_OPTION_INVALID', /one list per prompt/],
     ['a signal that is none', { prompt: 'a', signal: {} }, 'CONES_OPTION_INVALID', /signal/],
     ['a callback that is none', { prompt: 'a', onProgress: 5 }, 'CONES_OPTION_INVALID', /onProgress/],
   ])('%s', (_, options, code, message) => expectCode(engine.generate(options as never), code, message));
+
+  test('a picture beyond the memory limit', async () => {
+    await using tight = await load({ memoryLimit: 2 ** 30 });
+    await expectCode(tight.generate({ prompt: 'a', count: 1024, batchSize: 1024, width: 8192, height: 8192 }), 'CONES_OUT_OF_MEMORY', /8192 × 8192.*memoryLimit/);
+  });
 
   test.each([undefined, null, 5, 'a cat', []])('%p instead of options', (options) => expectCode(engine.generate(options as never), 'CONES_OPTION_INVALID'));
 
