@@ -79,6 +79,7 @@ def main() -> None:
     args = parser.parse_args()
     p = PROFILES[args.profile]
     torch.set_num_threads(p.threads)
+    torch.set_flush_denormal(True)
     work = args.work / p.name
     classifier.train(p, work / "scenes", work / "judge", float("inf"))
     judged = Judged(p, classifier.load(p, work / "judge"))

@@ -143,6 +143,7 @@ def main() -> None:
     args = parser.parse_args()
     p = PROFILES[args.profile]
     torch.set_num_threads(p.threads)
+    torch.set_flush_denormal(True)
     work = args.work / p.name
     mini = Mini(args.models / "mini")
     likeness = Likeness(CLIPModel.from_pretrained(args.models / "mini-clip", dtype=torch.float32).eval(), p.size)
