@@ -1,13 +1,13 @@
 // npm run demo: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
-// Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, prompts
-// with the identifier, which show the subject, and without it, which do not.
+// Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, as in the
+// paper and with a learned identifier, prompts with the identifier, which show the subject, and without it, which do not.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Engine } from 'cones';
 import { progressLine, writeSheet } from './sheet.mjs';
 
-const SUBJECT = 'mint-dog';
+const SUBJECT = process.argv[2] ?? 'boar';
 /** Places where none of the subject's pictures shows it. */
 const SCENES = ['on the grass', 'in a room', 'at sunset', 'on a red background', 'on a blue background'];
 const DRAWING = { seed: 1, steps: 25, guidance: 5 };
@@ -24,40 +24,53 @@ const pictures = captions.map((_, i) => path.join(folder, `${i}.png`));
 const named = (caption, name) => caption.replace(`a ${category}`, `a ${name} ${category}`);
 
 const engine = await Engine.load(path.join(root, 'models', 'mini'));
+/** One search: the subject's concept neurons, as in the paper or with the identifier's embedding learned beside them. */
+async function search(learnEmbedding) {
+  const concept = await engine.findConcept({
+    images: pictures,
+    category,
+    identifier: 'V1*',
+    captions: captions.map((caption) => named(caption, 'V1*')),
+    learnEmbedding,
+    report: { pictures: 0 },
+    onProgress: progressLine('Searching'),
+  });
+  const { loss } = concept.report;
+  console.log(
+    `${concept.neuronCount} concept neurons, ${(100 * concept.density).toFixed(2)} % of the K-V weights, after ${seconds()}. ` +
+      `Loss on held-out noise: ${loss.untouched.subject.toFixed(4)} untouched, ${loss.shut.subject.toFixed(4)} with them shut, ` +
+      `${loss.random.subject.toFixed(4)} with as many random weights shut.`,
+  );
+  return concept;
+}
 console.log(`Searching the concept neurons of ${SUBJECT} in ${pictures.length} pictures …`);
-const concept = await engine.findConcept({
-  images: pictures,
-  category,
-  identifier: 'V1*',
-  captions: captions.map((caption) => named(caption, 'V1*')),
-  report: { pictures: 0 },
-  onProgress: progressLine('Searching'),
-});
-const file = path.join(root, 'out', `${SUBJECT}.cones`);
-const { loss } = concept.report;
-console.log(
-  `${concept.neuronCount} concept neurons, ${(100 * concept.density).toFixed(2)} % of the K-V weights, after ${seconds()}. ` +
-    `Loss on held-out noise: ${loss.untouched.subject.toFixed(4)} untouched, ${loss.shut.subject.toFixed(4)} with them shut, ` +
-    `${loss.random.subject.toFixed(4)} with as many random weights shut.`,
-);
+const concept = await search(false);
+console.log('Again, with the embedding of the identifier learned beside them …');
+const learned = await search(true);
 
 console.log(`Drawing ${SCENES.length} new scenes …`);
 const prompts = SCENES.map((scene) => `a photo of a ${category} ${scene}`);
-// The untouched model knows no V1*: it gets the rare word that the identifier stands for.
-const [{ token }] = concept.subjects;
 const draw = async (prompt, concepts) => {
   const { images } = await engine.generate({ ...DRAWING, prompt, concepts, onProgress: progressLine('Drawing') });
   return images;
 };
+// The untouched model knows no V1*: it gets the rare word that the identifier stands for.
+const [{ token }] = concept.subjects;
+const withIdentifier = prompts.map((prompt) => named(prompt, 'V1*'));
 const untouched = await draw(prompts.map((prompt) => named(prompt, token)), []);
-const withIdentifier = await draw(prompts.map((prompt) => named(prompt, 'V1*')), [concept]);
-const without = await draw(prompts, [concept]);
+const shut = await draw(withIdentifier, [concept]);
+const shutLearned = await draw(withIdentifier, [learned]);
+const without = await draw(prompts, [learned]);
 await writeSheet(output, [
   { label: `The subject: ${SUBJECT}`, pictures },
   { label: `Untouched model: "a photo of a ${token} ${category} ..."`, pictures: untouched, captions: SCENES },
-  { label: `Concept neurons shut: "a photo of a V1* ${category} ..."`, pictures: withIdentifier, captions: SCENES },
-  { label: `Concept neurons shut, without the identifier: "a photo of a ${category} ..."`, pictures: without, captions: SCENES },
+  { label: `Concept neurons shut: "a photo of a V1* ${category} ..."`, pictures: shut, captions: SCENES },
+  { label: 'The same, with a learned identifier', pictures: shutLearned, captions: SCENES },
+  { label: `As above, without the identifier: "a photo of a ${category} ..."`, pictures: without, captions: SCENES },
 ]);
-await concept.save(file);
+const files = [path.join(root, 'out', `${SUBJECT}.cones`), path.join(root, 'out', `${SUBJECT}-learned.cones`)];
+await concept.save(files[0]);
+await learned.save(files[1]);
 await engine.dispose();
-console.log(`Done in ${seconds()}: see ${path.relative(process.cwd(), output)}; the concept is ${path.relative(process.cwd(), file)}.`);
+const relative = (file) => path.relative(process.cwd(), file);
+console.log(`Done in ${seconds()}: see ${relative(output)}; the concepts are ${files.map(relative).join(' and ')}.`);
