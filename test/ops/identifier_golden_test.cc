@@ -9,25 +9,14 @@
 #include "golden.h"
 #include "harness.h"
 #include "io/weights.h"
+#include "search_golden.h"
 
 using namespace cones;
 using namespace cones::test;
 
 namespace {
 
-// Of search/unet/config.json and search-identifier/text_encoder/config.json there.
-const UNetConfig kUNet = [] {
-  UNetConfig c;
-  c.block_out_channels = {16, 32};
-  c.down_attention = {false, true};
-  c.up_attention = {true, false};
-  c.layers_per_block = {1, 1};
-  c.heads = {2, 2};
-  c.transformer_layers = {1, 1};
-  c.cross_attention_dim = 24;
-  c.norm_groups = 8;
-  return c;
-}();
+// Of search-identifier/text_encoder/config.json there.
 const TextConfig kText = [] {
   TextConfig c;
   c.vocab_size = 40;
@@ -40,24 +29,12 @@ const TextConfig kText = [] {
 }();
 constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
 
-// Step k of a [steps, rows, C, h, w] tensor, channels last.
-Tensor step_of(const Context& context, const std::vector<float>& data, index_t k) {
-  constexpr index_t channels = 4, pixels = 64;
-  Tensor out = context.empty({kRows, 8, 8, channels});
-  for (index_t b = 0; b < kRows; ++b)
-    for (index_t c = 0; c < channels; ++c)
-      for (index_t p = 0; p < pixels; ++p)
-        out.data()[(b * pixels + p) * channels + c] =
-            data[static_cast<std::size_t>(((k * kRows + b) * channels + c) * pixels + p)];
-  return out;
-}
-
 struct Models {
   explicit Models(const Context& context)
       : golden("search-identifier"),
         unet_weights({"test/goldens/models/search/unet/diffusion_pytorch_model.safetensors"}),
         text_weights({golden.path("text_encoder/model.safetensors")}),
-        unet(context, unet_weights, kUNet),
+        unet(context, unet_weights, search_unet_config()),
         text(context, text_weights, kText) {
     for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) search_options.tensors.push_back(static_cast<int>(i));
     // Of golden.json there. The third caption does not name the subject.
@@ -72,8 +49,8 @@ struct Models {
   TrainingBatch batch(const Context& context, index_t k) const {
     const std::vector<std::int32_t> timesteps = golden.ints("timesteps"), captions = golden.ints("captions");
     TrainingBatch b;
-    b.latents = step_of(context, golden.floats("noisy"), k);
-    b.target = step_of(context, golden.floats("noise"), k);
+    b.latents = search_step_of(context, golden.floats("noisy"), k);
+    b.target = search_step_of(context, golden.floats("noise"), k);
     b.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
     b.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
     b.captions.assign(captions.begin() + k * kRows, captions.begin() + (k + 1) * kRows);

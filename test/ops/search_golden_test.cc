@@ -8,6 +8,7 @@
 #include "concepts/search.h"
 #include "harness.h"
 #include "io/safetensors.h"
+#include "search_golden.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -15,20 +16,6 @@ using namespace cones::test;
 namespace {
 
 const std::string kFolder = "test/goldens/models/search/";
-
-// Of unet/config.json there.
-const UNetConfig kConfig = [] {
-  UNetConfig c;
-  c.block_out_channels = {16, 32};
-  c.down_attention = {false, true};
-  c.up_attention = {true, false};
-  c.layers_per_block = {1, 1};
-  c.heads = {2, 2};
-  c.transformer_layers = {1, 1};
-  c.cross_attention_dim = 24;
-  c.norm_groups = 8;
-  return c;
-}();
 
 struct Run {
   const char* name;
@@ -48,7 +35,7 @@ const Run kRuns[] = {
     {"algorithm1.sgd", Algorithm::one, Optimizer::sgd, 20, false},
     {"algorithm1.sgd.clamp", Algorithm::one, Optimizer::sgd, 500, true},
 };
-constexpr index_t kSteps = 5, kRows = 4, kChannels = 4, kSide = 8, kTokens = 12;
+constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
 
 struct Golden {
   SafetensorsFile file{kFolder + "golden.safetensors"};
@@ -59,13 +46,16 @@ struct Golden {
   }();
 
   template <typename T>
-  std::vector<double> read(const std::string& name) const {
+  std::vector<T> read(const std::string& name) const {
     const auto bytes = file.tensors().at(name).bytes;
     std::vector<T> values(bytes.size() / sizeof(T));
     std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+  std::vector<double> floats(const std::string& name) const {
+    const std::vector<float> values = read<float>(name);
     return {values.begin(), values.end()};
   }
-  std::vector<double> floats(const std::string& name) const { return read<float>(name); }
 
   // errors.json is our own: its keys are sorted and its form does not vary.
   double error(const std::string& tensor, const std::string& kind) const {
@@ -92,22 +82,11 @@ struct Golden {
   }
 };
 
-// Step k of a [steps, rows, C, h, w] tensor, channels last.
-Tensor step_of(const Context& context, const std::vector<double>& values, index_t k) {
-  constexpr index_t pixels = kSide * kSide;
-  Tensor out = context.empty({kRows, kSide, kSide, kChannels});
-  for (index_t b = 0; b < kRows; ++b)
-    for (index_t c = 0; c < kChannels; ++c)
-      for (index_t p = 0; p < pixels; ++p)
-        out.data()[(b * pixels + p) * kChannels + c] =
-            static_cast<float>(values[static_cast<std::size_t>(((k * kRows + b) * kChannels + c) * pixels + p)]);
-  return out;
-}
-
 void compare(const Golden& golden, const Run& run, const char* isa, bool checkpointing) {
   const Context context = make_context(2, isa);
   Weights weights({kFolder + "unet/diffusion_pytorch_model.safetensors"});
-  const UNet unet(context, weights, kConfig);
+  const UNetConfig config = search_unet_config();
+  const UNet unet(context, weights, config);
 
   SearchOptions options;
   options.algorithm = run.algorithm;
@@ -118,15 +97,15 @@ void compare(const Golden& golden, const Run& run, const char* isa, bool checkpo
   for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) options.tensors.push_back(static_cast<int>(i));
   ConceptSearch search(context, unet, options);
 
-  const std::vector<double> noisy = golden.floats("noisy"), noise = golden.floats("noise");
-  const std::vector<double> timesteps = golden.read<std::int32_t>("timesteps");
+  const std::vector<float> noisy = golden.read<float>("noisy"), noise = golden.read<float>("noise");
+  const std::vector<std::int32_t> timesteps = golden.read<std::int32_t>("timesteps");
   const Tensor embeddings =
-      to_tensor(context, golden.floats("encoder_hidden_states"), {kRows, kTokens, kConfig.cross_attention_dim});
+      to_tensor(context, golden.floats("encoder_hidden_states"), {kRows, kTokens, config.cross_attention_dim});
   std::vector<double> losses;
   for (index_t k = 0; k < kSteps; ++k) {
     TrainingBatch batch;
-    batch.latents = step_of(context, noisy, k);
-    batch.target = step_of(context, noise, k);
+    batch.latents = search_step_of(context, noisy, k);
+    batch.target = search_step_of(context, noise, k);
     batch.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
     batch.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
     batch.embeddings = embeddings;
