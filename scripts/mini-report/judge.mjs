@@ -1,10 +1,13 @@
 // Which subject a picture shows, in the space of a CLIP pair.
-import { normalised, cosine, argmax, mean } from './vectors.mjs';
+import { cosine } from 'cones';
+import { mean, nearestShare, normalised } from './vectors.mjs';
 
 export class Judge {
   #clip;
   #subjects;
+  /** Per subject, the embeddings of its own pictures, and their direction. */
   #own;
+  #centres;
 
   static async of(clip, subjects) {
     const judge = new Judge();
@@ -12,6 +15,7 @@ export class Judge {
     judge.#subjects = subjects;
     judge.#own = [];
     for (const { images } of subjects) judge.#own.push(await clip.embedImages(images));
+    judge.#centres = judge.#own.map(normalised);
     return judge;
   }
 
@@ -23,9 +27,8 @@ export class Judge {
     const embeddings = await this.#clip.embedImages(files);
     const [said] = await this.#clip.embedTexts([text]);
     const index = this.#subjects.indexOf(subject);
-    const centres = this.#own.map(normalised);
     return {
-      nearest: mean(embeddings.map((one) => (argmax(centres.map((centre) => cosine(one, centre))) === index ? 1 : 0))),
+      nearest: nearestShare(embeddings, this.#centres, index),
       image: mean(embeddings.flatMap((one) => this.#own[index].map((own) => cosine(one, own)))),
       text: mean(embeddings.map((one) => cosine(one, said))),
     };

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { root, run } from '../run.mjs';
-import { argmax, cosine, mean, normalised } from './vectors.mjs';
+import { nearestShare, normalised } from './vectors.mjs';
 
 /** Per subject of `drawn` and kind of picture, the share of pictures whose nearest subject is the right one. */
 export async function mobilenetVerdicts({ mobilenet, python }, subjects, drawn) {
@@ -29,8 +29,7 @@ export async function mobilenetVerdicts({ mobilenet, python }, subjects, drawn) 
     const centres = subjects.map(({ images }) => normalised(take(images.length)));
     return drawn.map(({ subject, pictures }) => {
       const index = subjects.indexOf(subject);
-      const nearest = (row) => (argmax(centres.map((centre) => cosine(row, centre))) === index ? 1 : 0);
-      return Object.fromEntries(kinds.map((kind) => [kind, mean(take(pictures[kind].flat().length).map(nearest))]));
+      return Object.fromEntries(kinds.map((kind) => [kind, nearestShare(take(pictures[kind].flat().length), centres, index)]));
     });
   } finally {
     await rm(folder, { recursive: true });

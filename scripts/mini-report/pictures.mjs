@@ -1,5 +1,8 @@
 // What is drawn of one subject in scenes that its own pictures do not show, and what shutting its neurons does elsewhere.
+import { createRequire } from 'node:module';
 import { mean } from './vectors.mjs';
+
+const { meanDifference } = createRequire(import.meta.url)('../../dist/metrics.js');
 
 /**
  * `identifier`, `category` (bare) and `other` (another category), each untouched and shut, and the pictures by kind and scene.
@@ -29,7 +32,7 @@ export async function measurePictures(draw, judge, subject, concept) {
     }
     measured[kind] = Object.fromEntries(['nearest', 'image', 'text'].map((key) => [key, mean(perScene.map((scene) => scene[key]))]));
   }
-  const change = (before, after) => mean(pictures[before].flat().map((image, i) => difference(image, pictures[after].flat()[i])));
+  const change = (before, after) => mean(pictures[before].flat().map((image, i) => meanDifference(image, pictures[after].flat()[i])));
   return {
     pictures,
     identifier: { untouched: measured.untouched, shut: measured.shut },
@@ -47,6 +50,3 @@ export function phrase(name, noun) {
   const words = [name, noun].filter(Boolean).join(' ');
   return `${/^[aeiou]/.test(words) ? 'an' : 'a'} ${words}`;
 }
-
-/** Mean absolute difference of two pictures, 0 … 1. */
-const difference = (a, b) => mean(Array.from(a.data, (value, i) => Math.abs(value - b.data[i]) / 255));

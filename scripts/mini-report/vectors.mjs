@@ -1,7 +1,12 @@
 // Arithmetic on embeddings.
+import { cosine } from 'cones';
+
 export const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-export const argmax = (values) => values.indexOf(Math.max(...values));
-export const cosine = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+const argmax = (values) => values.indexOf(Math.max(...values));
+
+/** Share of the unit vectors `rows` that are nearest to `centres[index]`. */
+export const nearestShare = (rows, centres, index) =>
+  mean(rows.map((row) => (argmax(centres.map((centre) => cosine(row, centre))) === index ? 1 : 0)));
 
 /** The direction of the mean of unit vectors. */
 export function normalised(vectors) {
