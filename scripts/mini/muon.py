@@ -13,7 +13,7 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 def is_matrix(name: str, p: Tensor) -> bool:
-    """Inner weights that mix features; the first and the last convolution are left to AdamW, as is usual."""
+    """Weights that mix features. The UNet's first and last convolution are left to AdamW, as is usual; the autoencoder's are not."""
     return p.ndim >= 2 and not name.startswith(("conv_in", "conv_out"))
 
 

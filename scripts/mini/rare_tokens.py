@@ -53,8 +53,7 @@ def ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
 
 
 def build(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    if not file.exists():
-        save_file({"embeddings": spread(model, tokenizer)}, file)
+    save_file({"embeddings": spread(model, tokenizer)}, file)
 
 
 @torch.no_grad()

@@ -74,7 +74,9 @@ def main() -> int:
         import train_clip
         if not loop.finished(work / "clip", p.clip_steps):
             train_clip.train(p, work / "scenes", tokenizer, work / "clip", deadline, args.start_from)
-        rare_tokens.build(train_clip.load(p, tokenizer, work / "clip"), bpe.load(tokenizer), work / "rare-tokens.safetensors")
+        spread = train_clip.rare_tokens_file(work / "clip")
+        if not spread.exists():
+            rare_tokens.build(train_clip.load(p, tokenizer, work / "clip"), bpe.load(tokenizer), spread)
 
     def run_cache() -> None:
         import cache

@@ -72,8 +72,13 @@ def load(p: Profile, tokenizer_dir: Path, folder: Path) -> CLIPModel:
     tokenizer = bpe.load(tokenizer_dir)
     model = models.clip(p, len(tokenizer))
     model.load_state_dict(loop.averaged(folder))
-    rare_tokens.apply(model, tokenizer, folder.with_name("rare-tokens.safetensors"))
+    rare_tokens.apply(model, tokenizer, rare_tokens_file(folder))
     return model.eval()
+
+
+def rare_tokens_file(folder: Path) -> Path:
+    """Beside the pair's checkpoint, whose folder keeps nothing else."""
+    return folder.with_name("rare-tokens.safetensors")
 
 
 def distinctness(p: Profile, tokenizer_dir: Path, model: CLIPModel) -> dict[str, float]:
