@@ -3,6 +3,7 @@
  *
  * Latents are `[B, C, h, w]`, text states `[B, T, D]`, pictures `[B, H, W, 3]` in [-1, 1]: fp32, row-major.
  */
+import { types } from 'node:util';
 import { z } from 'zod';
 import type { NativeMask } from '../../typings/native';
 import { Concept } from '../concept';
@@ -61,7 +62,7 @@ export interface ConceptGradient {
 
 /** Realms have their own classes, so `instanceof` would refuse arrays of a worker's or a test's. */
 const float32 = z
-  .custom<Float32Array>((value) => Object.prototype.toString.call(value) === '[object Float32Array]', 'must be a Float32Array')
+  .custom<Float32Array>(types.isFloat32Array, 'must be a Float32Array')
   .refine(allFinite, 'must hold finite numbers');
 const side = z.int().min(1).max(2 ** 14);
 export const latentsOption = z.object({ data: float32, shape: z.tuple([side, side, side, side]).readonly() });
