@@ -1,4 +1,4 @@
-// npm run demo: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
+// npm run demo, or node examples/demo.mjs SUBJECT: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
 // Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, as in the
 // paper and with a learned identifier, prompts with the identifier, which show the subject, and without it, which do not.
 import { readFile } from 'node:fs/promises';
