@@ -4,7 +4,7 @@
 
 namespace cones {
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : parts_(static_cast<std::size_t>(threads)) {
   for (int lane = 1; lane < threads; ++lane) workers_.emplace_back([this, lane] { work(lane); });
 }
 
@@ -26,13 +26,17 @@ void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, 
   {
     std::lock_guard lock(mutex_);
     task_ = &task;
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
+    const std::int64_t lanes = this->threads();
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      Part& part = parts_[static_cast<std::size_t>(lane)];
+      part.next.store(count * lane / lanes, std::memory_order_relaxed);
+      part.end = count * (lane + 1) / lanes;
+    }
     error_ = nullptr;
     ++round_;
   }
   wake_.notify_all();
-  drain(task, count, 0);
+  drain(task, 0);
   std::unique_lock lock(mutex_);
   task_ = nullptr;
   done_.wait(lock, [this] { return helping_ == 0; });
@@ -48,20 +52,23 @@ void ThreadPool::work(int lane) {
     if (stop_) return;
     seen = round_;
     const Task& task = *task_;
-    const std::int64_t count = count_;
     ++helping_;
     lock.unlock();
-    drain(task, count, lane);
+    drain(task, lane);
     lock.lock();
     if (--helping_ == 0) done_.notify_one();
   }
 }
 
-void ThreadPool::drain(const Task& task, std::int64_t count, int lane) {
+void ThreadPool::drain(const Task& task, int lane) {
+  const std::size_t lanes = parts_.size();
   try {
-    for (std::int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) task(i, lane);
+    for (std::size_t k = 0; k < lanes; ++k) {
+      Part& part = parts_[(static_cast<std::size_t>(lane) + k) % lanes];
+      for (std::int64_t i; (i = part.next.fetch_add(1, std::memory_order_relaxed)) < part.end;) task(i, lane);
+    }
   } catch (...) {
-    next_.store(count, std::memory_order_relaxed);
+    for (Part& part : parts_) part.next.store(part.end, std::memory_order_relaxed);
     std::lock_guard lock(mutex_);
     if (!error_) error_ = std::current_exception();
   }

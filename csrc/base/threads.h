@@ -1,5 +1,8 @@
 // A pool of threads that sleep when idle. One pool per engine; the calling thread works too, and never waits for a thread
 // that has not woken up yet: beside other load that can take longer than the work.
+//
+// Every thread has its own part of a round, in order, and helps the others when it is done with that. Ops cut their work by
+// rows of the batch, so a thread mostly reads what it wrote in the round before, from its own core's cache.
 #pragma once
 
 #include <atomic>
@@ -30,14 +33,19 @@ class ThreadPool {
  private:
   using Task = std::function<void(std::int64_t, int)>;
   void work(int lane);
-  void drain(const Task& task, std::int64_t count, int lane);
+  void drain(const Task& task, int lane);
+
+  /// What is left of one lane's part: [next, end). On a cache line of its own.
+  struct alignas(64) Part {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   const Task* task_ = nullptr;  // null between rounds: who wakes up then is too late and sleeps on
-  std::int64_t count_ = 0;
-  std::atomic<std::int64_t> next_{0};
+  std::vector<Part> parts_;  // by lane
   int helping_ = 0;  // workers inside the round
   std::uint64_t round_ = 0;
   bool stop_ = false;
