@@ -94,7 +94,7 @@ export class Engine implements AsyncDisposable {
         memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
       }),
     );
-    return new Engine(await Session.open({ model, config, tokenizer, rareTokens, threads }));
+    return new Engine(await fromNative(Session.open({ model, config, tokenizer, rareTokens, threads })));
   }
 
   /**

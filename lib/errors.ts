@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   CONES_INTERNAL: 'A bug in cones.',
   CONES_IO: 'A file could not be read or written.',
   CONES_LOSS_NOT_FINITE: 'The loss, or a picture, became NaN or infinite.',
+  CONES_MODEL_CHANGED: 'A weights file was written to while a loaded model needs it.',
   CONES_MODEL_NOT_FOUND: 'A model folder, or a file that it needs, is missing.',
   CONES_NATIVE_MISSING: 'The native addon could not be loaded.',
   CONES_OPTION_INVALID: 'An option is missing, of the wrong type or out of range.',

@@ -20,7 +20,7 @@ struct Layer {
   Weights weights;
   Layer(const Context& context, const Shape& shape)
       : values(random_tensor(context, shape)),
-        parameter{"w", shape, DType::f32, reinterpret_cast<const std::byte*>(values.data())},
+        parameter{"w", shape, DType::f32, read_memory(values.data())},
         weights(context, &parameter, nullptr) {}
 };
 

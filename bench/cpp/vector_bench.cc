@@ -37,7 +37,7 @@ std::function<void()> make_case(const Context& context, const std::string& kind,
     const bool group = kind.starts_with("group_norm");
     const Tensor x = random_tensor(context, group ? Shape{d[0], d[1], d[2]} : Shape{d[0], d[1]});
     const std::vector<float> ones(static_cast<std::size_t>(x.columns()), 1.0f);
-    const Parameter weight{"w", {x.columns()}, DType::f32, reinterpret_cast<const std::byte*>(ones.data())};
+    const Parameter weight{"w", {x.columns()}, DType::f32, read_memory(ones.data())};
     const NormWeights weights(context, &weight, &weight);
     const GroupNormOptions options{32, 1e-5f, kind != "group_norm"};
     Tensor statistics;

@@ -95,7 +95,9 @@ Napi::Value NativeModel::kv_bytes(const Napi::CallbackInfo& info) {
   if (!(index >= 0 && index < static_cast<double>(tensors.size()))) invalid(info.Env(), "kvBytes: no such tensor.");
   const Parameter& parameter = tensors[static_cast<std::size_t>(index)]->parameter();
   const std::size_t size = static_cast<std::size_t>(parameter.size()) * dtype_size(parameter.dtype);
-  return Napi::Buffer<std::byte>::Copy(info.Env(), parameter.bytes, size);
+  auto bytes = Napi::Buffer<std::byte>::New(info.Env(), size);
+  guarded(info.Env(), [&] { parameter.bytes(0, {bytes.Data(), size}); });
+  return bytes;
 }
 
 Napi::Value NativeModel::isa(const Napi::CallbackInfo& info) {

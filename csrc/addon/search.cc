@@ -207,6 +207,9 @@ Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
   const std::int64_t steps = integer(o, "steps", 0, std::int64_t{1} << 40);
   return queue_->add(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
              [j = job(env), steps](const std::atomic<bool>& aborted, const Progress& progress) -> Settle {
+               // Backward packs its weights when it first needs them, and a step that ends there is half a step. Between this
+               // and the first step's end remains a moment in which a change of the files does that.
+               j->model->check_unchanged();
                const Context context = j->model->context(&aborted);
                const int subjects = j->data->options().subject_batch;
                for (std::int64_t i = 0; i < steps; ++i) {
@@ -240,6 +243,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
              [j = job(env), in = LatentArguments(o, *job(env)->model), target = elements<float>(o, "target"),
               timesteps = elements<double>(o, "timesteps"), weights = elements<double>(o, "weights")](
                  const std::atomic<bool>& aborted, const Progress&) -> Settle {
+               j->model->check_unchanged();  // as in run()
                const Context context = j->model->context(&aborted);
                in.check_rows(timesteps.size(), "timesteps");
                in.check_rows(weights.size(), "weights");

@@ -23,13 +23,19 @@ float from_f16(std::uint16_t bits) {
 
 std::size_t dtype_size(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
 
+ReadBytes read_memory(const void* bytes) {
+  return [from = static_cast<const std::byte*>(bytes)](std::uint64_t offset, std::span<std::byte> out) {
+    std::memcpy(out.data(), from + offset, out.size());
+  };
+}
+
 void Parameter::read(index_t begin, index_t end, float* out) const {
-  const std::byte* source = bytes + static_cast<std::size_t>(begin) * dtype_size(dtype);
   const auto count = static_cast<std::size_t>(end - begin);
-  if (dtype == DType::f32) {
-    std::memcpy(out, source, count * sizeof(float));
-    return;
-  }
+  const std::size_t size = count * dtype_size(dtype);
+  // Narrow elements are read into the upper half of their place and widened from the front: none is overwritten unread.
+  std::byte* const source = reinterpret_cast<std::byte*>(out) + count * sizeof(float) - size;
+  bytes(static_cast<std::uint64_t>(begin) * dtype_size(dtype), {source, size});
+  if (dtype == DType::f32) return;
   for (std::size_t i = 0; i < count; ++i) {
     std::uint16_t bits;
     std::memcpy(&bits, source + 2 * i, 2);

@@ -1,7 +1,10 @@
-// A frozen weight as it lies in the model's memory-mapped safetensors.
+// A frozen weight as it lies in the model's safetensors.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 
 #include "base/tensor.h"
@@ -13,14 +16,19 @@ enum class DType { f32, f16, bf16 };
 /// Bytes per element.
 std::size_t dtype_size(DType dtype);
 
+/// Fills `out` with the bytes from `offset` on; may be called from several threads at once.
+using ReadBytes = std::function<void(std::uint64_t offset, std::span<std::byte> out)>;
+/// Reads from memory, which must outlive the result.
+ReadBytes read_memory(const void* bytes);
+
 struct Parameter {
   std::string name;    // as in diffusers: "mid_block.attentions.0.transformer_blocks.0.attn1.to_k.weight"
   Shape shape;         // as in PyTorch: linear [out, in], convolution [out, in, kh, kw]
   DType dtype = DType::f32;
-  const std::byte* bytes = nullptr;  // not necessarily aligned
+  ReadBytes bytes;  // those of the weight, as they are stored
 
   index_t size() const { return shape.size(); }
-  /// Elements [begin, end) as fp32.
+  /// Elements [begin, end) as fp32. CONES_MODEL_CHANGED and CONES_IO where they come from a file (io/weight_file.h).
   void read(index_t begin, index_t end, float* out) const;
 };
 

@@ -114,19 +114,21 @@ void check_size(const Record& record, const std::string& source) {
 
 }  // namespace
 
-SafetensorsEntries parse_safetensors(std::span<const std::byte> file, const std::string& source) {
-  if (file.size() < kLengthBytes) invalid(source, "it has only " + std::to_string(file.size()) + " bytes");
+SafetensorsEntries parse_safetensors(const ReadBytes& read, std::uint64_t size, const std::string& source) {
+  if (size < kLengthBytes) invalid(source, "it has only " + std::to_string(size) + " bytes");
+  std::byte prefix[kLengthBytes];
+  read(0, prefix);
   std::uint64_t length = 0;
-  for (std::size_t i = kLengthBytes; i-- > 0;) length = (length << 8) | std::to_integer<std::uint64_t>(file[i]);
+  for (std::size_t i = kLengthBytes; i-- > 0;) length = (length << 8) | std::to_integer<std::uint64_t>(prefix[i]);
   if (length > kMaxHeader) invalid(source, "its header claims " + std::to_string(length) + " bytes, over 100 MB");
-  if (length > file.size() - kLengthBytes)
+  if (length > size - kLengthBytes)
     invalid(source, "its header claims " + std::to_string(length) + " bytes, more than the file has");
 
-  // A copy: what has been checked stays what is used, even if somebody writes to the mapped file meanwhile.
-  const std::string header(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
+  std::string header(length, '\0');
+  read(kLengthBytes, std::as_writable_bytes(std::span(header)));
   if (header.empty() || header[0] != '{') invalid(source, "its header does not start with '{'");
   std::vector<Record> records = read_header(header, source);
-  const std::span<const std::byte> data = file.subspan(kLengthBytes + length);
+  const std::uint64_t data_begin = kLengthBytes + length, data_size = size - data_begin;
 
   // In the order of the offsets each tensor must begin where the one before it ends: no overlaps, no holes.
   std::sort(records.begin(), records.end(),
@@ -134,9 +136,9 @@ SafetensorsEntries parse_safetensors(std::span<const std::byte> file, const std:
   std::uint64_t expected = 0;
   SafetensorsEntries entries;
   for (Record& record : records) {
-    if (record.end < record.begin || record.end > data.size())
+    if (record.end < record.begin || record.end > data_size)
       invalid(source, "\"" + record.name + "\" lies outside the file (bytes " + std::to_string(record.begin) + " to " +
-                          std::to_string(record.end) + " of " + std::to_string(data.size()) + ")");
+                          std::to_string(record.end) + " of " + std::to_string(data_size) + ")");
     if (record.begin != expected)
       invalid(source, "\"" + record.name + "\" begins at byte " + std::to_string(record.begin) + " instead of " +
                           std::to_string(expected) + ", which makes " +
@@ -144,13 +146,22 @@ SafetensorsEntries parse_safetensors(std::span<const std::byte> file, const std:
     check_size(record, source);
     expected = record.end;
     SafetensorsEntry entry{std::move(record.dtype), std::move(record.shape),
-                           data.subspan(record.begin, record.end - record.begin)};
+                           data_begin + record.begin, record.end - record.begin};
     if (!entries.try_emplace(record.name, std::move(entry)).second)
       invalid(source, "it lists \"" + record.name + "\" twice");
   }
-  if (expected != data.size())
-    invalid(source, "its tensors end at byte " + std::to_string(expected) + " of " + std::to_string(data.size()));
+  if (expected != data_size)
+    invalid(source, "its tensors end at byte " + std::to_string(expected) + " of " + std::to_string(data_size));
   return entries;
+}
+
+SafetensorsFile::SafetensorsFile(const std::string& path)
+    : file_(path),
+      tensors_(parse_safetensors([this](std::uint64_t offset, std::span<std::byte> out) { file_.read(offset, out); },
+                                 file_.size(), path)) {}
+
+ReadBytes SafetensorsFile::bytes_of(const SafetensorsEntry& entry) const {
+  return [this, begin = entry.offset](std::uint64_t offset, std::span<std::byte> out) { file_.read(begin + offset, out); };
 }
 
 }  // namespace cones

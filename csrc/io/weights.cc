@@ -66,7 +66,7 @@ const Parameter* Weights::find_either(const std::string& name, const Shape& shap
                                    ". Check that config.json and the weights belong together.");
   if (!tensor.used) {
     tensor.used = true;
-    tensor.parameter = {name, first ? shape : other, *dtype, entry.bytes.data()};
+    tensor.parameter = {name, first ? shape : other, *dtype, tensor.file->bytes_of(entry)};
   }
   return &tensor.parameter;
 }
@@ -92,10 +92,8 @@ void Weights::check_all_used(const std::vector<std::string_view>& ignored) const
                                       ". Check that config.json and the weights belong together.");
 }
 
-std::size_t Weights::bytes() const {
-  std::size_t sum = 0;
-  for (const auto& [name, tensor] : tensors_) sum += tensor.entry->bytes.size();
-  return sum;
+void Weights::check_unchanged() const {
+  for (const SafetensorsFile& file : files_) file.check_unchanged();
 }
 
 }  // namespace cones

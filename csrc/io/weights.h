@@ -12,8 +12,8 @@
 
 namespace cones {
 
-/// Owns the mapped files: Parameters point into them and stay valid, at the same address, as long as this lives (moved or
-/// not). Not for use from several threads at once.
+/// Owns the open files: Parameters read from them and stay valid, at the same address, as long as this lives (moved or
+/// not). Not for use from several threads at once, but for reading Parameters.
 class Weights {
  public:
   /// Opens and checks the files. A tensor that is in two of them is CONES_SAFETENSORS_INVALID.
@@ -32,8 +32,8 @@ class Weights {
   /// end in one of `ignored` are let pass.
   void check_all_used(const std::vector<std::string_view>& ignored = {}) const;
 
-  /// Bytes of all tensors as they lie in the files.
-  std::size_t bytes() const;
+  /// CONES_MODEL_CHANGED when somebody has written to one of the files since they were opened.
+  void check_unchanged() const;
 
  private:
   struct Tensor {

@@ -59,6 +59,10 @@ const Parameter& Model::unet_parameter(const std::string& name) const {
   return *parameter;
 }
 
+void Model::check_unchanged() const {
+  for (const Weights* weights : {text_weights_.get(), unet_weights_.get(), vae_weights_.get()}) weights->check_unchanged();
+}
+
 Model::MemoryUse Model::memory() const {
   return {weight_bytes_, memory_->in_use(), memory_->peak(), options_.memory_limit};
 }

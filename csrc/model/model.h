@@ -34,7 +34,7 @@ struct ModelOptions {
 
 class Model {
  public:
-  /// Maps the files, checks every tensor against the configs and packs the weights.
+  /// Opens the files, checks every tensor against the configs and packs the weights.
   explicit Model(const ModelOptions& options);
 
   /// A context for one job; `aborted` may be null.
@@ -49,6 +49,9 @@ class Model {
 
   /// A weight of the UNet by its diffusers name; CONES_OPTION_INVALID when there is none.
   const Parameter& unet_parameter(const std::string& name) const;
+  /// CONES_MODEL_CHANGED when somebody has written to the model's files. Reads tell that by themselves; this is for jobs that
+  /// should rather not begin.
+  void check_unchanged() const;
 
   struct MemoryUse {
     std::size_t weights, in_use, peak, limit;

@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace cones {
@@ -12,20 +14,22 @@ Tensor read_all(const Context& context, const Parameter& parameter) {
 }
 
 PackedMatrix pack_forward(const Context& context, const Parameter& weight, index_t in, index_t out) {
-  return PackedMatrix::from_columns(context, in, out, [&](index_t n, int, float* column) {
-    weight.read(n * in, (n + 1) * in, column);
+  return PackedMatrix::from_runs(context, in, out, [&](index_t n, index_t count, int, float* columns) {
+    weight.read(n * in, (n + count) * in, columns);
   });
 }
 
 PackedMatrix pack_backward(const Context& context, const Parameter& weight, index_t in, index_t out) {
   PackedMatrix packed(context, out, in);
-  const Tensor scratch = context.empty({context.pool->threads(), in});
+  constexpr index_t rows = 32;  // of a read
+  const Tensor scratch = context.empty({context.pool->threads(), rows, in});
   if (context.planning()) return packed;
-  context.parallel(out, 16, [&](index_t begin, index_t end, int lane) {
-    float* row = scratch.data() + lane * in;
-    for (index_t n = begin; n < end; ++n) {
-      weight.read(n * in, (n + 1) * in, row);
-      packed.set_row(n, row);
+  context.parallel((out + rows - 1) / rows, 1, [&](index_t begin, index_t end, int lane) {
+    float* const run = scratch.data() + lane * rows * in;
+    for (index_t first = begin * rows, last = std::min(end * rows, out); first < last; first += rows) {
+      const index_t count = std::min(rows, last - first);
+      weight.read(first * in, (first + count) * in, run);
+      for (index_t r = 0; r < count; ++r) packed.set_row(first + r, run + r * in);
     }
   });
   return packed;

@@ -14,8 +14,8 @@ PackedMatrix::PackedMatrix(const Context& context, index_t k, index_t n)
   storage_ = context.empty({panels(), k, width_});
 }
 
-PackedMatrix PackedMatrix::from_columns(const Context& context, index_t k, index_t n,
-                                        const std::function<void(index_t, int, float*)>& read) {
+PackedMatrix PackedMatrix::from_runs(const Context& context, index_t k, index_t n,
+                                     const std::function<void(index_t, index_t, int, float*)>& read) {
   PackedMatrix packed(context, k, n);
   const index_t width = packed.width_;
   const Tensor scratch = context.empty({context.pool->threads(), width, k});
@@ -24,12 +24,19 @@ PackedMatrix PackedMatrix::from_columns(const Context& context, index_t k, index
     float* columns = scratch.data() + lane * width * k;  // [width, K]
     for (index_t i = begin; i < end; ++i) {
       const index_t used = std::min(width, n - i * width);
-      for (index_t j = 0; j < used; ++j) read(i * width + j, lane, columns + j * k);
+      read(i * width, used, lane, columns);
       std::fill(columns + used * k, columns + width * k, 0.0f);
       context.kernels->vector->transpose(width, k, columns, k, 1.0f, packed.panel(i), width);
     }
   });
   return packed;
+}
+
+PackedMatrix PackedMatrix::from_columns(const Context& context, index_t k, index_t n,
+                                        const std::function<void(index_t, int, float*)>& read) {
+  return from_runs(context, k, n, [&](index_t first, index_t count, int lane, float* columns) {
+    for (index_t j = 0; j < count; ++j) read(first + j, lane, columns + j * k);
+  });
 }
 
 PackedMatrix PackedMatrix::from_rows(const Context& context, const float* b, index_t k, index_t n, index_t stride) {

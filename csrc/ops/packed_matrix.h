@@ -23,7 +23,11 @@ class PackedMatrix {
   /// B = W, for the gradient of the input, by (w, N, K, K, 1).
   static PackedMatrix pack(const Context& context, const float* b, index_t k, index_t n, index_t k_stride,
                            index_t n_stride);
-  /// `read(n, lane, column)` writes column n [K]; called from several threads, `lane` names the one.
+  /// `read(n, count, lane, columns)` writes the columns from n on, [count, K]; called from several threads, `lane` names the
+  /// one. A run is a panel: weights come from a file in reads of many rows.
+  static PackedMatrix from_runs(const Context& context, index_t k, index_t n,
+                                const std::function<void(index_t n, index_t count, int lane, float* columns)>& read);
+  /// The same, column by column: `read(n, lane, column)` writes column n [K].
   static PackedMatrix from_columns(const Context& context, index_t k, index_t n,
                                    const std::function<void(index_t n, int lane, float* column)>& read);
   /// Writes row k from [N] floats. (Storage is shared between copies, so this is const like Tensor::data.)

@@ -77,22 +77,18 @@ class Mutator {
   std::mt19937 random_;
 };
 
-const char* broken_invariant(const SafetensorsEntries& entries, std::span<const std::byte> file) {
-  const std::byte* begin = file.data();
-  std::size_t total = 0;
-  unsigned sum = 0;
+const char* broken_invariant(const SafetensorsEntries& entries, std::size_t file) {
+  std::uint64_t total = 0;
   for (const auto& [name, entry] : entries) {
-    if (!entry.bytes.empty() && (entry.bytes.data() < begin + 8 || entry.bytes.data() + entry.bytes.size() > begin + file.size()))
-      return "a tensor outside the file";
-    for (const std::byte b : entry.bytes) sum += std::to_integer<unsigned>(b);  // a sanitizer sees a bad address
+    if (entry.offset < 8 || entry.offset > file || entry.size > file - entry.offset) return "a tensor outside the file";
     if (entry.dtype == "F32") {
       double elements = 1;  // no wrap-around in double
       for (const std::uint64_t dim : entry.shape) elements *= static_cast<double>(dim);
-      if (elements * 4 != static_cast<double>(entry.bytes.size())) return "a size that disagrees with its shape";
+      if (elements * 4 != static_cast<double>(entry.size)) return "a size that disagrees with its shape";
     }
-    total += entry.bytes.size();
+    total += entry.size;
   }
-  return total > file.size() || sum > 255u * file.size() ? "overlapping tensors" : nullptr;
+  return total > file ? "overlapping tensors" : nullptr;
 }
 
 }  // namespace
@@ -107,9 +103,9 @@ int main() {
                                        reinterpret_cast<const std::byte*>(file.data()) + file.size());
     const char* problem = nullptr;
     try {
-      const SafetensorsEntries entries = parse_safetensors(bytes, "mutated file");
+      const SafetensorsEntries entries = parse_safetensors(read_memory(bytes.data()), bytes.size(), "mutated file");
       ++accepted;
-      problem = broken_invariant(entries, bytes);
+      problem = broken_invariant(entries, bytes.size());
     } catch (const Error& e) {
       ++rejected;
       if (std::string(e.code()) != "CONES_SAFETENSORS_INVALID") problem = e.code();

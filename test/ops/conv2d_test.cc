@@ -79,7 +79,7 @@ struct Stored {
   std::vector<float> values;
   Parameter parameter;
   Stored(const char* name, const Values& from, const Shape& shape) : values(from.begin(), from.end()) {
-    parameter = {name, shape, DType::f32, reinterpret_cast<const std::byte*>(values.data())};
+    parameter = {name, shape, DType::f32, read_memory(values.data())};
   }
 };
 

@@ -125,7 +125,7 @@ TEST("a convolution that takes the fast way has the direct way's gradient of the
   const Values x = random({batch, height, width, in}, 1), dy = random({batch, height, width, out}, 2),
                w = random({out, in, 3, 3}, 3);
   const std::vector<float> stored(w.begin(), w.end());
-  const Parameter weight{"w", {out, in, 3, 3}, DType::f32, reinterpret_cast<const std::byte*>(stored.data())};
+  const Parameter weight{"w", {out, in, 3, 3}, DType::f32, read_memory(stored.data())};
   const ConvWeights layer(context, &weight, nullptr);
   const Conv2dOptions same{.stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
   const Shape shape{batch, height, width, in};

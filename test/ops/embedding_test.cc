@@ -20,8 +20,6 @@ struct Kept : ParameterGradients {
   }
 };
 
-const std::byte* bytes(const std::vector<float>& values) { return reinterpret_cast<const std::byte*>(values.data()); }
-
 }  // namespace
 
 TEST("token_embedding: rows of the tables, replaced rows, and gradients of all three") {
@@ -29,8 +27,8 @@ TEST("token_embedding: rows of the tables, replaced rows, and gradients of all t
   std::vector<float> table, places;
   for (int i = 0; i < 35; ++i) table.push_back(static_cast<float>(i));
   for (int i = 0; i < 30; ++i) places.push_back(static_cast<float>(i) / 64);
-  const Parameter tokens{"tokens", {vocabulary, channels}, DType::f32, bytes(table)};
-  const Parameter positions{"positions", {6, channels}, DType::f32, bytes(places)};
+  const Parameter tokens{"tokens", {vocabulary, channels}, DType::f32, read_memory(table.data())};
+  const Parameter positions{"positions", {6, channels}, DType::f32, read_memory(places.data())};
   const std::int32_t ids[] = {0, 3, 6, 3, 900, 1, 3, 900};
   const std::int32_t replaced_ids[] = {900, 3};
   for (bool replace : {false, true}) {
@@ -67,8 +65,8 @@ TEST("token_embedding: rows of the tables, replaced rows, and gradients of all t
 TEST("token_embedding: an id outside the vocabulary is refused") {
   const Context context = make_context();
   const std::vector<float> values(20);
-  const Parameter tokens{"tokens", {5, 4}, DType::f32, bytes(values)};
-  const Parameter positions{"positions", {2, 4}, DType::f32, bytes(values)};
+  const Parameter tokens{"tokens", {5, 4}, DType::f32, read_memory(values.data())};
+  const Parameter positions{"positions", {2, 4}, DType::f32, read_memory(values.data())};
   Tape tape(context);
   for (std::int32_t bad : {5, -1, 2147483647}) {
     const std::int32_t ids[] = {0, bad};

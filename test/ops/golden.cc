@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iterator>
+#include <span>
 
 #include "harness.h"
 
@@ -15,10 +15,11 @@ namespace {
 constexpr const char* kFolder = "test/goldens/models/";
 
 template <typename T>
-std::vector<T> elements(const SafetensorsEntry& entry, const char* dtype) {
+std::vector<T> elements(const SafetensorsFile& file, const std::string& tensor, const char* dtype) {
+  const SafetensorsEntry& entry = file.tensors().at(tensor);
   check(entry.dtype == dtype, "a golden's type");
-  std::vector<T> out(entry.bytes.size() / sizeof(T));
-  std::memcpy(out.data(), entry.bytes.data(), entry.bytes.size());
+  std::vector<T> out(entry.size / sizeof(T));
+  file.bytes_of(entry)(0, std::as_writable_bytes(std::span(out)));
   return out;
 }
 
@@ -40,11 +41,11 @@ index_t Golden::dim(const std::string& tensor, std::size_t i) const {
 }
 
 std::vector<float> Golden::floats(const std::string& tensor) const {
-  return elements<float>(file_.tensors().at(tensor), "F32");
+  return elements<float>(file_, tensor, "F32");
 }
 
 std::vector<std::int32_t> Golden::ints(const std::string& tensor) const {
-  return elements<std::int32_t>(file_.tensors().at(tensor), "I32");
+  return elements<std::int32_t>(file_, tensor, "I32");
 }
 
 Tensor Golden::channels_last(const Context& context, const std::string& tensor) const {

@@ -30,7 +30,7 @@ struct Stored {
       if (dtype == DType::f32) std::memcpy(&bytes[4 * i], &value, 4);
       if (dtype == DType::bf16) std::memcpy(&bytes[2 * i], &upper, 2);
     }
-    parameter = {name, shape, dtype, bytes.data()};
+    parameter = {name, shape, dtype, read_memory(bytes.data())};
   }
 };
 

@@ -24,8 +24,8 @@ struct Weights {
       : weight(random_values(static_cast<std::size_t>(channels), 11)),
         bias(random_values(static_cast<std::size_t>(channels), 12)),
         weight32(weight.begin(), weight.end()), bias32(bias.begin(), bias.end()),
-        weight_parameter{"weight", {channels}, DType::f32, reinterpret_cast<const std::byte*>(weight32.data())},
-        bias_parameter{"bias", {channels}, DType::f32, reinterpret_cast<const std::byte*>(bias32.data())} {}
+        weight_parameter{"weight", {channels}, DType::f32, read_memory(weight32.data())},
+        bias_parameter{"bias", {channels}, DType::f32, read_memory(bias32.data())} {}
   Weights(const Weights&) = delete;
   NormWeights load(const Context& context) const { return NormWeights(context, &weight_parameter, &bias_parameter); }
 };

@@ -47,9 +47,9 @@ struct Golden {
 
   template <typename T>
   std::vector<T> read(const std::string& name) const {
-    const auto bytes = file.tensors().at(name).bytes;
-    std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
+    const SafetensorsEntry& entry = file.tensors().at(name);
+    std::vector<T> values(entry.size / sizeof(T));
+    file.bytes_of(entry)(0, std::as_writable_bytes(std::span(values)));
     return values;
   }
   std::vector<double> floats(const std::string& name) const {

@@ -88,7 +88,7 @@ TEST("attention weights stored as 1x1 convolutions are the same weights") {
   const Autoencoder linear(context, "vae-sd1", kSd1);
   const auto path = std::filesystem::temp_directory_path() / ("cones-vae-" + std::to_string(::getpid()));
   Weights weights({convolution_attention(linear.golden.path(kFile), path)});
-  std::filesystem::remove(path);  // the mapping keeps it
+  std::filesystem::remove(path);  // the open file stays
   const Vae vae(context, weights, kSd1);
   const Tensor latents = linear.golden.channels_last(context, "latents");
   Tape tape(context);

@@ -59,6 +59,20 @@ test.each(['cycles', 'forgotten'])('memory does not grow with engines: %s', asyn
   expect(second - first).toBeLessThan(0.1 * (engines / 2) * weights);
 });
 
+test('weights files that are shortened while a model is loaded', async () => {
+  const changed = 'CONES_MODEL_CHANGED';
+  const kept = { state: 'done', encode: 'done', decode: 'done' }; // all that they need was read at load
+  expect(await run('changedFiles')).toMatchObject({
+    ...ENDED,
+    result: {
+      // Of the UNet, a mask shuts weights that are packed; a search and gradients read.
+      unet: { mask: 'done', search: changed, steps: changed, gradient: changed, ...kept, done: 0 },
+      all: { mask: changed, search: changed, steps: changed, gradient: changed, ...kept },
+      load: 'CONES_SAFETENSORS_INVALID',
+    },
+  });
+});
+
 test('searches that are forgotten give their memory back', async () => {
   const { result, ...end } = await run('forgottenSearches');
   expect(end).toEqual(ENDED);

@@ -1,10 +1,13 @@
 // What runs in child processes: node -r register.cjs scenarios.ts <name>. Each prints one line of JSON at its end.
 import { once } from 'node:events';
+import { cpSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
-import type { Engine } from '../../lib';
-import { load, MODEL, searchOptions } from './model';
+import { Engine } from '../../lib';
+import { conceptOf, load, MODEL, searchOptions } from './model';
 
 const DRAWING = { prompt: 'a cat', steps: 3, seed: 3 };
 const FOREVER = { ...DRAWING, steps: 900, count: 1000 };
@@ -140,6 +143,39 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
       rounds.push({ search, idle });
     }
     return { rounds };
+  },
+
+  /** What jobs of a loaded model do once its files are written to: their errors' codes, or 'done'. */
+  async changedFiles() {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'cones-changed-'));
+    const weights = (part: string) => path.join(folder, part, readdirSync(path.join(folder, part)).find((name) => name.endsWith('.safetensors'))!);
+    const outcome = (job: PromiseLike<unknown>) => Promise.resolve(job).then(() => 'done', (error: { code?: string }) => error.code);
+    try {
+      cpSync(MODEL, folder, { recursive: true });
+      const engine = await Engine.load(folder, { threads: 2 });
+      const concepts = [conceptOf(engine, 3)];
+      const options = await searchOptions();
+      const search = await engine.startSearch(options);
+      const shape = [1, 4, 8, 8] as const;
+      const latents = { data: new Float32Array(256).fill(0.5), shape };
+      const text = await engine.encodePrompt('a cat');
+      const jobs = async () => ({
+        mask: await outcome(engine.generate({ ...DRAWING, prompt: 'a V1* cat', concepts })),
+        search: await outcome(engine.startSearch(options)),
+        steps: await outcome(search.run()),
+        state: await outcome(search.save()),
+        gradient: await outcome(engine.conceptGradient(latents, [5], text, { target: latents.data, concepts: concepts[0] })),
+        encode: await outcome(engine.encodeImage(options.images)),
+        decode: await outcome(engine.decode(latents)),
+      });
+      truncateSync(weights('unet'), 1000);
+      const unet = { ...(await jobs()), done: search.step };
+      truncateSync(weights('text_encoder'), 0);
+      truncateSync(weights('vae'), 0);
+      return { unet, all: await jobs(), load: await outcome(Engine.load(folder)) };
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   },
 
   async draw() {
