@@ -7,7 +7,7 @@ import { loadImage, type ImageInput } from './images';
 import { type ClipConfig, readClipConfig } from './model-config/clip';
 import { folderPath } from './model-config/read-json';
 import { fromNative, native } from './native';
-import { parseOptions } from './options';
+import { imageOption, parseOptions } from './options';
 import { Tokenizer } from './tokenizer';
 
 export interface ClipOptions {
@@ -48,7 +48,7 @@ export class Clip implements AsyncDisposable {
     const config = await readClipConfig(root);
     const { text, vision, projectionSize, eosTokenId, files } = config;
     const tokenizer = await Tokenizer.load(root, text);
-    const clip = await fromNative(
+    const clip = await fromNative(() =>
       native().loadClip({
         ...{ text, vision, projectionSize, eosTokenId, files },
         threads: settings.threads ?? os.availableParallelism(),
@@ -60,6 +60,7 @@ export class Clip implements AsyncDisposable {
 
   /** Embeddings of picture files (or their bytes), upright and centre-cropped to the tower's size. */
   async embedImages(images: readonly ImageInput[]): Promise<ClipEmbedding[]> {
+    parseOptions('clip.embedImages', z.array(imageOption), images);
     if (images.length === 0) throw new ConesError('CONES_IMAGES_MISSING', 'No pictures were given to embed.');
     const { mean, std } = this.#config;
     const { imageSize: side } = this.#config.vision;
@@ -69,15 +70,16 @@ export class Clip implements AsyncDisposable {
       // From [-1, 1] to the preprocessor's normalisation of [0, 1].
       pixels.set(rgb.map((value, p) => ((value + 1) / 2 - mean[p % 3]!) / std[p % 3]!), i * rgb.length);
     }
-    return this.#rows(await fromNative(this.#native.embedImages(pixels, { batch: images.length })));
+    return this.#rows(await fromNative(() => this.#native.embedImages(pixels, { batch: images.length })));
   }
 
   /** Embeddings of texts; what is longer than the tower's positions is cut off. */
   async embedTexts(texts: readonly string[]): Promise<ClipEmbedding[]> {
+    parseOptions('clip.embedTexts', z.array(z.string()), texts);
     if (texts.length === 0) throw new ConesError('CONES_PROMPT_EMPTY', 'No texts were given to embed.');
     const ids = new Int32Array(texts.length * this.#tokenizer.maxLength);
     texts.forEach((text, i) => ids.set(this.#tokenizer.encode(text).ids, i * this.#tokenizer.maxLength));
-    return this.#rows(await fromNative(this.#native.embedTexts(ids, { batch: texts.length })));
+    return this.#rows(await fromNative(() => this.#native.embedTexts(ids, { batch: texts.length })));
   }
 
   #rows(values: Float32Array): ClipEmbedding[] {

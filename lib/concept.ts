@@ -8,6 +8,7 @@ import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
 import { readRegularFile, writeFileAtomic } from './files';
+import { show } from './show';
 
 export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
@@ -140,8 +141,8 @@ export class Concept implements ConceptData {
     if (fingerprint === this.fingerprint) return;
     throw new ConesError(
       'CONES_CONCEPT_MISMATCH',
-      `The concept of ${this.subjects.map(({ identifier }) => identifier).join(', ')} was made for the base model ${this.fingerprint}, ` +
-        `but this is ${fingerprint}: load the model that it was made for, or find the concept again with this one.`,
+      `The concept of ${this.subjects.map(({ identifier }) => identifier).join(', ')} was made for the base model ${show(this.fingerprint)}, ` +
+        `but this is ${show(fingerprint)}: load the model that it was made for, or find the concept again with this one.`,
     );
   }
 

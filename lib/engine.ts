@@ -85,7 +85,7 @@ export class Engine implements AsyncDisposable {
       readRareTokens(config.folder),
     ]);
     const threads = settings.threads ?? os.availableParallelism();
-    const model = await fromNative(
+    const model = await fromNative(() =>
       addon.loadModel({
         unet: config.unet,
         text: config.text,
@@ -94,7 +94,7 @@ export class Engine implements AsyncDisposable {
         memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
       }),
     );
-    return new Engine(await fromNative(Session.open({ model, config, tokenizer, rareTokens, threads })));
+    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads })));
   }
 
   /**

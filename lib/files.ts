@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from './errors';
+import { reason } from './show';
 
 /** @throws ConesError `CONES_IO` */
 export async function readRegularFile(file: string): Promise<Buffer> {
@@ -38,6 +39,5 @@ export async function writeFileAtomic(file: string, bytes: Uint8Array): Promise<
 }
 
 function ioError(what: string, cause: unknown): ConesError {
-  const reason = cause instanceof Object && 'message' in cause ? String(cause.message) : String(cause);
-  return new ConesError('CONES_IO', `${what}: ${reason}. Check the path and its permissions.`, { cause });
+  return new ConesError('CONES_IO', `${what}: ${reason(cause)}. Check the path and its permissions.`, { cause });
 }

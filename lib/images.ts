@@ -8,6 +8,7 @@ import { readExifDescription } from './exif-metadata';
 import { writeFileAtomic } from './files';
 import { parseOptions } from './options';
 import { addPngText } from './png-metadata';
+import { reason, show } from './show';
 
 /** The path of a picture file, or its bytes. */
 export type ImageInput = string | Uint8Array;
@@ -160,7 +161,7 @@ export async function saveImage(file: string, picture: Picture, options: Omit<En
 export function formatOf(file: string): ImageFormat {
   const format = typeof file === 'string' ? FORMATS[path.extname(file).toLowerCase()] : undefined;
   if (format === undefined) {
-    throw new ConesError('CONES_OPTION_INVALID', `${String(file)} must be a path that ends in ${Object.keys(FORMATS).join(', ')}.`);
+    throw new ConesError('CONES_OPTION_INVALID', `${show(file)} is not the path of a picture; it must end in ${Object.keys(FORMATS).join(', ')}.`);
   }
   return format;
 }
@@ -221,8 +222,4 @@ export function makeGrid(pictures: readonly Picture[], columns?: number, gap = 4
     }
   });
   return { width, height, data };
-}
-
-function reason(cause: unknown): string {
-  return cause instanceof Error || Object(cause) === cause ? String((cause as { message?: unknown }).message) : String(cause);
 }

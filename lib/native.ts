@@ -1,6 +1,7 @@
 import path from 'node:path';
 import nodeGypBuild from 'node-gyp-build';
 import { AbortError, ConesError, ERROR_CODES, type ErrorCode } from './errors';
+import { reason } from './show';
 import type { NativeAddon } from '../typings/native';
 
 /** The package's root: one above lib/ (tests) as well as above dist/ (the published build). */
@@ -35,8 +36,7 @@ function load(): NativeAddon {
     // eslint-disable-next-line @typescript-eslint/no-require-imports -- the only way to load an addon
     return require(file) as NativeAddon;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const message = `The native addon ${file} does not load on this machine: ${reason}. ${fix}`;
+    const message = `The native addon ${file} does not load on this machine: ${reason(cause)}. ${fix}`;
     throw new ConesError('CONES_NATIVE_MISSING', message, { cause });
   }
 }
@@ -47,18 +47,17 @@ function load(): NativeAddon {
  */
 export function toConesError(error: unknown): ConesError {
   if (error instanceof ConesError) return error;
-  // Not `instanceof Error`: the addon's errors may come from another realm (Jest, node:vm).
-  const { code, message } = Object(error) as { code?: unknown; message?: unknown };
-  const text = typeof message === 'string' ? message : String(error);
+  const { code } = Object(error) as { code?: unknown };
+  const text = reason(error);
   if (code === 'CONES_ABORTED') return new AbortError(text, { cause: error });
   const known = typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
   return new ConesError(known ? (code as ErrorCode) : 'CONES_INTERNAL', text, { cause: error });
 }
 
-/** Awaits a promise of the addon; a rejection becomes a {@link ConesError} (see {@link toConesError}). */
-export async function fromNative<T>(promise: Promise<T>): Promise<T> {
+/** Calls the addon; what it throws or rejects with becomes a {@link ConesError} (see {@link toConesError}). */
+export async function fromNative<T>(call: () => Promise<T>): Promise<T> {
   try {
-    return await promise;
+    return await call();
   } catch (error) {
     throw toConesError(error);
   }

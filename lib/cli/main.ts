@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
+import { show } from '../show';
 import { version } from '../version';
 import { addFind } from './find';
 import { addGenerate } from './generate';
@@ -63,6 +64,6 @@ function usageError({ code, message, exitCode }: CommanderError, io: Io): number
 
 function stackOf(error: unknown): string {
   const { stack, cause } = Object(error) as { stack?: unknown; cause?: unknown };
-  const own = typeof stack === 'string' ? stack : String(error);
+  const own = typeof stack === 'string' ? stack : show(error);
   return cause === undefined ? own : `${own}\nCaused by: ${stackOf(cause)}`;
 }

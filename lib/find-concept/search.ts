@@ -8,6 +8,7 @@ import { encodePrompts } from '../engine/text';
 import { AbortError, ConesError } from '../errors';
 import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
+import { show } from '../show';
 import { version } from '../version';
 import { findPair } from './alignment';
 import { type Captions, type HeldOutPair, heldOutPair, listCaptions } from './captions';
@@ -122,7 +123,7 @@ export class ConceptSearch {
    */
   async run(until: number = this.#settings.steps): Promise<void> {
     if (!Number.isSafeInteger(until) || until < 0) {
-      throw new ConesError('CONES_OPTION_INVALID', `run: ${until} is not a number of steps; give a whole number.`);
+      throw new ConesError('CONES_OPTION_INVALID', `run: ${show(until)} is not a number of steps; give a whole number.`);
     }
     const { onProgress, signal } = this.#settings;
     const begin = this.step;

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { ConesError } from '../errors';
+import { show } from '../show';
 import type { JsonObject } from './read-json';
 
 /** What is known about the keys of one kind of config file. */
@@ -54,11 +55,6 @@ export function unsupported(file: string, key: string, value: unknown, supported
 
 export function invalid(file: string, problem: string): ConesError {
   return new ConesError('CONES_CONFIG_INVALID', `${file}: ${problem}.`);
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
 }
 
 /** A whole number from 1; the bound, as the addon's, only keeps products of a few of them exact. */

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../errors';
+import { reason } from '../show';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -19,8 +20,7 @@ export async function readJson(file: string, maxBytes = 2 ** 20): Promise<JsonOb
   try {
     value = JSON.parse(withoutPythonisms(text));
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ConesError('CONES_CONFIG_INVALID', `${file} is not valid JSON: ${reason}`, { cause });
+    throw new ConesError('CONES_CONFIG_INVALID', `${file} is not valid JSON: ${reason(cause)}`, { cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ConesError('CONES_CONFIG_INVALID', `${file} must hold a JSON object.`);
@@ -78,7 +78,5 @@ export function fileError(file: string, cause: unknown): ConesError {
       { cause },
     );
   }
-  return new ConesError('CONES_IO', `${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, {
-    cause,
-  });
+  return new ConesError('CONES_IO', `${file} cannot be read: ${reason(cause)}`, { cause });
 }

@@ -2,28 +2,33 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type GeneratedImage, makeGrid, readMetadata, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
   undefined, null, 5, NaN, -1, '', 'x', 1n, true, Symbol('s'), () => 1, {}, [], [5], [null], [[]], new Uint8Array(3), new Float32Array(3), new Map(), new Date(),
   { width: 2, height: 2, data: 5 }, { width: -1, height: NaN, data: new Uint8Array(0) }, { length: 3 }, new URL('file:///tmp'),
+  Object.create(null), { toString: () => { throw new Error('no text'); } }, [Symbol('s')], [Object.create(null)], { a: Symbol('s') }, Proxy.revocable({}, {}).proxy,
 ];
 
 let folder: string;
 let engine: Engine;
 let concept: Concept;
 let image: GeneratedImage;
+let options: FindConceptOptions;
 let search: ConceptSearch;
+let clip: Clip;
 beforeAll(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'cones-api-'));
   engine = await load();
   concept = conceptOf(engine, 0);
   image = (await engine.generate({ prompt: 'a', steps: 1, seed: 1 })).images[0]!;
-  search = await engine.startSearch(await searchOptions({ steps: 2 }));
+  options = await searchOptions({ steps: 2 });
+  search = await engine.startSearch(options);
+  clip = await Clip.load(path.join(__dirname, '../../models/mini-clip'), { threads: 1 });
 });
 afterAll(async () => {
-  await engine.dispose();
+  await Promise.all([engine.dispose(), clip.dispose()]);
   rmSync(folder, { recursive: true });
 });
 
@@ -83,6 +88,17 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),
   findConcept: (v) => engine.findConcept(v),
   'findConcept, images': (v) => engine.findConcept({ images: v, category: 'a', token: 'q' }),
+  'encodeImage, options': (v) => engine.encodeImage([], v),
+  'decode, options': (v) => engine.decode(latents, v),
+  'encodePrompt, concepts': (v) => engine.encodePrompt('a', { concepts: v }),
+  'concept.assertBaseModel': (v) => concept.assertBaseModel(v),
+  'clip.embedImages': (v) => clip.embedImages(v),
+  'clip.embedTexts': (v) => clip.embedTexts(v),
+  'startSearch, report': async (v) => (await engine.startSearch({ ...options, report: v })).dispose(),
+  'startSearch, resume': async (v) => (await engine.startSearch({ ...options, resume: v })).dispose(),
+  'startSearch, captions': async (v) => (await engine.startSearch({ ...options, captions: v })).dispose(),
+  'search.run': (v) => search.run(v),
+  'search.ranking': (v) => search.ranking(v),
   'search.select': (v) => search.select(v),
   'search.finish': (v) => search.finish(v),
 };

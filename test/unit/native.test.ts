@@ -39,12 +39,19 @@ describe('toConesError', () => {
 
 describe('fromNative', () => {
   test('passes a result through', async () => {
-    await expect(fromNative(Promise.resolve(7))).resolves.toBe(7);
+    await expect(fromNative(() => Promise.resolve(7))).resolves.toBe(7);
   });
 
   test('converts a rejection', async () => {
-    await expect(fromNative(Promise.reject(nativeError('CONES_OUT_OF_MEMORY', 'Too big.')))).rejects.toMatchObject({
+    await expect(fromNative(() => Promise.reject(nativeError('CONES_OUT_OF_MEMORY', 'Too big.')))).rejects.toMatchObject({
       name: 'ConesError', code: 'CONES_OUT_OF_MEMORY', message: 'Too big.',
     });
+  });
+
+  test('converts what the call throws at once', async () => {
+    const dispose = () => {
+      throw nativeError('CONES_DISPOSED', 'Gone.');
+    };
+    await expect(fromNative(dispose)).rejects.toMatchObject({ name: 'ConesError', code: 'CONES_DISPOSED' });
   });
 });
