@@ -1,6 +1,15 @@
 /** How many pictures are drawn together, so that the memory limit holds. */
-import { latentSize } from './pictures';
+import { ConesError } from '../errors';
 import type { Session } from './session';
+
+export interface DrawingOptions {
+  /** Pictures that may go together at most. */
+  readonly most: number;
+  readonly guided: boolean;
+  readonly latent: { readonly height: number; readonly width: number };
+  /** Whether latents become pixels. */
+  readonly decoded: boolean;
+}
 
 export interface Drawing {
   /** Pictures per call, `most` or fewer. */
@@ -10,21 +19,15 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(
-  session: Session,
-  most: number,
-  guided: boolean,
-  size: { readonly width: number; readonly height: number },
-  available: number,
-): Drawing {
+export function planDrawing(session: Session, { most, guided, latent, decoded }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
-  const { height, width } = latentSize(session, size.height, size.width);
+  const { height, width } = latent;
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
       model.planSample(batchSize, height, width, tokenizer.maxLength, guided),
-      model.planDecode(batchSize, height, width, available),
+      decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });
   const whole = drawing(most);
@@ -42,4 +45,22 @@ export function planDrawing(
     }
   }
   return best;
+}
+
+/**
+ * Pictures per call. The whole way to them is planned before the first step and before arrays are made for it, so that no
+ * work is lost when decoding does not fit.
+ * @throws ConesError CONES_OUT_OF_MEMORY
+ */
+export async function fittingBatch(session: Session, options: DrawingOptions, signal: AbortSignal | undefined): Promise<number> {
+  const available = await session.job(signal, (abort) => session.model.availableMemory({ abort }));
+  const { batchSize, bytes } = planDrawing(session, options, available);
+  if (bytes <= available) return batchSize;
+  const { downscale } = session.config.vae;
+  const size = `${options.latent.width * downscale} × ${options.latent.height * downscale}`;
+  const mib = (value: number) => `${Math.ceil(value / 2 ** 20)} MiB`;
+  throw new ConesError(
+    'CONES_OUT_OF_MEMORY',
+    `A picture of ${size} needs ${mib(bytes)}, but the memory limit leaves ${mib(available)}. Draw a smaller picture, or raise memoryLimit.`,
+  );
 }

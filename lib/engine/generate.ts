@@ -7,7 +7,7 @@ import { conceptOption, functionOption, parseOptions, seedOption, signalOption }
 import { joinSubjects } from '../prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
 import { version } from '../version';
-import { planDrawing } from './batch-size';
+import { fittingBatch } from './batch-size';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 import { allFinite, rowMask } from './tensors';
@@ -104,7 +104,8 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   if (count > MOST_PICTURES) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
-  const batchSize = await fittingBatch(session, settings, count, size);
+  const most = Math.min(count, settings.batchSize);
+  const batchSize = await fittingBatch(session, { most, guided: settings.guidance !== 1, latent, decoded: true }, settings.signal);
   const jobs = listJobs(settings);
   const warnings: Warning[] = [];
   const images: GeneratedImage[] = [];
@@ -128,23 +129,6 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     });
   }
   return { images, warnings };
-}
-
-/**
- * Pictures per call. The whole way to them is planned before the first step and before arrays are made for it, so that no
- * work is lost when decoding does not fit.
- * @throws ConesError CONES_OUT_OF_MEMORY
- */
-async function fittingBatch(session: Session, settings: Settings, pictures: number, size: { width: number; height: number }): Promise<number> {
-  const available = await session.job(settings.signal, (abort) => session.model.availableMemory({ abort }));
-  const most = Math.min(pictures, settings.batchSize);
-  const { batchSize, bytes } = planDrawing(session, most, settings.guidance !== 1, size, available);
-  if (bytes <= available) return batchSize;
-  const mib = (value: number) => `${Math.ceil(value / 2 ** 20)} MiB`;
-  throw new ConesError(
-    'CONES_OUT_OF_MEMORY',
-    `A picture of ${size.width} × ${size.height} needs ${mib(bytes)}, but the memory limit leaves ${mib(available)}. Draw a smaller picture, or raise memoryLimit.`,
-  );
 }
 
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */

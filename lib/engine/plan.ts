@@ -61,8 +61,9 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
   const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
-  const size = { width: width ?? own.width, height: height ?? own.height };
-  return memoryPlan(session, planDrawing(session, Math.min(count, batchSize), guidance !== 1, size, available(session)).bytes);
+  const latent = latentSize(session, height ?? own.height, width ?? own.width);
+  const drawing = { most: Math.min(count, batchSize), guided: guidance !== 1, latent, decoded: true };
+  return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
@@ -84,14 +85,15 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing: settings.checkpointing,
   });
+  const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const preparing = Math.max(
     model.planEncode(1, size.height, size.width),
-    model.planSample(PRIOR_BATCH, latent.height, latent.width, tokenizer.maxLength, true),
+    planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes,
   );
   // The report is measured and drawn while the search's state is still there.
   const report = Math.max(
     model.planDenoise(REPORT_ROWS, latent.height, latent.width, tokenizer.maxLength),
-    planDrawing(session, PRIOR_BATCH, true, size, available(session) - search.held).bytes,
+    planDrawing(session, { ...drawing, decoded: true }, available(session) - search.held).bytes,
   );
   return memoryPlan(session, Math.max(preparing, search.peak, search.held + report));
 }

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { fittingBatch } from '../engine/batch-size';
 import { drawLatents } from '../engine/generate';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
@@ -14,6 +15,7 @@ import { writeFileAtomic } from '../files';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
+/** Pictures drawn together, where the memory limit allows it; their number changes none of them. */
 export const PRIOR_BATCH = 4;
 const DIGEST = 32;
 
@@ -48,10 +50,12 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
 }
 
 async function draw(session: Session, options: PriorOptions, length: number): Promise<Float32Array> {
-  const { count } = options;
+  const { count, guidance, latent, signal } = options;
+  const most = Math.min(PRIOR_BATCH, count);
+  const batchSize = await fittingBatch(session, { most, guided: guidance !== 1, latent, decoded: false }, signal);
   const latents = new Float32Array(length);
   for (let done = 0; done < count; ) {
-    const pictures = Math.min(PRIOR_BATCH, count - done);
+    const pictures = Math.min(batchSize, count - done);
     latents.set(await drawBatch(session, options, done, pictures, SETTINGS.steps), (done * length) / count);
     done += pictures;
     options.onPicture(done);

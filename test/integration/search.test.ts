@@ -1,10 +1,10 @@
 // The concept search through the public API: what every option does, and that it resumes bit by bit.
 import { createHash } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, type ConceptSearch, cosine, Engine, type FindConceptOptions, type PictureReport } from '../../lib';
-import { load, MODEL, picture, pictures, rejection, searchOptions } from '../runtime/model';
+import { Clip, Concept, type ConceptSearch, cosine, Engine, type FindConceptOptions, type PictureReport, type SearchProgress } from '../../lib';
+import { load, loadNative, MODEL, picture, pictures, rejection, searchOptions } from '../runtime/model';
 
 let engine: Engine;
 beforeAll(async () => void (engine = await load()));
@@ -435,6 +435,31 @@ describe('prior pictures', () => {
     expect(await draws(MODEL, { priorCount: 3 })).toBe(true);
     expect(await draws(MODEL, { priorGuidance: 1 })).toBe(true);
     expect(await draws(MODEL)).toBe(false);
+  });
+
+  test('are drawn fewer at a time where memory is short, and come out the same', async () => {
+    /** How many were done after every drawing, what is in the cache then, and how the search ended. */
+    const draw = async (name: string, memoryLimit?: number) => {
+      await using own = await Engine.load(MODEL, { threads: 1, ...(memoryLimit === undefined ? {} : { memoryLimit }) });
+      const done: number[] = [];
+      const cacheDir = path.join(folder, name);
+      const onProgress = ({ phase, step }: SearchProgress) => void (phase === 'prior' && done.push(step));
+      const code = await own.startSearch(await searchOptions({ priorCount: 5, cacheDir, onProgress })).then(
+        (search) => search.dispose(),
+        (error: { code: string }) => error.code,
+      );
+      return { done, code, files: readdirSync(cacheDir).map((file) => [file, readFileSync(path.join(cacheDir, file)).toString('hex')]) };
+    };
+    const model = await loadNative();
+    const { weights } = model.memory(); // part of the limit
+    const ample = await draw('ample');
+    expect(ample).toMatchObject({ done: [4, 5], code: undefined });
+    // Room to draw, not to search.
+    const tight = await draw('tight', weights + model.planSample(2, 8, 8, 77, true));
+    expect(tight).toMatchObject({ done: [2, 4, 5], code: 'CONES_OUT_OF_MEMORY', files: ample.files });
+    const none = await draw('ample', weights + model.planSample(1, 8, 8, 77, true) - 1);
+    expect(none).toMatchObject({ done: [], code: 'CONES_OUT_OF_MEMORY' });
+    await model.dispose();
   });
 
   test('are drawn anew for a model that differs outside its K-V weights', async () => {
