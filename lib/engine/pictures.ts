@@ -3,7 +3,7 @@ import { ConesError } from '../errors';
 import { type ImageInput, loadImage } from '../images';
 import { imageOption, parseOptions, signalOption } from '../options';
 import { type Latents, latentsOption, pixelsOption, requireLength } from './tensors';
-import type { Session } from './session';
+import { assertNotAborted, type Session } from './session';
 
 /** The autoencoder's posterior for pictures: mean, then log-variance along the channels, `[B, 2C, h, w]`. Not scaled. */
 export interface Moments {
@@ -34,6 +34,17 @@ export function latentSize(session: Session, height: number, width: number): { h
 }
 
 /**
+ * Pixels of picture files that are in memory at once, one picture's at least: they take far more memory than moments. Small
+ * pictures go to the encoder as a group, which takes several in a pass.
+ */
+const MOST_PIXELS = 2 ** 18;
+
+/** How many of `count` picture files of one size are encoded as a group. */
+export function encodeGroup(count: number, { height, width }: { height: number; width: number }): number {
+  return Math.min(count, Math.max(1, Math.floor(MOST_PIXELS / (height * width))));
+}
+
+/**
  * Encodes picture files or buffers, centre-cropped to the given size (default: the model's own).
  * @throws ConesError CONES_IMAGE_INVALID, CONES_IO, CONES_IMAGES_MISSING
  */
@@ -48,10 +59,16 @@ export async function encodeImages(
   const channels = 2 * session.config.vae.latentChannels;
   const each = channels * latent.height * latent.width;
   const data = new Float32Array(images.length * each);
-  // One by one: pixels take far more memory than moments.
-  for (const [i, image] of images.entries()) {
-    const { data: moments } = await encodePixels(session, await loadImage(image, size), [1, size.height, size.width], signal);
-    data.set(moments, i * each);
+  const group = encodeGroup(images.length, size);
+  for (let first = 0; first < images.length; first += group) {
+    const some = images.slice(first, first + group);
+    const pixels = new Float32Array(some.length * size.height * size.width * 3);
+    for (const [i, image] of some.entries()) {
+      assertNotAborted(signal);
+      pixels.set(await loadImage(image, size), (i * pixels.length) / some.length);
+    }
+    const { data: moments } = await encodePixels(session, pixels, [some.length, size.height, size.width], signal);
+    data.set(moments, first * each);
   }
   return { data, shape: [images.length, channels, latent.height, latent.width] };
 }

@@ -8,7 +8,7 @@ import { REPORT_ROWS } from '../find-concept/report';
 import { parseOptions } from '../options';
 import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
-import { latentSize, nativeSize } from './pictures';
+import { encodeGroup, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 
 /** Memory in bytes, as the engine's `memoryLimit` counts it: weights and tensors, without JavaScript's own arrays. */
@@ -87,7 +87,7 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   });
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const preparing = Math.max(
-    model.planEncode(1, size.height, size.width),
+    model.planEncode(encodeGroup(settings.images, size), size.height, size.width),
     planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes,
   );
   // The report is measured and drawn while the search's state is still there.

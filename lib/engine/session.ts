@@ -56,7 +56,7 @@ export class Session {
    */
   async job<T>(signal: AbortSignal | undefined, start: (abort: NativeAbort, guard: Guard) => Promise<T>): Promise<T> {
     this.assertUsable();
-    if (signal?.aborted) throw abortError(signal);
+    assertNotAborted(signal);
     const abort = new (native().NativeAbort)();
     const onAbort = () => abort.abort();
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -140,6 +140,11 @@ export class Session {
     this.#disposed ??= this.model.dispose();
     return this.#disposed;
   }
+}
+
+/** @throws AbortError once the signal has fired: between the steps of work that is no native job */
+export function assertNotAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
 }
 
 function abortError(signal: AbortSignal): AbortError {

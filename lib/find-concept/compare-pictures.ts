@@ -3,8 +3,7 @@ import type { Clip } from '../clip';
 import type { Concept, Subject } from '../concept';
 import { generate } from '../engine/generate';
 import { nativeSize } from '../engine/pictures';
-import type { Session } from '../engine/session';
-import { AbortError } from '../errors';
+import { assertNotAborted, type Session } from '../engine/session';
 import type { GeneratedImage } from '../generated-image';
 import { loadImage } from '../images';
 import { colourHistogram, histogramIntersection, mean, meanDifference } from '../metrics';
@@ -97,7 +96,7 @@ async function alignmentOf(
 ): Promise<PictureReport['alignment']> {
   await using aligner = await Aligner.open(pair, images, session.threads);
   const both = async (name: PromptName) => {
-    if (signal?.aborted) throw new AbortError();
+    assertNotAborted(signal);
     const [before, after] = [await aligner.measure(untouched[name], texts[name]), await aligner.measure(shut[name], texts[name])];
     return { image: { untouched: before.image, shut: after.image }, text: { untouched: before.text, shut: after.text } };
   };

@@ -3,9 +3,9 @@ import type { NativeSearch } from '../../typings/native';
 import type { Clip } from '../clip';
 import { Concept, type ConceptTensor, type Subject } from '../concept';
 import { encodeImages, type Moments, nativeSize } from '../engine/pictures';
-import type { Session } from '../engine/session';
+import { assertNotAborted, type Session } from '../engine/session';
 import { encodePrompts } from '../engine/text';
-import { AbortError, ConesError } from '../errors';
+import { ConesError } from '../errors';
 import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
 import { show } from '../show';
@@ -251,7 +251,7 @@ async function createSearch(
 
 async function prepareInputs(session: Session, settings: SearchSettings): Promise<Inputs> {
   const { images, category, identifier, signal, onProgress } = settings;
-  if (signal?.aborted) throw new AbortError();
+  assertNotAborted(signal);
   const subject: Subject = { identifier, token: chooseToken(session, settings), category };
   const size = nativeSize(session);
   const pictureCount = images.length + (settings.priorImages?.length ?? 0);

@@ -146,10 +146,12 @@ test.each(['scalar', 'avx2'])('the kernels for %s draw the same within rounding'
   expect(worst).toBeLessThanOrEqual(1);
 });
 
-test('pictures of files go into the autoencoder as their pixels do', async () => {
-  const files = await pictures(2);
-  const moments = await engine.encodeImage(files);
-  expect(moments.shape).toEqual([2, 8, 8, 8]);
-  const [a, b] = await Promise.all(files.map((file) => engine.encodeImage([file])));
-  expect(Buffer.from(moments.data.buffer).equals(Buffer.concat([Buffer.from(a!.data.buffer), Buffer.from(b!.data.buffer)]))).toBe(true);
+// At 256 × 256 five of them are two groups, and at 64 × 64 one.
+test.each([64, 256])('pictures of files are encoded in groups as one by one, %d pixels wide', async (side) => {
+  const size = { width: side, height: side };
+  const files = await pictures(5);
+  const moments = await engine.encodeImage(files, size);
+  expect(moments.shape).toEqual([5, 8, side / 8, side / 8]);
+  const alone = await Promise.all(files.map((file) => engine.encodeImage([file], size)));
+  expect(Buffer.from(moments.data.buffer).equals(Buffer.concat(alone.map(({ data }) => Buffer.from(data.buffer))))).toBe(true);
 });

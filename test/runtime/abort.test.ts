@@ -1,6 +1,6 @@
 // Ending jobs: through a signal, by leaving a loop, by a throwing callback, by disposing the engine.
 import type { Engine, GenerateOptions } from '../../lib';
-import { load, rejection, searchOptions } from './model';
+import { load, picture, rejection, searchOptions } from './model';
 
 const MANY = 900;
 const drawing: GenerateOptions = { prompt: 'a cat', steps: MANY, seed: 1 };
@@ -40,6 +40,13 @@ describe('a signal', () => {
     expect(await rejection(engine.generate({ ...drawing, signal: controller.signal, onProgress }))).toMatchObject(ABORTED);
     expect(seen.length).toBeLessThan(MANY);
     await expectUsable();
+  });
+
+  test('while picture files are read: the next is not', async () => {
+    const controller = new AbortController();
+    const encoding = rejection(engine.encodeImage([await picture(1), new Uint8Array(8)], { signal: controller.signal }));
+    controller.abort();
+    expect(await encoding).toMatchObject(ABORTED); // and not CONES_IMAGE_INVALID
   });
 
   test('of a timeout', async () => {
