@@ -1,4 +1,4 @@
-"""UNet goldens: output, loss, input gradients and every K-V gradient, and per-row masks."""
+"""UNet goldens: output, loss, gradients of inputs and of every K-V weight (of small cases: of every weight), and per-row masks."""
 import copy
 import re
 
@@ -21,7 +21,7 @@ use_linear_projection""".split()
 CROSS_DOWN, DOWN = "CrossAttnDownBlock2D", "DownBlock2D"
 CROSS_UP, UP = "CrossAttnUpBlock2D", "UpBlock2D"
 
-# shape: (batch, height, width, text length)
+# shape: (batch, height, width, text length); gradients: of which weights
 CASES = {
     "unet-sd1": dict(  # Stable Diffusion 1.x: convolutions as projections, `attention_head_dim` is a number of heads
         config=dict(block_out_channels=(16, 16, 32, 32), down_block_types=(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
@@ -45,11 +45,16 @@ CASES = {
                     norm_num_groups=8, cross_attention_dim=40, sample_size=8, transformer_layers_per_block=2,
                     flip_sin_to_cos=False, freq_shift=1, norm_eps=1e-6, out_channels=4),
         shape=(1, 9, 13, 20), timesteps=(777,), dtype=torch.float16, shards=3),
-    "unet-lists": dict(  # layers and transformer blocks per level
-        config=dict(block_out_channels=(8, 16, 16), down_block_types=(CROSS_DOWN, CROSS_DOWN, DOWN),
+    "unet-lists": dict(  # layers and transformer blocks per level; small enough for the gradients of all weights
+        config=dict(block_out_channels=(8, 8, 12), down_block_types=(CROSS_DOWN, CROSS_DOWN, DOWN),
                     up_block_types=(UP, CROSS_UP, CROSS_UP), layers_per_block=(1, 2, 1), attention_head_dim=(1, 2, 4),
                     transformer_layers_per_block=(2, 1, 1), norm_num_groups=4, cross_attention_dim=20, sample_size=8),
-        shape=(2, 8, 8, 3), timesteps=(1, 600), dtype=torch.float32),
+        shape=(2, 12, 12, 3), timesteps=(1, 600), dtype=torch.float32, gradients="all"),
+    "unet-tiny": dict(  # the same for linear projections
+        config=dict(block_out_channels=(8,), down_block_types=(CROSS_DOWN,), up_block_types=(CROSS_UP,),
+                    layers_per_block=1, attention_head_dim=2, norm_num_groups=4, cross_attention_dim=12, sample_size=8,
+                    use_linear_projection=True),
+        shape=(2, 6, 8, 5), timesteps=(20, 700), dtype=torch.float16, gradients="all"),
 }
 
 
@@ -90,12 +95,11 @@ def fp32_variants(model):
             yield variant
 
 
-def evaluate(model, inputs, weights_gradients=True):
-    """{out, loss, grad.*} of per_row_mse."""
+def evaluate(model, inputs, parameters):
+    """{out, loss, grad.*} of per_row_mse, grad of the inputs and of `parameters`, {name: parameter}."""
     x = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
     sample = x["sample"].clone().requires_grad_(True)
     states = x["encoder_hidden_states"].clone().requires_grad_(True)
-    parameters = kv_parameters(model) if weights_gradients else {}
     for p in parameters.values():
         p.requires_grad_(True)
     out = forward(model, sample, x["timesteps"], states)
@@ -122,7 +126,7 @@ def shut(model, mask):
 
 def evaluate_masked(model, inputs, masks):
     """Row b alone under mask b, by weights set to zero; results stacked over rows."""
-    rows = [evaluate(shut(model, mask), {k: v[b:b + 1] for k, v in inputs.items()}, weights_gradients=False)
+    rows = [evaluate(shut(model, mask), {k: v[b:b + 1] for k, v in inputs.items()}, {})
             for b, mask in enumerate(masks)]
     return {
         "masked.out": torch.cat([r["out"] for r in rows]),
@@ -151,9 +155,14 @@ def dump(name, folder):
     masks += [{k: v[:0] for k, v in masks[0].items()}] * (batch - len(masks))
 
     def everything(m):
-        return {**evaluate(m, inputs), **evaluate_masked(m, inputs, masks)}
+        parameters = dict(m.named_parameters()) if case.get("gradients") == "all" else kv_parameters(m)
+        return {**evaluate(m, inputs, parameters), **evaluate_masked(m, inputs, masks)}
 
     reference = everything(to_float64(model))
     runs = [everything(variant) for variant in fp32_variants(model)]
+    if case.get("gradients") == "all":
+        # Of hundreds of small tensors a few runs' largest error is too small for some by luck: four more runs.
+        with torch.backends.mkldnn.flags(enabled=False):
+            runs += [everything(variant) for variant in fp32_variants(model)]
     mask_tensors = {f"mask.{b}.{k}": v for b, mask in enumerate(masks) for k, v in mask.items()}
     common.write_golden(folder, {**inputs, **mask_tensors}, reference, runs)

@@ -8,10 +8,18 @@ export interface Verdict {
   ok: boolean;
 }
 
+interface Stored {
+  shape: number[];
+  data: Float32Array | Int32Array;
+}
+
+/** Tensors of a safetensors file that our own scripts wrote; `data` of those in fp32 and int32. */
+export function readSafetensors(file: string): Map<string, Omit<Stored, 'data'> & Partial<Stored>>;
+
 /** A folder of reference tensors: golden.safetensors and errors.json. */
 export class Golden {
   constructor(folder: string);
-  readonly tensors: ReadonlyMap<string, { shape: number[]; data: Float32Array | Int32Array }>;
+  readonly tensors: ReadonlyMap<string, Stored>;
   data(name: string): Float32Array | Int32Array;
   shape(name: string): number[];
   /**

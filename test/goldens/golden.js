@@ -5,7 +5,7 @@ const path = require('node:path');
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array };
 
-/** Tensors of a safetensors file that our own scripts wrote: name → { shape, data }. */
+/** Tensors of a safetensors file that our own scripts wrote: name → { shape, data }; data of those in fp32 and int32. */
 function readSafetensors(file) {
   const bytes = readFileSync(file);
   const start = 8 + Number(bytes.readBigUInt64LE());
@@ -13,7 +13,7 @@ function readSafetensors(file) {
   delete header.__metadata__;
   return new Map(Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
     const data = bytes.buffer.slice(bytes.byteOffset + start + from, bytes.byteOffset + start + to);
-    return [name, { shape, data: new ARRAYS[dtype](data) }];
+    return [name, { shape, data: ARRAYS[dtype] && new ARRAYS[dtype](data) }];
   }));
 }
 
@@ -50,4 +50,4 @@ class Golden {
   }
 }
 
-module.exports = { Golden };
+module.exports = { Golden, readSafetensors };

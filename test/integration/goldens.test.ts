@@ -6,7 +6,7 @@ import { readClipConfig } from '../../lib/model-config/clip';
 import { native } from '../../lib/native';
 import { flattenSteps, samplerSchedule, type SamplerName } from '../../lib/schedule';
 import type { NativeClip, NativeModel } from '../../typings/native';
-import { Golden } from '../goldens/golden';
+import { Golden, readSafetensors } from '../goldens/golden';
 
 const models = path.join(__dirname, '../goldens/models');
 const PIPELINE = path.join(models, 'pipeline');
@@ -45,7 +45,7 @@ const float32 = (data: ArrayLike<number>) => Float32Array.from(data);
 const float64 = (data: ArrayLike<number>) => Float64Array.from(data);
 const int32 = (data: ArrayLike<number>) => Int32Array.from(data);
 
-describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists'])('%s', (name) => {
+describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists', 'unet-tiny'])('%s', (name) => {
   const golden = new Golden(path.join(models, name));
   const [batch, , height, width] = golden.shape('sample') as [number, number, number, number];
   const input = {
@@ -59,12 +59,15 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
   beforeAll(async () => void (model = await load(name, 'unet')));
   afterAll(() => model.dispose());
 
+  /** Weights whose gradients the golden has: K-V weights at least. */
+  const weights = [...golden.tensors.keys()].filter((tensor) => /^grad\..*\.(weight|bias)$/.test(tensor)).map((tensor) => tensor.slice(5));
+
   const gradient = async (options: { masks?: Awaited<ReturnType<typeof masks>>; checkpointing?: boolean } = {}) =>
     model.gradient({
       ...input, ...options,
       target: float32(golden.data('target')),
       weights: float64(golden.data('weights')),
-      tensors: model.kvTensors.map((tensor) => tensor.name),
+      tensors: weights,
       wantLatents: true,
       wantEmbeddings: true,
     });
@@ -88,7 +91,7 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
       golden.judge('loss', [loss]),
       golden.judge('grad.sample', latents!),
       golden.judge('grad.encoder_hidden_states', embeddings!),
-      ...model.kvTensors.map(({ name: tensor }, i) => golden.judge(`grad.${tensor}`, gradients[i]!)),
+      ...weights.map((tensor, i) => golden.judge(`grad.${tensor}`, gradients[i]!)),
     ]);
   });
 
@@ -102,6 +105,12 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
       golden.judge('masked.grad.encoder_hidden_states', embeddings!),
     ]);
   });
+});
+
+test.each(['unet-lists', 'unet-tiny'])('%s has the gradient of every weight', (name) => {
+  const stored = readSafetensors(path.join(models, name, 'unet', 'diffusion_pytorch_model.safetensors'));
+  const { tensors } = new Golden(path.join(models, name));
+  for (const [weight, { shape }] of stored) expect(tensors.get(`grad.${weight}`)?.shape).toEqual(shape);
 });
 
 describe.each(['clip-sd1', 'clip-sd2'])('%s', (name) => {
