@@ -2,7 +2,9 @@
 import type { Subject } from '../concept';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
+import type { Embeddings } from '../engine/tensors';
 import { encodePrompts } from '../engine/text';
+import { resolvePrompt } from '../prompt';
 import { type HeldOut, heldOutRows } from './report';
 
 export interface Captions {
@@ -22,24 +24,34 @@ export interface HeldOutPair {
   readonly prior: HeldOut | null;
 }
 
-/**
- * Rows to measure losses on, every picture with its first caption.
- * @param subject whose identifier the captions have, with or without a learned embedding
- */
-export async function heldOutPair(
-  session: Session,
+/** Text states [T, D] of captions, by their texts. */
+export type CaptionStates = ReadonlyMap<string, Float32Array>;
+
+/** Of all encoded captions, those that held-out rows have: every picture's first. */
+export function firstCaptions({ texts, perPicture }: Captions, { data, shape: [, tokens, width] }: Embeddings): CaptionStates {
+  const size = tokens * width;
+  const first = new Set(perPicture.map(([caption]) => caption!));
+  return new Map([...first].map((caption) => [texts[caption]!, data.slice(caption * size, (caption + 1) * size)]));
+}
+
+/** The same with a learned embedding, which only captions that name the subject have in them. */
+export async function learnedCaptions(session: Session, states: CaptionStates, subject: Subject, signal: AbortSignal | undefined): Promise<CaptionStates> {
+  const naming = [...states.keys()].filter((text) => resolvePrompt(text, [subject]).used.length > 0);
+  const encoded = await encodePrompts(session, naming, naming.map(() => [subject]), signal);
+  return new Map([...states, ...firstCaptions({ texts: naming, perPicture: naming.map((_, i) => [i]) }, encoded)]);
+}
+
+/** Rows to measure losses on, every picture with its first caption. */
+export function heldOutPair(
   captions: Captions,
-  subject: Subject,
+  states: CaptionStates,
   pictures: { readonly subject: Moments; readonly prior: Moments | null },
-  options: { readonly rows: number; readonly range: readonly [number, number]; readonly seed: bigint; readonly signal: AbortSignal | undefined },
-): Promise<HeldOutPair> {
-  const { data, shape } = await encodePrompts(session, captions.texts, captions.texts.map(() => [subject]), options.signal);
-  const size = data.length / captions.texts.length;
+  options: { readonly rows: number; readonly tokens: number; readonly range: readonly [number, number]; readonly seed: bigint },
+): HeldOutPair {
+  const ofPicture = captions.perPicture.map(([caption]) => states.get(captions.texts[caption!]!)!);
   const rows = (moments: Moments, first: number) => {
-    const count = moments.shape[0];
-    const texts = new Float32Array(count * size);
-    captions.perPicture.slice(first, first + count).forEach(([text], i) => texts.set(data.subarray(text! * size, (text! + 1) * size), i * size));
-    return heldOutRows(moments, texts, shape[1], options.rows, options.range, options.seed);
+    const texts = ofPicture.slice(first, first + moments.shape[0]);
+    return heldOutRows(moments, texts, options.tokens, options.rows, options.range, options.seed);
   };
   return {
     subject: rows(pictures.subject, 0),

@@ -30,13 +30,13 @@ export interface PictureReport {
   readonly prompts: Readonly<Record<PromptName, string>>;
 }
 
-type Pictures = Readonly<Record<PromptName, readonly GeneratedImage[]>>;
+export type Pictures = Readonly<Record<PromptName, readonly GeneratedImage[]>>;
 
 /** Draws the pictures and measures them. */
 export async function comparePictures(
   session: Session,
   settings: SearchSettings,
-  { subject, pair }: { readonly subject: Subject; readonly pair: Clip | string | null },
+  { subject, pair, untouched: known }: { readonly subject: Subject; readonly pair: Clip | string | null; readonly untouched: { pictures?: Pictures } },
   concept: Concept,
 ): Promise<PictureReport> {
   const other = settings.report.otherCategory ?? (subject.category.toLowerCase() === 'dog' ? 'cat' : 'dog');
@@ -46,7 +46,7 @@ export async function comparePictures(
     other: priorCaption(other),
   };
   // The untouched model knows no identifier: it gets the rare token itself.
-  const untouched = await draw(session, settings, { ...prompts, identifier: prompts.identifier.replace(subject.identifier, subject.token) }, []);
+  const untouched = (known.pictures ??= await draw(session, settings, { ...prompts, identifier: prompts.identifier.replace(subject.identifier, subject.token) }, []));
   const shut = await draw(session, settings, prompts, [concept]);
   const change = (name: 'category' | 'other') => mean(shut[name].map((image, i) => meanDifference(image, untouched[name][i]!)));
   return {

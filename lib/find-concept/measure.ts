@@ -2,14 +2,21 @@ import type { Clip } from '../clip';
 import type { Concept, Json, Subject } from '../concept';
 import type { Session } from '../engine/session';
 import type { HeldOutPair } from './captions';
-import { comparePictures, type PictureReport } from './compare-pictures';
+import { comparePictures, type PictureReport, type Pictures } from './compare-pictures';
 import type { SearchSettings } from './options';
 import { type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';
+
+/** Measures of the untouched model: a search's own, filled by the first report and used by all. */
+export interface Untouched {
+  losses?: Losses;
+  pictures?: Pictures;
+}
 
 interface Found {
   readonly subject: Subject;
   /** The CLIP pair that measures pictures, or its folder. */
   readonly pair: Clip | string | null;
+  readonly untouched: Untouched;
   /** Held-out rows whose captions name this subject: a learned embedding changes what they say. */
   readonly heldOut: (subject: Subject) => Promise<HeldOutPair>;
   readonly selection: { readonly density?: number | 'auto'; readonly threshold?: number | undefined };
@@ -39,13 +46,12 @@ export async function measure(session: Session, settings: SearchSettings, found:
   let done = 0;
   const progress = () => onProgress?.({ phase: 'report', step: done++, steps: total });
 
-  const plainRows = await found.heldOut(found.subject);
+  let plainRows: HeldOutPair | undefined;
   let learnedRows: HeldOutPair | undefined;
   const losses = async (concept: Concept | null): Promise<Losses> => {
-    progress();
     const mask = concept && (await session.mask(concept));
     const learned = concept?.subjects.find(({ embedding }) => embedding);
-    const { subject, prior } = learned ? (learnedRows ??= await found.heldOut(learned)) : plainRows;
+    const { subject, prior } = learned ? (learnedRows ??= await found.heldOut(learned)) : (plainRows ??= await found.heldOut(found.subject));
     return {
       subject: await meanLoss(session, subject, mask, signal),
       prior: prior ? await meanLoss(session, prior, mask, signal) : 0,
@@ -57,6 +63,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   if (auto) {
     let best: { concept: Concept; losses: Losses; total: number } | undefined;
     for (const density of report.densities) {
+      progress();
       const candidate = await select({ density });
       const measured = await losses(candidate);
       sweep.push({ density, neurons: candidate.neuronCount, ...measured });
@@ -65,13 +72,16 @@ export async function measure(session: Session, settings: SearchSettings, found:
     }
     ({ concept, losses: shut } = best!);
   } else {
+    progress();
     concept = await select(
       selection.threshold === undefined ? { density: selection.density as number } : { threshold: selection.threshold },
     );
     shut = await losses(concept);
   }
 
-  const untouched = await losses(null);
+  progress();
+  const untouched = (found.untouched.losses ??= await losses(null));
+  progress();
   const random = await losses(randomConcept(concept, Number(BigInt.asUintN(32, BigInt(settings.seed)))));
   if (report.pictures > 0) progress();
   const pictures = report.pictures > 0 ? await comparePictures(session, settings, found, concept) : null;

@@ -38,11 +38,11 @@ export const REPORT_ROWS = 8;
 /**
  * Held-out rows: the pictures take turns, the timesteps are spread evenly over [min, max).
  * @param pictures posterior moments [N, 2C, h, w]
- * @param texts text states [N, T, D], one per picture
+ * @param texts text states [T, D], one per picture
  */
 export function heldOutRows(
   pictures: Moments,
-  texts: Float32Array,
+  texts: readonly Float32Array[],
   tokens: number,
   rows: number,
   [min, max]: readonly [number, number],
@@ -50,13 +50,13 @@ export function heldOutRows(
 ): HeldOut {
   const [count, channels, height, width] = pictures.shape;
   const size = channels * height * width;
-  const textSize = texts.length / count;
+  const textSize = texts[0]!.length;
   const data = new Float32Array(rows * size);
   const embeddings = new Float32Array(rows * textSize);
   for (let r = 0; r < rows; r++) {
     const n = r % count;
     data.set(pictures.data.subarray(n * size, (n + 1) * size), r * size);
-    embeddings.set(texts.subarray(n * textSize, (n + 1) * textSize), r * textSize);
+    embeddings.set(texts[n]!, r * textSize);
   }
   // A permutation of the evenly spread timesteps, so that no picture gets only early or only late ones.
   const stride = coprime(rows);

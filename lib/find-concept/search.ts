@@ -11,12 +11,12 @@ import { alphasCumprod } from '../schedule';
 import { show } from '../show';
 import { version } from '../version';
 import { findPair } from './alignment';
-import { type Captions, type HeldOutPair, heldOutPair, listCaptions } from './captions';
+import { type Captions, type CaptionStates, firstCaptions, type HeldOutPair, heldOutPair, learnedCaptions, listCaptions } from './captions';
 import { identifierOptions } from './identifier';
 import { selectTensors } from './layers';
 import { checkSelection, type FindConceptOptions, searchSettings, type SearchSettings, type Selection } from './options';
 import { defaultCacheDir, drawPrior } from './prior';
-import { measure } from './measure';
+import { measure, type Untouched } from './measure';
 import { packState, unpackState } from './state';
 
 /** Everything that a search learns from, as the native side takes it. */
@@ -42,11 +42,14 @@ export class ConceptSearch {
   readonly #inputs: Inputs;
   readonly #search: NativeSearch;
   readonly #digest: Buffer;
+  readonly #states: CaptionStates;
+  readonly #untouched: Untouched = {};
 
-  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, search: NativeSearch, digest: Buffer) {
+  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, states: CaptionStates, search: NativeSearch, digest: Buffer) {
     this.#session = session;
     this.#settings = settings;
     this.#inputs = inputs;
+    this.#states = states;
     this.#search = search;
     this.#digest = digest;
   }
@@ -108,7 +111,7 @@ export class ConceptSearch {
         throw error;
       }
     }
-    return new ConceptSearch(session, settings, inputs, search, digest);
+    return new ConceptSearch(session, settings, inputs, firstCaptions(inputs.captions, encoded), search, digest);
   }
 
   /** Steps done so far. */
@@ -187,6 +190,7 @@ export class ConceptSearch {
     return measure(this.#session, this.#settings, {
       subject: this.#inputs.subject,
       pair: this.#inputs.pair,
+      untouched: this.#untouched,
       heldOut: (subject) => this.#heldOut(subject),
       selection: selection ? checkSelection('finish', selection) : this.#settings,
       select: (choice) => this.select(choice),
@@ -198,11 +202,12 @@ export class ConceptSearch {
     this.#session.removeSearch(this.#search);
   }
 
-  #heldOut(subject: Subject): Promise<HeldOutPair> {
+  async #heldOut(subject: Subject): Promise<HeldOutPair> {
     const { captions, subjectMoments, priorMoments, range } = this.#inputs;
     const { report, seed, signal } = this.#settings;
-    return heldOutPair(this.#session, captions, subject, { subject: subjectMoments, prior: priorMoments }, {
-      ...{ rows: report.rows, range, signal },
+    const states = subject.embedding ? await learnedCaptions(this.#session, this.#states, subject, signal) : this.#states;
+    return heldOutPair(captions, states, { subject: subjectMoments, prior: priorMoments }, {
+      ...{ rows: report.rows, tokens: this.#session.tokenizer.maxLength, range },
       // Noise that no step saw.
       seed: BigInt.asUintN(64, BigInt(seed) ^ 0x68656c642d6f7574n),
     });

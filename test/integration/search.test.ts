@@ -3,7 +3,10 @@ import { createHash } from 'node:crypto';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, type ConceptSearch, cosine, Engine, type FindConceptOptions, type PictureReport, type SearchProgress } from '../../lib';
+import { Clip, Concept, type ConceptSearch, cosine, Engine, type FindConceptOptions, type PictureReport, type SearchProgress, type SearchReport, type Selection } from '../../lib';
+import * as generate from '../../lib/engine/generate';
+import * as text from '../../lib/engine/text';
+import * as report from '../../lib/find-concept/report';
 import { load, loadNative, MODEL, picture, pictures, rejection, searchOptions } from '../runtime/model';
 
 let engine: Engine;
@@ -397,6 +400,54 @@ describe('findConcept()', () => {
     const concept = await engine.findConcept(await searchOptions({ identifier: '<kitty>', token: 'w' }));
     const { warnings } = await engine.generate({ prompt: 'a <kitty> cat', concepts: [concept], steps: 1 });
     expect(warnings).toEqual([]);
+  });
+});
+
+describe('what is known is not computed again', () => {
+  const encode = jest.spyOn(text, 'encodePrompts');
+  const loss = jest.spyOn(report, 'meanLoss');
+  const draw = jest.spyOn(generate, 'generate');
+  beforeEach(() => jest.clearAllMocks());
+  afterAll(() => jest.restoreAllMocks());
+
+  /** Options whose prior pictures are given, so that captions are all that is encoded. */
+  const given = async (changes: Partial<FindConceptOptions> = {}) => {
+    const captions = ['a V1* cat', 'a cat', 'V1*'];
+    const { priorCount, ...options } = await searchOptions({ captions, priorImages: await pictures(2), priorCaptions: ['photo of a cat', 'a cat'], ...changes });
+    expect(priorCount).toBe(2);
+    return options;
+  };
+  const encoded = () => encode.mock.calls.map(([, prompts]) => prompts);
+
+  test('captions are encoded once', async () => {
+    await engine.findConcept(await given());
+    expect(encoded()).toEqual([['a V1* cat', 'a cat', 'V1*', 'photo of a cat']]);
+  });
+
+  test('of a learned identifier those are again that name it', async () => {
+    const concept = await engine.findConcept(await given({ learnEmbedding: true }));
+    expect(encoded()).toEqual([['a V1* cat', 'a cat', 'V1*', 'photo of a cat'], ['a V1* cat', 'V1*']]);
+    const { loss: losses } = concept.report as unknown as SearchReport;
+    expect(losses.random.subject).not.toBe(losses.untouched.subject);
+  });
+
+  test('the untouched model is measured and drawn once', async () => {
+    const search = await start({ report: { rows: 4, pictures: 1, steps: 2, densities: [0.05, 0.2] } });
+    await search.run();
+    const measures = async (selection?: Selection) => {
+      jest.clearAllMocks();
+      const concept = await search.finish(selection);
+      return { losses: loss.mock.calls.length, drawings: draw.mock.calls.length, report: concept.report as unknown as SearchReport };
+    };
+    const first = await measures();
+    // Two densities, the untouched model and a random mask, each on pictures of the subject and of the prior.
+    expect(first).toMatchObject({ losses: 8, drawings: 2 });
+    expect(await measures()).toEqual({ losses: 6, drawings: 1, report: first.report });
+    const other = await measures({ density: 0.1 });
+    expect(other).toMatchObject({ losses: 4, drawings: 1, report: { loss: { untouched: first.report.loss.untouched } } });
+    await search.run(search.step + 1); // the search goes on, the model stays
+    expect((await measures()).report.loss.untouched).toEqual(first.report.loss.untouched);
+    search.dispose();
   });
 });
 
