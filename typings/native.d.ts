@@ -187,6 +187,10 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   epsilon: number;
   /** Keep ξ within [0, 1]. */
   clamp: boolean;
+  /** Straight-through: the number of weights that are 0 in the forward pass, those of highest displacement; 0: γ = ξ ⊙ θ. */
+  shut: number;
+  /** It grows from none in the first step to `shut` in this one. */
+  ramp: number;
   /** Indices into kvTensors that are searched. */
   tensors: Int32Array;
   /** Only these weights may become concept neurons (joint refinement); absent: all of `tensors`. Same order. */

@@ -68,7 +68,7 @@ export const ROWS = {
       embeddings: side.states(2 * batch), tokens: TOKENS, captions: captions.slice(0, -1), captionOffsets: captions,
       latentScale: side.config.vae.scalingFactor, alphasCumprod: alphasCumprod(scheduler), prediction: scheduler.predictionType,
       minTimestep: 0, maxTimestep: 1000,
-      algorithm: 'a2', optimizer: 'adam', learningRate: 6e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true,
+      algorithm: 'a2', optimizer: 'adam', learningRate: 6e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, shut: 0, ramp: 0,
       tensors: Int32Array.from(side.model.kvTensors.keys()), seed: 1n, checkpointing: false,
     });
     return () => search.run({ steps: 1 });

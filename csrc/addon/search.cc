@@ -46,6 +46,8 @@ SearchOptions search_options(const Napi::Object& o) {
   options.beta2 = number(o, "beta2");
   options.epsilon = number(o, "epsilon");
   options.clamp = boolean(o, "clamp");
+  options.shut = integer(o, "shut", 0, std::int64_t{1} << 40);
+  options.ramp = integer(o, "ramp", 0, std::int64_t{1} << 40);
   options.checkpointing = boolean(o, "checkpointing");
   options.tensors = searched_tensors(o);
   if (has(o, "within")) options.within = index_lists(o.Get("within"), "within");
@@ -315,8 +317,9 @@ Napi::Value NativeSearch::select_count(const Napi::CallbackInfo& info) {
   const double count = number_argument(info[1], "count");
   if (!(count >= 0 && count <= 1e15)) invalid(info.Env(), "count must be a whole number, 0 or more.");
   return queue_->add(info.Env(), {.keep = Value()},
-             [j = job(info.Env()), by = ranking_of(info[0]), count](const std::atomic<bool>&, const Progress&) -> Settle {
-               return [selection = j->search->select_count(by, static_cast<std::int64_t>(count))](
+             [j = job(info.Env()), by = ranking_of(info[0]), count](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+               const Context context = j->model->context(&aborted);
+               return [selection = j->search->select_count(context, by, static_cast<std::int64_t>(count))](
                           Napi::Env e) -> Napi::Value {
                  Napi::Object result = Napi::Object::New(e);
                  result.Set("indices", index_arrays(e, selection.indices));

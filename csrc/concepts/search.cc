@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
+#include "concepts/highest.h"
 #include "ops/mse_loss.h"
 
 namespace cones {
@@ -13,6 +15,8 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
     : unet_(unet), options_(options), position_(unet.kv_tensors().size(), -1) {
   if (!options.within.empty() && options.within.size() != options.tensors.size())
     fail("CONES_OPTION_INVALID", "`within` needs one index list per searched tensor.");
+  if (options.shut > 0 && options.algorithm == Algorithm::one)
+    fail("CONES_OPTION_INVALID", "Straight-through goes with Algorithm A2: Algorithm 1 has no score for a weight that is 0.");
   for (std::size_t i = 0; i < options.tensors.size(); ++i) {
     const auto kv = static_cast<std::size_t>(options.tensors[i]);
     if (kv >= position_.size() || position_[kv] != -1)
@@ -36,15 +40,31 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
   }
 }
 
-// γ = ξ ⊙ θ as the kernels read it, for forward and for the gradient with respect to the input: both in one pass, row by
+// Straight-through: the displacement from which on weights are shut in this step.
+float ConceptSearch::cut(const Context& context) const {
+  const double full = options_.ramp > 0 ? std::min(1.0, static_cast<double>(steps_) / static_cast<double>(options_.ramp)) : 1;
+  const std::int64_t count = std::llround(static_cast<double>(options_.shut) * full);
+  const float cut = count > 0 && !context.planning() ? highest(context, values(Ranking::displacement), count) : 0;
+  return cut > 0 ? cut : std::numeric_limits<float>::infinity();
+}
+
+// γ = ξ ⊙ θ, or M ⊙ θ, as the kernels read it, for forward and for the gradient with respect to the input: both in one pass, row by
 // row of γ, while the row is in the first-level cache. Text states need a gradient only where the identifier is learned.
 void ConceptSearch::pack(const Context& context, bool text_gradient) {
+  const SearchKernels& kernels = *context.kernels->search;
+  const float lowest = options_.shut > 0 ? cut(context) : 0;
   for (State& state : tensors_) {
     const index_t out = state.weights->out(), in = state.weights->in();
     const bool both = text_gradient || state.weights->source() == KvWeights::Source::self;
     state.backward = both ? PackedMatrix(context, out, in) : PackedMatrix();
     state.forward = PackedMatrix::from_columns(context, in, out, [&](index_t row, int, float* gamma) {
-      context.kernels->search->scale(in, state.theta.data() + row * in, state.displacement.data() + row * in, gamma);
+      const float* theta = state.theta.data() + row * in;
+      const float* displacement = state.displacement.data() + row * in;
+      if (lowest > 0) {
+        kernels.shut(in, theta, displacement, lowest, gamma);
+      } else {
+        kernels.scale(in, theta, displacement, gamma);
+      }
       if (both) state.backward.set_row(row, gamma);
     });
   }
@@ -149,6 +169,12 @@ const Tensor& ConceptSearch::ranking(Ranking by, std::size_t i) const {
   return by == Ranking::displacement ? tensors_[i].displacement : tensors_[i].score;
 }
 
+std::vector<Tensor> ConceptSearch::values(Ranking by) const {
+  std::vector<Tensor> values;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) values.push_back(ranking(by, i));
+  return values;
+}
+
 std::vector<std::vector<std::uint32_t>> ConceptSearch::select_threshold(Ranking by, double threshold) const {
   std::vector<std::vector<std::uint32_t>> selected(tensors_.size());
   for (std::size_t t = 0; t < tensors_.size(); ++t) {
@@ -159,28 +185,20 @@ std::vector<std::vector<std::uint32_t>> ConceptSearch::select_threshold(Ranking 
   return selected;
 }
 
-ConceptSearch::Selection ConceptSearch::select_count(Ranking by, std::int64_t count) const {
-  std::vector<float> positive;
-  for (std::size_t t = 0; t < tensors_.size(); ++t) {
-    const Tensor& values = ranking(by, t);
-    std::copy_if(values.data(), values.data() + values.size(), std::back_inserter(positive),
-                 [](float value) { return value > 0; });
-  }
+ConceptSearch::Selection ConceptSearch::select_count(const Context& context, Ranking by, std::int64_t count) const {
   Selection selection{std::vector<std::vector<std::uint32_t>>(tensors_.size()), 0};
-  count = std::min(count, static_cast<std::int64_t>(positive.size()));
-  if (count <= 0) return selection;
-  const auto last = positive.begin() + (count - 1);
-  std::nth_element(positive.begin(), last, positive.end(), std::greater<>());
-  const float lowest = *last;
+  const float lowest = count > 0 ? highest(context, values(by), count) : 0;
+  if (lowest == 0) return selection;
   // Equal values fill up what the strictly higher ones leave.
-  std::int64_t equal = count - std::count_if(positive.begin(), last, [lowest](float v) { return v > lowest; });
-  for (std::size_t t = 0; t < tensors_.size(); ++t) {
-    const Tensor& values = ranking(by, t);
-    for (index_t i = 0; i < values.size(); ++i) {
-      const float value = values.data()[i];
-      if (value > lowest || (value == lowest && equal-- > 0))
-        selection.indices[t].push_back(static_cast<std::uint32_t>(i));
-    }
+  selection.indices = select_threshold(by, static_cast<double>(lowest));
+  for (const auto& indices : selection.indices) count -= static_cast<std::int64_t>(indices.size());
+  for (std::size_t t = 0; t < tensors_.size() && count > 0; ++t) {
+    const Tensor& all = ranking(by, t);
+    std::vector<std::uint32_t>& indices = selection.indices[t];
+    const auto higher = static_cast<std::ptrdiff_t>(indices.size());
+    for (index_t i = 0; i < all.size() && count > 0; ++i)
+      if (all.data()[i] == lowest) indices.push_back(static_cast<std::uint32_t>(i)), --count;
+    std::inplace_merge(indices.begin(), indices.begin() + higher, indices.end());
   }
   selection.threshold = static_cast<double>(lowest);
   return selection;

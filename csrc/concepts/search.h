@@ -7,6 +7,11 @@
 //   1 (§3.1):       score g = γ ⊙ ∇L(γ);  gradient of ξ = ξ ⊙ g           (Eq. 11: γ' = γ ⊙ (1 − ρ γ ⊙ ∇L))
 //   both:           S = Σ_k g                                                (M_p of Algorithm 1)
 //
+// Straight-through (the default of lib/; not in the paper): the forward pass sees the mask itself, γ = M ⊙ θ with M = 0 for
+// the weights of highest displacement, so that every step measures what shutting those together does; ξ takes the gradient
+// as if it had been ξ ⊙ θ (the straight-through estimator: Bengio et al. 2013; for masks of trained weights Mallya et al.
+// 2018). What stays shut is what lowers the loss with all the others shut.
+//
 // Per weight only fp32 state is held: the displacement 1 − ξ (kept instead of ξ: it is tiny, and fp32 is dense near 0),
 // the optimiser's moments, and S. The weight gradient dYᵀX becomes an update of this state tile by tile as it is
 // computed and is never stored.
@@ -34,6 +39,8 @@ struct SearchOptions {
   double learning_rate = 6e-5;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // Adam's, PyTorch's defaults
   bool clamp = true;                                  // keep ξ within [0, 1]
+  std::int64_t shut = 0;  // straight-through: how many weights are 0 in γ, all others being θ; 0: γ = ξ ⊙ θ
+  std::int64_t ramp = 0;  // from none in the first step their number grows to all in step `ramp`
   std::vector<int> tensors;                           // indices of the searched K-V tensors
   std::vector<std::vector<std::uint32_t>> within;     // per searched tensor, or empty: no restriction
   bool checkpointing = false;
@@ -68,7 +75,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   };
   /// The `count` highest-ranked weights over all searched tensors, never one whose ranking is not positive (its scaling
   /// down did not lower the loss). Equal values go in order of tensor and index.
-  Selection select_count(Ranking by, std::int64_t count) const;
+  Selection select_count(const Context& context, Ranking by, std::int64_t count) const;
 
   /// The whole state: steps, then per tensor displacement, first and second moment, S. Little-endian.
   std::vector<std::byte> save() const;
@@ -95,6 +102,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   template <class F>
   void each_saved(const F& f) const;
   State& find(const Parameter& parameter);
+  float cut(const Context& context) const;
+  std::vector<Tensor> values(Ranking by) const;
   void pack(const Context& context, bool text_gradient);
   SearchUpdate update_of_step() const;
   void update(const Context& context, State& state, index_t row, index_t rows, index_t column, index_t columns,

@@ -23,6 +23,7 @@ export interface FindFlags {
   readonly learningRate?: number;
   readonly scaleLearningRate?: boolean;
   readonly clamp?: boolean;
+  readonly straightThrough?: boolean;
   readonly steps?: number;
   readonly batchSize?: number;
   readonly priorBatchSize?: number;
@@ -81,6 +82,8 @@ export function addFindFlags(command: Command): Command {
     .option('--scale-learning-rate', 'multiply the learning rate by the batch size, as the paper')
     .option('--clamp', `keep ξ within [0, 1] (default: ${defaults.clamp})`)
     .option('--no-clamp')
+    .option('--straight-through', `see the mask itself in every step, instead of ξ (default: ${defaults.straightThrough})`)
+    .option('--no-straight-through', "the paper's search to the letter")
     .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
     .option('--no-self', 'leave out self-attention')
     .option('--no-cross', 'leave out cross-attention')
@@ -128,6 +131,7 @@ export async function findOptions(images: readonly string[], flags: FindFlags): 
     learningRate: flags.learningRate,
     scaleLearningRate: flags.scaleLearningRate,
     clamp: flags.clamp,
+    straightThrough: flags.straightThrough,
     steps: flags.steps,
     batchSize: flags.batchSize,
     priorBatchSize: flags.priorBatchSize,

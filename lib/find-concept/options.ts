@@ -54,6 +54,13 @@ export interface FindConceptOptions {
   readonly scaleLearningRate?: boolean;
   /** Keep ξ within [0, 1]. Default true. */
   readonly clamp?: boolean;
+  /**
+   * Straight-through (docs/search.md): every step sees the mask itself, θ with the `density` of weights that moved most at
+   * zero, instead of ξ ⊙ θ, so that neurons are chosen for what shutting them together does. Their number grows from none to
+   * all over the first 30 steps. False: the paper's search to the letter. Default true; false where `algorithm: '1'`,
+   * `ranking: 'score'` or a `threshold` asks for that.
+   */
+  readonly straightThrough?: boolean;
   /** K, the number of steps. Default 300 (paper: 1000). */
   readonly steps?: number;
   /** Subject pictures per step. Default 4 (paper: 2 in all). */
@@ -68,7 +75,8 @@ export interface FindConceptOptions {
   readonly ranking?: 'displacement' | 'score';
   /**
    * Fraction of the searched weights to shut (paper: 0.0132 on average, Tab. 2), or 'auto': the one of
-   * `report.densities` with the lowest loss on held-out noise. Default 'auto'.
+   * `report.densities` with the lowest loss on held-out noise, after a straight-through search at 0.02.
+   * Default 0.02, and 'auto' without `straightThrough`, whose neurons shut one by one do not go together that well.
    */
   readonly density?: number | 'auto';
   /** Shut what ranks above this (τ of Eq. 9, or βτ of Eq. A20) instead of a given density. */
@@ -139,9 +147,15 @@ export const layersOption = z
   .prefault({});
 
 const selection = {
-  density: z.union([fraction, z.literal('auto')]),
+  density: z.union([fraction, z.literal('auto')]).optional(),
   threshold: z.number().min(0).optional(),
 };
+
+/** The density of a straight-through search. */
+export const STRAIGHT_THROUGH_DENSITY = 0.02;
+
+/** The first step in which it shuts all of them: the first steps' order is mostly noise. */
+export const STRAIGHT_THROUGH_RAMP = 30;
 
 /** Prior pictures to draw when none are given. */
 export const PRIOR_COUNT = 32;
@@ -152,6 +166,13 @@ const CONFLICTS = [
   ['priorCount', 'priorImages', 'it is for pictures that the model draws'],
   ['priorGuidance', 'priorImages', 'it is for pictures that the model draws'],
 ] as const;
+
+/** What only the paper's search can do. */
+const NEEDS_PLAIN_SEARCH = [
+  ['algorithm', ({ algorithm }) => algorithm === '1', 'a weight at zero has no score in Algorithm 1'],
+  ['ranking', ({ ranking }) => ranking === 'score', 'it shuts weights by displacement'],
+  ['threshold', ({ threshold }) => threshold !== undefined, 'it needs to know how many weights are shut'],
+] as const satisfies readonly [keyof FindConceptOptions, (options: FindConceptOptions) => boolean, string][];
 
 const schema = z.strictObject({
   // An empty list is told as CONES_IMAGES_MISSING.
@@ -171,14 +192,14 @@ const schema = z.strictObject({
   learningRate: z.number().gt(0).max(1e6).default(6e-5),
   scaleLearningRate: z.boolean().default(false),
   clamp: z.boolean().default(true),
+  straightThrough: z.boolean().optional(),
   steps: z.int().min(1).max(1_000_000).default(300),
   batchSize: z.int().min(1).max(256).default(4),
   priorBatchSize: z.int().min(0).max(256).optional(),
   priorWeight: z.number().min(0).max(1000).default(1),
   timesteps: z.tuple([z.int().min(0), z.int().min(1)]).optional(),
   ranking: z.enum(['displacement', 'score']).default('displacement'),
-  density: selection.density.default('auto'),
-  threshold: selection.threshold,
+  ...selection,
   layers: layersOption,
   learnEmbedding: z.boolean().default(false),
   embeddingRate: z.number().gt(0).max(1e6).default(5e-3),
@@ -200,9 +221,12 @@ const schema = z.strictObject({
   signal: signalOption,
 });
 
-const selectionSchema = z.strictObject(selection).partial();
+const selectionSchema = z.strictObject(selection);
 
-export type SearchSettings = z.output<typeof schema>;
+export type SearchSettings = z.output<typeof schema> & {
+  readonly straightThrough: boolean;
+  readonly density: number | 'auto';
+};
 
 /** @throws ConesError CONES_OPTION_INVALID */
 export function searchSettings(options: FindConceptOptions): SearchSettings {
@@ -216,7 +240,10 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
   for (const name of ['embeddingRate', 'embeddingInit'] as const) {
     if (options[name] !== undefined && !settings.learnEmbedding) throw conflict('findConcept', name, 'needs learnEmbedding: nothing else learns an embedding');
   }
-  return settings;
+  const plain = NEEDS_PLAIN_SEARCH.find(([, asked]) => asked(options));
+  if (plain && settings.straightThrough) throw conflict('findConcept', 'straightThrough', `does not go with this ${plain[0]}: ${plain[2]}`);
+  const straightThrough = settings.straightThrough ?? !plain;
+  return { ...settings, straightThrough, density: settings.density ?? (straightThrough ? STRAIGHT_THROUGH_DENSITY : 'auto') };
 }
 
 /** How many neurons a concept gets: a density or a threshold of the ranking. */

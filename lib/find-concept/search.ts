@@ -14,7 +14,15 @@ import { findPair } from './alignment';
 import { type Captions, type CaptionStates, firstCaptions, type HeldOutPair, heldOutPair, learnedCaptions, listCaptions } from './captions';
 import { identifierOptions } from './identifier';
 import { selectTensors } from './layers';
-import { checkSelection, type FindConceptOptions, searchSettings, type SearchSettings, type Selection } from './options';
+import {
+  checkSelection,
+  type FindConceptOptions,
+  searchSettings,
+  type SearchSettings,
+  type Selection,
+  STRAIGHT_THROUGH_DENSITY,
+  STRAIGHT_THROUGH_RAMP,
+} from './options';
 import { defaultCacheDir, drawPrior } from './prior';
 import { measure, type Untouched } from './measure';
 import { packState, unpackState } from './state';
@@ -95,6 +103,7 @@ export class ConceptSearch {
       beta2: 0.999,
       epsilon: 1e-8,
       clamp: settings.clamp,
+      ...straightThrough(settings, weightCount(session, inputs.tensors)),
       tensors: Int32Array.from(inputs.tensors),
       seed: BigInt(settings.seed),
     };
@@ -176,11 +185,7 @@ export class ConceptSearch {
       return await this.#concept(await this.#session.job(undefined, () => this.#search.selectThreshold(by, threshold)));
     }
     if (typeof density !== 'number') throw new ConesError('CONES_OPTION_INVALID', 'select: give a density or a threshold.');
-    const weights = this.#inputs.tensors.reduce((sum, index) => {
-      const [rows, columns] = this.#session.kvTensors[index]!.shape;
-      return sum + rows * columns;
-    }, 0);
-    const count = Math.round(density * weights);
+    const count = Math.round(density * weightCount(this.#session, this.#inputs.tensors));
     const { indices } = await this.#session.job(undefined, () => this.#search.selectCount(by, count));
     return this.#concept(indices);
   }
@@ -229,12 +234,27 @@ export class ConceptSearch {
     return Concept.create({
       fingerprint: this.#session.fingerprint,
       subjects: [await this.#subject()],
-      method: `algorithm-${this.#settings.algorithm}`,
+      method: `algorithm-${this.#settings.algorithm}${this.#settings.straightThrough ? '-straight-through' : ''}`,
       steps: this.step,
       engineVersion: version,
       tensors,
     });
   }
+}
+
+/** Number of searched weights. */
+function weightCount(session: Session, tensors: readonly number[]): number {
+  return tensors.reduce((sum, index) => {
+    const [rows, columns] = session.kvTensors[index]!.shape;
+    return sum + rows * columns;
+  }, 0);
+}
+
+/** How many weights are shut while the search goes on, and the first step that shuts them all. */
+function straightThrough(settings: SearchSettings, weights: number): { shut: number; ramp: number } {
+  if (!settings.straightThrough) return { shut: 0, ramp: 0 };
+  const density = settings.density === 'auto' ? STRAIGHT_THROUGH_DENSITY : settings.density;
+  return { shut: Math.max(1, Math.round(density * weights)), ramp: STRAIGHT_THROUGH_RAMP };
 }
 
 /** With activations recomputed when keeping them would need more memory than there is. */

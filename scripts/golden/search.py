@@ -26,6 +26,7 @@ RUNS = {
     "a2.adam.large.clamp": dict(algorithm="a2", optimizer="adam", learning_rate=0.4, clamp=True),
     "a2.sgd": dict(algorithm="a2", optimizer="sgd", learning_rate=20.0, clamp=False),
     "a2.sgd.clamp": dict(algorithm="a2", optimizer="sgd", learning_rate=500.0, clamp=True),
+    "a2.sgd.straight-through": dict(algorithm="a2", optimizer="sgd", learning_rate=20.0, clamp=False, shut=600, ramp=2),
     "algorithm1.sgd": dict(algorithm="algorithm1", optimizer="sgd", learning_rate=20.0, clamp=False),
     "algorithm1.sgd.clamp": dict(algorithm="algorithm1", optimizer="sgd", learning_rate=500.0, clamp=True),
 }
@@ -40,8 +41,20 @@ def concept_loss(model, gamma, step):
     return error[:SUBJECT].mean() + LAMBDA * error[SUBJECT:].mean()
 
 
-def algorithm_a2(model, steps, optimizer, learning_rate, clamp):
+def straight_through(displacement, count):
+    """1 - xi per parameter, in value 1 for the `count` highest and 0 for all others, with the gradient of 1 - xi."""
+    flat = torch.cat([d.detach().flatten() for d in displacement.values()])
+    mask = torch.zeros_like(flat)
+    mask[flat.topk(count).indices] = 1
+    masks = mask.split([d.numel() for d in displacement.values()])
+    return {n: d + (m.view_as(d) - d).detach() for (n, d), m in zip(displacement.items(), masks)}
+
+
+def algorithm_a2(model, steps, optimizer, learning_rate, clamp, shut=0, ramp=0):
     """K steps of gradient descent on xi, where theta is replaced by xi * theta; S sums theta * grad L.
+
+    With `shut` theta is replaced by M * theta, M = 0 for that many weights; from none in the first step their number
+    grows to all after `ramp` steps.
 
     The optimiser moves 1 - xi instead of xi, which is the same but for fp32: near 1 it would round steps of 6e-5 off.
     """
@@ -50,8 +63,9 @@ def algorithm_a2(model, steps, optimizer, learning_rate, clamp):
     score = {n: torch.zeros_like(p) for n, p in theta.items()}
     descend = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[optimizer](displacement.values(), lr=learning_rate)
     losses = []
-    for step in steps:
-        loss = concept_loss(model, {n: (1 - displacement[n]) * theta[n] for n in theta}, step)
+    for k, step in enumerate(steps):
+        down = straight_through(displacement, round(shut * min(1, k / ramp))) if shut else displacement
+        loss = concept_loss(model, {n: (1 - down[n]) * theta[n] for n in theta}, step)
         descend.zero_grad()
         loss.backward()
         for n in theta:

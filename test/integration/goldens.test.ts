@@ -5,7 +5,7 @@ import { readSchedulerConfig, readTextConfig, readUNetConfig, readVaeConfig } fr
 import { readClipConfig } from '../../lib/model-config/clip';
 import { native } from '../../lib/native';
 import { flattenSteps, samplerSchedule, type SamplerName } from '../../lib/schedule';
-import type { NativeClip, NativeModel } from '../../typings/native';
+import type { NativeClip, NativeMask, NativeModel } from '../../typings/native';
 import { Golden, readSafetensors } from '../goldens/golden';
 
 const models = path.join(__dirname, '../goldens/models');
@@ -215,7 +215,7 @@ describe('search', () => {
   const [steps, batch, channels, height, width] = golden.shape('noisy') as [number, number, number, number, number];
   const [, tokens, hidden] = golden.shape('encoder_hidden_states') as [number, number, number];
   const { runs } = JSON.parse(readFileSync(path.join(models, 'search/golden.json'), 'utf8')) as {
-    runs: Record<string, { algorithm: string; optimizer: 'adam' | 'sgd'; learning_rate: number; clamp: boolean }>;
+    runs: Record<string, { algorithm: string; optimizer: 'adam' | 'sgd'; learning_rate: number; clamp: boolean; shut?: number; ramp?: number }>;
   };
   let model: NativeModel;
   beforeAll(async () => void (model = await load('search', 'unet')));
@@ -229,7 +229,7 @@ describe('search', () => {
       latentScale: 1, subjectBatch: batch, priorBatch: 0, priorWeight: 1,
       alphasCumprod: float64([1]), prediction: 'epsilon', minTimestep: 0, maxTimestep: 1,
       algorithm: run.algorithm === 'a2' ? 'a2' : '1', optimizer: run.optimizer, learningRate: run.learning_rate,
-      beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: run.clamp, checkpointing: false, seed: 0n,
+      beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: run.clamp, shut: run.shut ?? 0, ramp: run.ramp ?? 0, checkpointing: false, seed: 0n,
       tensors: Int32Array.from(model.kvTensors.keys()),
     });
   const step = (name: string, k: number) => {
@@ -258,6 +258,20 @@ describe('search', () => {
       // See the README on Adam's displacements, of which the largest error is a matter of luck.
       ...(run.optimizer === 'adam' ? [] : model.kvTensors.map(({ name: tensor }, i) => golden.judge(`${name}.displacement.${tensor}`, displacements[i]!))),
     ]);
+  });
+
+  test("straight-through: a step's loss is that of the neurons that are chosen before it", async () => {
+    const run = runs['a2.sgd.straight-through']!;
+    const search = await createSearch({ ...run, ramp: 0 });
+    for (const k of [0, 1]) await search.update(batchOf(k));
+    const { indices } = await search.selectCount('displacement', run.shut!);
+    const { loss } = await search.update(batchOf(2));
+    search.dispose();
+    const mask = await model.createMask(indices);
+    const lossWith = async (masks: (NativeMask | null)[]) => (await model.gradient({ ...batchOf(2), masks, tensors: [] })).loss;
+    const [shut, untouched] = [await lossWith(Array.from({ length: batch }, () => mask)), await lossWith(Array.from({ length: batch }, () => null))];
+    expect(Math.abs(loss / shut - 1)).toBeLessThan(1e-6);
+    expect(Math.abs(loss / untouched - 1)).toBeGreaterThan(1e-3);
   });
 
   test('an update with masks is refused', async () => {

@@ -51,6 +51,8 @@ describe('a search is a function of its options', () => {
     ['priorGuidance', { priorGuidance: 2 }],
     ['algorithm', { algorithm: '1' }],
     ['optimizer', { optimizer: 'sgd' }],
+    ['straightThrough', { straightThrough: false }],
+    ['density', { density: 0.2 }],
     ['learningRate', { learningRate: 1e-4 }],
     ['scaleLearningRate', { scaleLearningRate: true }],
     ['batchSize', { batchSize: 1 }],
@@ -234,6 +236,16 @@ describe('selection', () => {
     expect(concept.neuronCount).toBeGreaterThan(0);
   });
 
+  test('a straight-through search is at its density, the paper\'s at the one that measures best', async () => {
+    const weights = engine.kvTensors.reduce((sum, { shape: [rows, columns] }) => sum + rows * columns, 0);
+    const straight = await engine.findConcept(await searchOptions());
+    expect(straight.neuronCount).toBe(Math.round(0.02 * weights));
+    expect(straight.method).toBe('algorithm-a2-straight-through');
+    const plain = await engine.findConcept(await searchOptions({ straightThrough: false }));
+    expect(plain.method).toBe('algorithm-a2');
+    expect((plain.report as unknown as { sweep: unknown[] }).sweep.length).toBeGreaterThan(0);
+  });
+
   test('by score takes other neurons', async () => {
     const other = await start({ steps: 5, ranking: 'score' });
     await other.run();
@@ -292,6 +304,7 @@ describe('saving and resuming', () => {
       expect(await rejection(start({ resume: damage }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
     }
     expect(await rejection(start({ resume: state, seed: 1 }))).toMatchObject({ code: 'CONES_STATE_INVALID', message: expect.stringContaining('other') as string });
+    expect(await rejection(start({ resume: state, density: 0.1 }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
     expect(await rejection(start({ resume: state, optimizer: 'sgd' }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
   });
 });
@@ -311,12 +324,13 @@ describe('findConcept()', () => {
         expect(step).toBeLessThanOrEqual(steps);
         phases.set(phase, step / steps);
       },
+      density: 'auto',
       report: { rows: 4, pictures: 1, densities: [0.05, 0.2], steps: 2 },
     });
     const concept = await engine.findConcept(options);
     expect([...phases.keys()].sort()).toEqual(['encode', 'prior', 'report', 'search']);
     expect([...phases.values()]).toEqual([1, 1, 1, 1]);
-    expect(concept).toMatchObject({ method: 'algorithm-a2', steps: 3, subjects: [{ identifier: 'V1*', token: 'q', category: 'cat' }] });
+    expect(concept).toMatchObject({ method: 'algorithm-a2-straight-through', steps: 3, subjects: [{ identifier: 'V1*', token: 'q', category: 'cat' }] });
 
     const report = concept.report as unknown as Report;
     expect(report.sweep.map(({ density }) => density)).toEqual([0.05, 0.2]);

@@ -23,6 +23,7 @@ struct Run {
   Optimizer optimizer;
   double learning_rate;
   bool clamp;
+  std::int64_t shut = 0, ramp = 0;
 };
 
 // Of golden.json there.
@@ -32,6 +33,7 @@ const Run kRuns[] = {
     {"a2.adam.large.clamp", Algorithm::a2, Optimizer::adam, 0.4, true},
     {"a2.sgd", Algorithm::a2, Optimizer::sgd, 20, false},
     {"a2.sgd.clamp", Algorithm::a2, Optimizer::sgd, 500, true},
+    {"a2.sgd.straight-through", Algorithm::a2, Optimizer::sgd, 20, false, 600, 2},
     {"algorithm1.sgd", Algorithm::one, Optimizer::sgd, 20, false},
     {"algorithm1.sgd.clamp", Algorithm::one, Optimizer::sgd, 500, true},
 };
@@ -93,6 +95,8 @@ void compare(const Golden& golden, const Run& run, const char* isa, bool checkpo
   options.optimizer = run.optimizer;
   options.learning_rate = run.learning_rate;
   options.clamp = run.clamp;
+  options.shut = run.shut;
+  options.ramp = run.ramp;
   options.checkpointing = checkpointing;
   for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) options.tensors.push_back(static_cast<int>(i));
   ConceptSearch search(context, unet, options);

@@ -78,3 +78,23 @@ TEST("search kernels: gamma = xi * theta") {
     EXPECT_CLOSE(isa, gamma, want, 2e-7);  // two roundings
   }
 }
+
+TEST("search kernels: what is displaced as far as the cut is shut, all else is theta") {
+  for (const char* isa : instruction_sets()) {
+    const Context context = make_context(1, isa);
+    State s(context);
+    const float cut = 0.004f;
+    s.displacement.data()[7] = cut;
+    s.displacement.data()[kCount - 1] = std::nextafter(cut, 0.0f);
+    const Tensor gamma = context.empty({kCount});
+    context.kernels->search->shut(kCount, s.theta.data(), s.displacement.data(), cut, gamma.data());
+    int shut = 0;
+    for (index_t i = 0; i < kCount; ++i) {
+      const bool low = s.displacement.data()[i] < cut;
+      EXPECT(gamma.data()[i] == (low ? s.theta.data()[i] : 0.0f));
+      shut += !low;
+    }
+    EXPECT(shut > 5 && shut < kCount - 5);
+    EXPECT(gamma.data()[7] == 0 && gamma.data()[kCount - 1] != 0);
+  }
+}

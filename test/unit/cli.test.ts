@@ -119,7 +119,7 @@ describe('find', () => {
       ...['--prior-images', 'b.png', 'c.png', '--prior-captions', priorCaptions],
       ...['--prior-weight', '0.5', '--prior-batch-size', '3', '--cache-dir', folder],
       ...['--steps', '10', '--batch-size', '2', '--algorithm', '1', '--optimizer', 'sgd', '--learning-rate', '2e-5'],
-      ...['--scale-learning-rate', '--no-clamp', '--timesteps', '10,20', '--no-self', '--no-values', '--checkpointing'],
+      ...['--scale-learning-rate', '--no-clamp', '--no-straight-through', '--timesteps', '10,20', '--no-self', '--no-values', '--checkpointing'],
       ...['--learn-embedding', '--embedding-rate', '0.01', '--embedding-init', 'category', '--ranking', 'score', '--density', '0.25', '--densities', '0.1,0.2'],
       ...['--report-rows', '4', '--report-pictures', '0', '--report-steps', '6', '--other-category', 'owl', '--clip', 'pair', '--resume', state],
     ]);
@@ -128,7 +128,7 @@ describe('find', () => {
     expect(rest).toEqual({
       images: ['a.png'], category: 'cat', identifier: 'V2*', token: 'ucd', captions: files.captions, seed: 2n ** 64n - 1n,
       priorImages: ['b.png', 'c.png'], priorCaptions: files.prior, priorWeight: 0.5, priorBatchSize: 3, cacheDir: folder,
-      steps: 10, batchSize: 2, algorithm: '1', optimizer: 'sgd', learningRate: 2e-5, scaleLearningRate: true, clamp: false,
+      steps: 10, batchSize: 2, algorithm: '1', optimizer: 'sgd', learningRate: 2e-5, scaleLearningRate: true, clamp: false, straightThrough: false,
       timesteps: [10, 20], layers: { self: false, cross: true, keys: true, values: false }, checkpointing: true,
       learnEmbedding: true, embeddingRate: 0.01, embeddingInit: 'category', ranking: 'score', density: 0.25, resume: Buffer.from('state'),
       report: { rows: 4, densities: [0.1, 0.2], pictures: 0, steps: 6, otherCategory: 'owl', clip: 'pair' },

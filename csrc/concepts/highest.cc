@@ -1,0 +1,62 @@
+#include "concepts/highest.h"
+
+#include <bit>
+#include <vector>
+
+namespace cones {
+namespace {
+
+// Positive floats are ordered as their bits are: first by the 16 above the lowest 15 (the sign is 0), then by those 15.
+constexpr int kLow = 15;
+constexpr std::int32_t kBins = 1 << 16;
+
+std::int32_t bits_of(float value) {
+  const auto bits = std::bit_cast<std::int32_t>(value);
+  return bits > 0 ? bits : 0;  // negative ones have the sign bit
+}
+
+/// How many values fall into each bin; bin_of gives −1 for none.
+template <class F>
+std::vector<std::int64_t> count_bins(const Context& context, std::span<const Tensor> tensors, const F& bin_of) {
+  std::vector<std::vector<std::uint32_t>> lanes(static_cast<std::size_t>(context.pool->threads()));
+  context.pool->run(static_cast<std::int64_t>(tensors.size()), [&](std::int64_t t, int lane) {
+    std::vector<std::uint32_t>& bins = lanes[static_cast<std::size_t>(lane)];
+    bins.resize(kBins);
+    const Tensor& tensor = tensors[static_cast<std::size_t>(t)];
+    const float* values = tensor.data();
+    for (index_t i = 0; i < tensor.size(); ++i)
+      if (const std::int32_t bin = bin_of(bits_of(values[i])); bin >= 0) ++bins[static_cast<std::size_t>(bin)];
+  });
+  std::vector<std::int64_t> sum(kBins);
+  for (const auto& bins : lanes)
+    for (std::size_t i = 0; i < bins.size(); ++i) sum[i] += bins[i];
+  return sum;
+}
+
+/// The bin of the count-th value from above, of which `count` are left within it; with too few values the lowest bin that has any.
+std::int32_t find_bin(const std::vector<std::int64_t>& bins, std::int64_t& count) {
+  std::int32_t found = -1;
+  for (std::int32_t bin = kBins - 1; bin >= 0; --bin) {
+    const std::int64_t here = bins[static_cast<std::size_t>(bin)];
+    if (here == 0) continue;
+    found = bin;
+    if (count <= here) return found;
+    count -= here;
+  }
+  if (found >= 0) count = bins[static_cast<std::size_t>(found)];
+  return found;
+}
+
+}  // namespace
+
+float highest(const Context& context, std::span<const Tensor> tensors, std::int64_t count) {
+  const auto above = count_bins(context, tensors, [](std::int32_t bits) { return bits > 0 ? bits >> kLow : -1; });
+  const std::int32_t high = find_bin(above, count);
+  if (high < 0) return 0;
+  const auto below = count_bins(context, tensors, [high](std::int32_t bits) {
+    return bits > 0 && bits >> kLow == high ? bits & ((1 << kLow) - 1) : -1;
+  });
+  return std::bit_cast<float>((high << kLow) | find_bin(below, count));
+}
+
+}  // namespace cones

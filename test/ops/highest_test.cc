@@ -1,0 +1,48 @@
+// The count-th highest value, against sorting.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <iterator>
+
+#include "concepts/highest.h"
+#include "harness.h"
+
+using namespace cones;
+using namespace cones::test;
+
+namespace {
+
+/// What highest() is to return: the positive values, sorted, and of too few the last.
+float by_sorting(const std::vector<Tensor>& tensors, std::int64_t count) {
+  std::vector<float> positive;
+  for (const Tensor& tensor : tensors)
+    std::copy_if(tensor.data(), tensor.data() + tensor.size(), std::back_inserter(positive), [](float v) { return v > 0; });
+  std::ranges::sort(positive, std::greater<>());
+  if (positive.empty()) return 0;
+  return positive[std::min(static_cast<std::size_t>(count), positive.size()) - 1];
+}
+
+}  // namespace
+
+TEST("highest: the value of that rank among positive ones, however many threads count") {
+  for (int threads : {1, 2, 5}) {
+    const Context context = make_context(threads);
+    std::vector<Tensor> tensors;
+    for (unsigned t = 0; t < 7; ++t) {
+      const index_t size = 1 + 613 * static_cast<index_t>(t);
+      // From 1e-9 to 10, half of them negative.
+      tensors.push_back(to_tensor(context, random_values(size, t + 1, std::pow(10.0, static_cast<double>(t) * 1.6 - 9)), {size}));
+    }
+    std::fill_n(tensors[5].data(), 400, 0.25f);  // equal ones
+    std::fill_n(tensors[4].data(), 400, 0.0f);
+    for (std::int64_t count : {1, 2, 17, 500, 1500, 3000, 5000, 100'000})
+      EXPECT(highest(context, tensors, count) == by_sorting(tensors, count));
+  }
+}
+
+TEST("highest: zero where nothing is positive") {
+  const Context context = make_context(2);
+  const Tensor none = to_tensor(context, {0, -1, -0.0, -1e-30}, {4});
+  EXPECT(highest(context, std::vector<Tensor>{none}, 3) == 0);
+  EXPECT(highest(context, std::vector<Tensor>{}, 1) == 0);
+}
