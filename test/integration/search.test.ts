@@ -446,7 +446,7 @@ describe('what is known is not computed again', () => {
   });
 
   test('the untouched model is measured and drawn once', async () => {
-    const search = await start({ report: { rows: 4, pictures: 1, steps: 2, densities: [0.05, 0.2] } });
+    const search = await start({ density: 'auto', report: { rows: 4, pictures: 1, steps: 2, densities: [0.05, 0.2] } });
     await search.run();
     const measures = async (selection?: Selection) => {
       jest.clearAllMocks();
