@@ -23,7 +23,7 @@ async function loadModel() {
   const { loadModelConfig } = require('../dist/model-config');
   const { unet, text, vae } = await loadModelConfig(folder);
   const threads = Number(process.env.THREADS ?? os.availableParallelism());
-  return fromNative(native().loadModel({ unet, text, vae, threads, memoryLimit: os.totalmem() }));
+  return fromNative(() => native().loadModel({ unet, text, vae, threads, memoryLimit: os.totalmem() }));
 }
 
 async function timed(what, job) {

@@ -113,7 +113,7 @@ export const ROWS = {
 export async function loadEngine(folder, threads, size) {
   const config = await loadModelConfig(folder);
   const { unet, text, vae } = config;
-  const model = await fromNative(native().loadModel({ unet, text, vae, threads, memoryLimit: os.totalmem() }));
+  const model = await fromNative(() => native().loadModel({ unet, text, vae, threads, memoryLimit: os.totalmem() }));
   const side = new Side(model, config, size ?? unet.sampleSize[0]);
   return {
     size: side.size,
