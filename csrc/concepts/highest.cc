@@ -1,6 +1,9 @@
 #include "concepts/highest.h"
 
+#include <algorithm>
 #include <bit>
+#include <cstdint>
+#include <numeric>
 #include <vector>
 
 namespace cones {
@@ -8,24 +11,22 @@ namespace {
 
 // Positive floats are ordered as their bits are: first by the 16 above the lowest 15 (the sign is 0), then by those 15.
 constexpr int kLow = 15;
-constexpr std::int32_t kBins = 1 << 16;
+constexpr std::int32_t kBins = 1 << 16, kLowMask = (1 << kLow) - 1;
 
-std::int32_t bits_of(float value) {
-  const auto bits = std::bit_cast<std::int32_t>(value);
-  return bits > 0 ? bits : 0;  // negative ones have the sign bit
-}
-
-/// How many values fall into each bin; bin_of gives −1 for none.
+/// How many values there are in each bin, of those with bits in [from, to].
 template <class F>
-std::vector<std::int64_t> count_bins(const Context& context, std::span<const Tensor> tensors, const F& bin_of) {
+std::vector<std::int64_t> count_bins(const Context& context, std::span<const Tensor> tensors, std::int32_t from,
+                                     std::int32_t to, const F& bin_of) {
   std::vector<std::vector<std::uint32_t>> lanes(static_cast<std::size_t>(context.pool->threads()));
   context.pool->run(static_cast<std::int64_t>(tensors.size()), [&](std::int64_t t, int lane) {
     std::vector<std::uint32_t>& bins = lanes[static_cast<std::size_t>(lane)];
     bins.resize(kBins);
     const Tensor& tensor = tensors[static_cast<std::size_t>(t)];
     const float* values = tensor.data();
-    for (index_t i = 0; i < tensor.size(); ++i)
-      if (const std::int32_t bin = bin_of(bits_of(values[i])); bin >= 0) ++bins[static_cast<std::size_t>(bin)];
+    for (index_t i = 0; i < tensor.size(); ++i) {
+      const auto bits = std::bit_cast<std::int32_t>(values[i]);  // below 0 for negative values
+      if (bits >= from && bits <= to) ++bins[static_cast<std::size_t>(bin_of(bits))];
+    }
   });
   std::vector<std::int64_t> sum(kBins);
   for (const auto& bins : lanes)
@@ -49,14 +50,19 @@ std::int32_t find_bin(const std::vector<std::int64_t>& bins, std::int64_t& count
 
 }  // namespace
 
-float highest(const Context& context, std::span<const Tensor> tensors, std::int64_t count) {
-  const auto above = count_bins(context, tensors, [](std::int32_t bits) { return bits > 0 ? bits >> kLow : -1; });
-  const std::int32_t high = find_bin(above, count);
+float highest(const Context& context, std::span<const Tensor> tensors, std::int64_t count, float guess) {
+  const auto upper = [&](std::int32_t from) {
+    return count_bins(context, tensors, from, INT32_MAX, [](std::int32_t bits) { return bits >> kLow; });
+  };
+  constexpr std::int32_t kLowest = 1;  // the least positive value
+  const std::int32_t likely = std::max(kLowest, std::bit_cast<std::int32_t>(0.8f * guess));
+  std::vector<std::int64_t> bins = upper(likely);
+  if (likely > kLowest && std::reduce(bins.begin(), bins.end()) < count) bins = upper(kLowest);
+  const std::int32_t high = find_bin(bins, count);
   if (high < 0) return 0;
-  const auto below = count_bins(context, tensors, [high](std::int32_t bits) {
-    return bits > 0 && bits >> kLow == high ? bits & ((1 << kLow) - 1) : -1;
-  });
-  return std::bit_cast<float>((high << kLow) | find_bin(below, count));
+  const std::int32_t first = std::max(kLowest, high << kLow);
+  const auto lower = count_bins(context, tensors, first, first | kLowMask, [](std::int32_t bits) { return bits & kLowMask; });
+  return std::bit_cast<float>((high << kLow) | find_bin(lower, count));
 }
 
 }  // namespace cones

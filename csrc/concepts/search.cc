@@ -41,11 +41,12 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
 }
 
 // Straight-through: the displacement from which on weights are shut in this step.
-float ConceptSearch::cut(const Context& context) const {
+float ConceptSearch::cut(const Context& context) {
   const double full = options_.ramp > 0 ? std::min(1.0, static_cast<double>(steps_) / static_cast<double>(options_.ramp)) : 1;
   const std::int64_t count = std::llround(static_cast<double>(options_.shut) * full);
-  const float cut = count > 0 && !context.planning() ? highest(context, values(Ranking::displacement), count) : 0;
-  return cut > 0 ? cut : std::numeric_limits<float>::infinity();
+  if (count == 0 || context.planning()) return std::numeric_limits<float>::infinity();
+  last_cut_ = highest(context, values(Ranking::displacement), count, last_cut_);
+  return last_cut_ > 0 ? last_cut_ : std::numeric_limits<float>::infinity();
 }
 
 // γ = ξ ⊙ θ, or M ⊙ θ, as the kernels read it, for forward and for the gradient with respect to the input: both in one pass, row by

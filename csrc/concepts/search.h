@@ -102,7 +102,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   template <class F>
   void each_saved(const F& f) const;
   State& find(const Parameter& parameter);
-  float cut(const Context& context) const;
+  float cut(const Context& context);
   std::vector<Tensor> values(Ranking by) const;
   void pack(const Context& context, bool text_gradient);
   SearchUpdate update_of_step() const;
@@ -113,6 +113,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   SearchOptions options_;
   std::vector<State> tensors_;
   std::vector<int> position_;  // by K-V index: position in tensors_, or -1
+  float last_cut_ = 0;         // straight-through: a guess of the next step's
   std::atomic<std::int64_t> steps_{0};
 };
 

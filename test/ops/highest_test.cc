@@ -36,7 +36,8 @@ TEST("highest: the value of that rank among positive ones, however many threads 
     std::fill_n(tensors[5].data(), 400, 0.25f);  // equal ones
     std::fill_n(tensors[4].data(), 400, 0.0f);
     for (std::int64_t count : {1, 2, 17, 500, 1500, 3000, 5000, 100'000})
-      EXPECT(highest(context, tensors, count) == by_sorting(tensors, count));
+      for (float guess : {0.0f, 1e-8f, 0.25f, 3.0f, 1e9f})
+        EXPECT(highest(context, tensors, count, guess) == by_sorting(tensors, count));
   }
 }
 
