@@ -26,8 +26,9 @@ void* system_block(std::size_t size) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr std::size_t huge_page = std::size_t{2} << 20;
   if (size >= huge_page) {
-    void* block = std::aligned_alloc(huge_page, size);
-    if (block != nullptr) madvise(block, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: failure changes nothing
+    void* block = nullptr;
+    if (posix_memalign(&block, huge_page, size) != 0) return nullptr;  // aligned_alloc wants whole multiples of the page
+    madvise(block, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: failure changes nothing
     return block;
   }
 #endif
