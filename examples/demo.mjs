@@ -1,6 +1,6 @@
 // npm run demo, or node examples/demo.mjs SUBJECT: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
-// Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, as in the
-// paper and with a learned identifier, prompts with the identifier, which show the subject, and without it, which do not.
+// Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, prompts with
+// the identifier, which show the subject, and without it, which do not; and what neurons alone do, without a learned embedding.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +24,7 @@ const pictures = captions.map((_, i) => path.join(folder, `${i}.png`));
 const named = (caption, name) => caption.replace(`a ${category}`, `a ${name} ${category}`);
 
 const engine = await Engine.load(path.join(root, 'models', 'mini'));
-/** One search: the subject's concept neurons, as in the paper or with the identifier's embedding learned beside them. */
+/** One search: the subject's concept neurons, with the identifier's embedding learned beside them or without. */
 async function search(learnEmbedding) {
   const concept = await engine.findConcept({
     images: pictures,
@@ -44,9 +44,9 @@ async function search(learnEmbedding) {
   return concept;
 }
 console.log(`Searching the concept neurons of ${SUBJECT} in ${pictures.length} pictures …`);
-const concept = await search(false);
-console.log('Again, with the embedding of the identifier learned beside them …');
-const learned = await search(true);
+const concept = await search(true);
+console.log('Again, without learning the embedding of the identifier …');
+const alone = await search(false);
 
 console.log(`Drawing ${SCENES.length} new scenes …`);
 const prompts = SCENES.map((scene) => `a photo of a ${category} ${scene}`);
@@ -59,18 +59,18 @@ const [{ token }] = concept.subjects;
 const withIdentifier = prompts.map((prompt) => named(prompt, 'V1*'));
 const untouched = await draw(prompts.map((prompt) => named(prompt, token)), []);
 const shut = await draw(withIdentifier, [concept]);
-const shutLearned = await draw(withIdentifier, [learned]);
-const without = await draw(prompts, [learned]);
+const without = await draw(prompts, [concept]);
+const shutAlone = await draw(withIdentifier, [alone]);
 await writeSheet(output, [
   { label: `The subject: ${SUBJECT}`, pictures },
   { label: `Untouched model: "a photo of a ${token} ${category} ..."`, pictures: untouched, captions: SCENES },
   { label: `Concept neurons shut: "a photo of a V1* ${category} ..."`, pictures: shut, captions: SCENES },
-  { label: 'The same, with a learned identifier', pictures: shutLearned, captions: SCENES },
-  { label: `As above, without the identifier: "a photo of a ${category} ..."`, pictures: without, captions: SCENES },
+  { label: `The same without the identifier: "a photo of a ${category} ..."`, pictures: without, captions: SCENES },
+  { label: 'Neurons alone, with the identifier', pictures: shutAlone, captions: SCENES },
 ]);
-const files = [path.join(root, 'out', `${SUBJECT}.cones`), path.join(root, 'out', `${SUBJECT}-learned.cones`)];
+const files = [path.join(root, 'out', `${SUBJECT}.cones`), path.join(root, 'out', `${SUBJECT}-neurons-alone.cones`)];
 await concept.save(files[0]);
-await learned.save(files[1]);
+await alone.save(files[1]);
 await engine.dispose();
 const relative = (file) => path.relative(process.cwd(), file);
 console.log(`Done in ${seconds()}: see ${relative(output)}; the concepts are ${files.map(relative).join(' and ')}.`);

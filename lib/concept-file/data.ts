@@ -59,7 +59,7 @@ export function checkData(value: ConceptData): ConceptData {
 }
 
 function copyEmbedding({ dtype, values }: IdentifierEmbedding): IdentifierEmbedding {
-  const stored = dtype === 'float16' ? values.map((value) => fromFloat16Bits(float16Bits(value))) : values.slice();
+  const stored = Float32Array.from(values, dtype === 'float16' ? (value) => fromFloat16Bits(float16Bits(value)) : undefined);
   if (!stored.every(Number.isFinite)) {
     throw new ConesError('CONES_OPTION_INVALID', `An identifier's embedding has a value that is not finite as ${dtype}.`);
   }

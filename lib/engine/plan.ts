@@ -52,7 +52,7 @@ const searchSchema = z.strictObject({
   priorBatchSize: z.int().min(0).max(256).optional(),
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
   layers: layersOption,
-  learnEmbedding: z.boolean().default(false),
+  learnEmbedding: z.boolean().default(true),
   checkpointing: z.boolean().default(false),
 });
 

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { Clip } from '../clip';
-import type { Concept } from '../concept';
+import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../images';
+import { resolvePrompt } from '../prompt';
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
@@ -84,7 +85,8 @@ export interface FindConceptOptions {
   readonly layers?: LayerSelection;
   /**
    * Also learn the identifier's token embedding on the same loss (as Textual Inversion), and keep it in the concept: 1.5 KB
-   * for Stable Diffusion 1. Default false.
+   * for Stable Diffusion 1. False: neurons alone, as in the paper. Default true, but false where no caption has the
+   * identifier.
    */
   readonly learnEmbedding?: boolean;
   /** Adam's learning rate of this embedding. Default 5e-3, Textual Inversion's. */
@@ -201,7 +203,7 @@ const schema = z.strictObject({
   ranking: z.enum(['displacement', 'score']).default('displacement'),
   ...selection,
   layers: layersOption,
-  learnEmbedding: z.boolean().default(false),
+  learnEmbedding: z.boolean().optional(),
   embeddingRate: z.number().gt(0).max(1e6).default(5e-3),
   embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
@@ -224,6 +226,7 @@ const schema = z.strictObject({
 const selectionSchema = z.strictObject(selection);
 
 export type SearchSettings = z.output<typeof schema> & {
+  readonly learnEmbedding: boolean;
   readonly straightThrough: boolean;
   readonly density: number | 'auto';
 };
@@ -237,13 +240,20 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
   if (settings.priorCaptions && !settings.priorImages) {
     throw conflict('findConcept', 'priorCaptions', 'needs priorImages: pictures that the model draws have its own captions');
   }
+  const learnEmbedding = settings.learnEmbedding ?? named(settings);
   for (const name of ['embeddingRate', 'embeddingInit'] as const) {
-    if (options[name] !== undefined && !settings.learnEmbedding) throw conflict('findConcept', name, 'needs learnEmbedding: nothing else learns an embedding');
+    if (options[name] !== undefined && !learnEmbedding) throw conflict('findConcept', name, 'needs learnEmbedding: nothing else learns an embedding');
   }
   const plain = NEEDS_PLAIN_SEARCH.find(([, asked]) => asked(options));
   if (plain && settings.straightThrough) throw conflict('findConcept', 'straightThrough', `does not go with this ${plain[0]}: ${plain[2]}`);
   const straightThrough = settings.straightThrough ?? !plain;
-  return { ...settings, straightThrough, density: settings.density ?? (straightThrough ? STRAIGHT_THROUGH_DENSITY : 'auto') };
+  return { ...settings, learnEmbedding, straightThrough, density: settings.density ?? (straightThrough ? STRAIGHT_THROUGH_DENSITY : 'auto') };
+}
+
+/** Whether a caption has the identifier; the default ones have. */
+function named({ captions, identifier, category }: z.output<typeof schema>): boolean {
+  const subject: Subject = { identifier, category, token: identifier };
+  return captions?.flat().some((caption) => resolvePrompt(caption, [subject]).used.length > 0) ?? true;
 }
 
 /** How many neurons a concept gets: a density or a threshold of the ranking. */

@@ -69,7 +69,8 @@ ${table(
 
 ## Losses on held-out noise
 
-Subject / prior loss (Eq. 2 and 3) with neurons shut, in brackets with as many random weights shut.
+Subject / prior loss (Eq. 2 and 3) with neurons shut, in brackets with as many random weights shut. All densities are of one
+search; a straight-through search is at its best at the one that it was made for.
 
 ${table(
     ['subject', 'untouched', ...results[0].loss.fixed.map(({ density }) => percent(density)), 'chosen density', 'chosen'],

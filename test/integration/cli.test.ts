@@ -80,7 +80,7 @@ describe('find', () => {
   });
 
   test('--state keeps a finished search, from which another density is taken without a step', async () => {
-    const search = ['find', ...PICTURES, '--token', 'q', '--steps', '4', '--report-pictures', '0', '--cache-dir', at('cache'), ...QUICK];
+    const search = ['find', ...PICTURES, '--no-straight-through', '--token', 'q', '--steps', '4', '--report-pictures', '0', '--cache-dir', at('cache'), ...QUICK];
     await ok([...search, '-o', at('five.cones'), '--state', at('kept.state')]);
     await ok([...search, '-o', at('ten.cones'), '--resume', at('kept.state'), '--density', '0.1']);
     const [five, ten] = await Promise.all([Concept.load(at('five.cones')), Concept.load(at('ten.cones'))]);
@@ -195,7 +195,7 @@ describe('inspect', () => {
   test('the text names subject, report and every weight; --no-layers leaves the weights out', async () => {
     const concept = await Concept.load(cat);
     const text = await ok(['inspect', cat]);
-    for (const part of ['V1* cat (token "q")', 'loss on held-out noise', '"photo of a V1* cat"', 'CLIP alignment', ...concept.tensors.keys()]) {
+    for (const part of ['V1* cat (token "q", learned embedding of ', 'loss on held-out noise', '"photo of a V1* cat"', 'CLIP alignment', ...concept.tensors.keys()]) {
       expect(text).toContain(part);
     }
     const short = await ok(['inspect', cat, '--no-layers']);

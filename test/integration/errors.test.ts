@@ -217,7 +217,7 @@ describe('findConcept()', () => {
     ['density and threshold', { density: 0.1, threshold: 0.1 }, 'CONES_OPTION_INVALID', /density.*threshold/],
     ['timesteps in the wrong order', { timesteps: [500, 100] }, 'CONES_OPTION_INVALID', /timesteps/],
     ['timesteps that the model has not', { timesteps: [0, 1001] }, 'CONES_OPTION_INVALID', /timesteps/],
-    ['a rate of an embedding that is not learned', { embeddingRate: 0.1 }, 'CONES_OPTION_INVALID', /embeddingRate.*learnEmbedding/],
+    ['a rate of an embedding that is not learned', { learnEmbedding: false, embeddingRate: 0.1 }, 'CONES_OPTION_INVALID', /embeddingRate.*learnEmbedding/],
     ['no layers', { layers: { keys: false, values: false } }, 'CONES_OPTION_INVALID', /layers/],
     ['a CLIP pair that is not there', { report: { clip: 'no/such/pair' } }, 'CONES_MODEL_NOT_FOUND', /no\/such\/pair/],
     ['a CLIP pair that is none', { report: { clip: MODEL } }, 'CONES_MODEL_NOT_FOUND', /config\.json/],

@@ -62,7 +62,7 @@ describe('a search is a function of its options', () => {
     ['timesteps', { timesteps: [0, 500] }],
     ['seed', { seed: 1 }],
     ['steps', { steps: 4 }],
-    ['learnEmbedding', { learnEmbedding: true }],
+    ['learnEmbedding', { learnEmbedding: false }],
   ])('the option %s has an effect', async (name, changes) => {
     const images = name === 'images' ? { images: await Promise.all([7, 8, 9].map((seed) => picture(seed))) } : {};
     expect(await rankingsOf({ ...changes, ...images })).not.toEqual(await rankingsOf());
@@ -146,6 +146,18 @@ describe('a learned identifier', () => {
     expect(await embeddingOf({ embeddingInit: 'category', category: 'dog', captions: ['a V1* cat', 'a V1* cat', 'a V1* cat'] })).not.toEqual(
       await embeddingOf({ embeddingInit: 'category', captions: ['a V1* cat', 'a V1* cat', 'a V1* cat'] }),
     );
+  });
+
+  test('is the default where a caption has the identifier, and refused where none has', async () => {
+    const silent = { captions: ['a cat', 'the cat', 'cat'] };
+    const learns = async (changes: Partial<FindConceptOptions>) => {
+      const search = await start({ steps: 1, ...changes });
+      const { subjects } = await search.select({ density: 0.01 });
+      search.dispose();
+      return subjects[0]!.embedding !== undefined;
+    };
+    expect([await learns({}), await learns({ learnEmbedding: false }), await learns(silent)]).toEqual([true, false, false]);
+    expect(await rejection(start({ ...silent, learnEmbedding: true }))).toMatchObject({ code: 'CONES_OPTION_INVALID' });
   });
 
   test('moves by the learning rate in the first step, from where it starts', async () => {
@@ -434,12 +446,12 @@ describe('what is known is not computed again', () => {
   const encoded = () => encode.mock.calls.map(([, prompts]) => prompts);
 
   test('captions are encoded once', async () => {
-    await engine.findConcept(await given());
+    await engine.findConcept(await given({ learnEmbedding: false }));
     expect(encoded()).toEqual([['a V1* cat', 'a cat', 'V1*', 'photo of a cat']]);
   });
 
-  test('of a learned identifier those are again that name it', async () => {
-    const concept = await engine.findConcept(await given({ learnEmbedding: true }));
+  test('of a learned identifier, the default, those are again that name it', async () => {
+    const concept = await engine.findConcept(await given());
     expect(encoded()).toEqual([['a V1* cat', 'a cat', 'V1*', 'photo of a cat'], ['a V1* cat', 'V1*']]);
     const { loss: losses } = concept.report as unknown as SearchReport;
     expect(losses.random.subject).not.toBe(losses.untouched.subject);
