@@ -82,7 +82,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   progress();
   const untouched = (found.untouched.losses ??= await losses(null));
   progress();
-  const random = await losses(randomConcept(concept, Number(BigInt.asUintN(32, BigInt(settings.seed)))));
+  const random = await losses(await randomConcept(concept, Number(BigInt.asUintN(32, BigInt(settings.seed)))));
   if (report.pictures > 0) progress();
   const pictures = report.pictures > 0 ? await comparePictures(session, settings, found, concept) : null;
   progress();
@@ -91,9 +91,9 @@ export async function measure(session: Session, settings: SearchSettings, found:
 }
 
 /** As many random neurons in every weight as the concept has. */
-function randomConcept(concept: Concept, seed: number): Concept {
+async function randomConcept(concept: Concept, seed: number): Promise<Concept> {
   const entries = [...concept.tensors];
   const sizes = entries.map(([, { shape }]) => shape.reduce((a, b) => a * b, 1));
-  const indices = randomLike(entries.map(([, tensor]) => tensor.indices), sizes, smallRandom(seed));
+  const indices = await randomLike(entries.map(([, tensor]) => tensor.indices), sizes, smallRandom(seed));
   return concept.with({ tensors: new Map(entries.map(([name, { shape }], i) => [name, { shape, indices: indices[i]! }])) });
 }

@@ -41,7 +41,7 @@ export interface FindConceptOptions {
   readonly priorCaptions?: readonly string[];
   /** Number of prior pictures to draw with the base model when none are given; they are cached. Default 32. */
   readonly priorCount?: number;
-  /** Scale of classifier-free guidance with which they are drawn. Default 7.5, as all pictures of the paper (App. B). */
+  /** Scale of classifier-free guidance with which they are drawn. Default 3 (paper: 7.5 for all pictures, App. B). */
   readonly priorGuidance?: number;
   /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
   readonly cacheDir?: string | null;
@@ -187,7 +187,7 @@ const schema = z.strictObject({
   priorImages: z.array(imageOption).min(1).max(10_000).optional(),
   priorCaptions: z.array(z.string().min(1)).optional(),
   priorCount: z.int().min(1).max(10_000).default(PRIOR_COUNT),
-  priorGuidance: z.number().min(0).max(1000).default(7.5),
+  priorGuidance: z.number().min(0).max(1000).default(3),
   cacheDir: z.string().min(1).nullable().optional(),
   algorithm: z.enum(['a2', '1']).default('a2'),
   optimizer: z.enum(['adam', 'sgd']).default('adam'),

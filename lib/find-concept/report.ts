@@ -5,6 +5,7 @@
  * is told from a lucky one only by comparison: so what is found is measured beside the untouched model and a random mask of
  * the same size, and pictures are drawn with the identifier, with the bare category and with another category.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { NativeMask } from '../../typings/native';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
@@ -98,17 +99,23 @@ export async function meanLoss(session: Session, rows: HeldOut, mask: NativeMask
   return sum / count;
 }
 
-/** Random neurons, as many per weight as `indices` has: what any mask of this size and distribution would do. */
-export function randomLike(indices: readonly Uint32Array[], sizes: readonly number[], random: () => number): Uint32Array[] {
-  return indices.map((list, t) => {
-    // Floyd's algorithm: `list.length` draws, however dense the list is.
+/**
+ * Random neurons, as many per weight as `indices` has: what any mask of this size and distribution would do. A full-size
+ * model has a million of them: the event loop gets its turn after each weight.
+ */
+export async function randomLike(indices: readonly Uint32Array[], sizes: readonly number[], random: () => number): Promise<Uint32Array[]> {
+  const result: Uint32Array[] = [];
+  for (const [t, { length }] of indices.entries()) {
+    // Floyd's algorithm: `length` draws, however dense the list is.
     const chosen = new Set<number>();
-    for (let last = sizes[t]! - list.length; last < sizes[t]!; last++) {
+    for (let last = sizes[t]! - length; last < sizes[t]!; last++) {
       const drawn = Math.floor(random() * (last + 1));
       chosen.add(chosen.has(drawn) ? last : drawn);
     }
-    return Uint32Array.from(chosen).sort();
-  });
+    result.push(Uint32Array.from(chosen).sort());
+    await setImmediate();
+  }
+  return result;
 }
 
 /** A small generator for choices that need no quality (mulberry32). */

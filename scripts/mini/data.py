@@ -44,6 +44,11 @@ def _render(p: Profile, packed: Path, folder: Path, rows: range) -> list[list[st
     return captions
 
 
+def two_things(p: Profile) -> np.ndarray:
+    """`[N]`, whether a scene holds two things."""
+    return np.array([len(scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world]).things) == 2 for row in range(p.scenes)])
+
+
 def pictures(folder: Path) -> np.ndarray:
     return np.load(folder / "pictures.npy", mmap_mode="r")
 

@@ -10,11 +10,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 import cache
+import data
 import loop
 import models
 from config import Profile
 
 EMPTY = 0.1  # share of empty captions, for classifier-free guidance
+PAIRS = 0.6  # share of scenes with two things, of which the renders hold a third: one thing is learned long before two
 SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023): nearly clean latents would take most of the training otherwise
 
 
@@ -34,9 +36,11 @@ def train(p: Profile, work: Path, folder: Path, deadline: float, start: Path | N
         model.set_attn_processor(AttnProcessor())  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.7x here)
     latents, text = cache.load(work / "cache")
     alphas = alphas_cumprod().to(p.device)
+    pairs = data.two_things(p)
+    chances = np.where(pairs, PAIRS / pairs.sum(), (1 - PAIRS) / (~pairs).sum())
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
-        rows = np.sort(rng.choice(len(latents), p.unet_batch, replace=False))
+        rows = np.sort(rng.choice(len(latents), p.unet_batch, replace=False, p=chances))
         says = np.where(rng.random(len(rows)) < EMPTY, len(text) - 1, rows)
         x = torch.from_numpy(latents[rows]).to(p.device).float()  # [B, C, h, w]
         c = torch.from_numpy(text[says]).to(p.device).view(torch.bfloat16)  # [B, 77, D]
