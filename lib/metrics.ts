@@ -6,24 +6,40 @@ import type { Picture } from './images';
 
 const LEVELS = 4;
 
-/** Fractions of the pixels per colour: 4 levels of red, green and blue each, soft-assigned to neighbouring levels. */
+/** Pixels of a side that are looked at: all of a large picture would hold up the event loop. */
+const MOST = 128;
+
+/**
+ * Fractions of the pixels per colour: 4 levels of red, green and blue each, soft-assigned to neighbouring levels. Of a
+ * side longer than 128 pixels every n-th row or column counts.
+ */
 export function colourHistogram({ data, width, height }: Picture): Float64Array {
-  const bytes = data instanceof Uint8Array ? data : Uint8ClampedArray.from(data, (value) => (value + 1) * 127.5);
+  const levelOf = data instanceof Uint8Array
+    ? (value: number) => (value / 255) * (LEVELS - 1)
+    : (value: number) => (Math.min(Math.max(Math.round((value + 1) * 127.5), 0), 255) / 255) * (LEVELS - 1);
   const histogram = new Float64Array(LEVELS ** 3);
-  const pixels = width * height;
-  for (let p = 0; p < pixels; p++) {
-    // A colour between two levels counts for both, so that a slight change of shade is a slight change of histogram.
-    const levels = [0, 1, 2].map((c) => (bytes[3 * p + c]! / 255) * (LEVELS - 1));
-    for (let corner = 0; corner < 8; corner++) {
-      let weight = 1;
-      let bin = 0;
-      levels.forEach((level, c) => {
-        const low = Math.min(Math.floor(level), LEVELS - 2);
-        const high = (corner >> c) & 1;
-        weight *= high ? level - low : 1 - (level - low);
-        bin = bin * LEVELS + low + high;
-      });
-      histogram[bin]! += weight / pixels;
+  const [down, across] = [Math.ceil(height / MOST), Math.ceil(width / MOST)];
+  const share = 1 / (Math.ceil(height / down) * Math.ceil(width / across));
+  const low = [0, 0, 0];
+  const rest = [0, 0, 0];
+  for (let y = 0; y < height; y += down) {
+    for (let x = 0; x < width; x += across) {
+      for (let c = 0; c < 3; c++) {
+        const level = levelOf(data[3 * (y * width + x) + c]!);
+        low[c] = Math.min(Math.floor(level), LEVELS - 2);
+        rest[c] = level - low[c]!;
+      }
+      // A colour between two levels counts for both, so that a slight change of shade is a slight change of histogram.
+      for (let corner = 0; corner < 8; corner++) {
+        let weight = share;
+        let bin = 0;
+        for (let c = 0; c < 3; c++) {
+          const high = (corner >> c) & 1;
+          weight *= high ? rest[c]! : 1 - rest[c]!;
+          bin = bin * LEVELS + low[c]! + high;
+        }
+        histogram[bin]! += weight;
+      }
     }
   }
   return histogram;

@@ -1,4 +1,5 @@
 /** Pictures with and without the concept's neurons shut, in numbers. */
+import { setImmediate } from 'node:timers/promises';
 import type { Clip } from '../clip';
 import type { Concept, Subject } from '../concept';
 import { generate } from '../engine/generate';
@@ -80,10 +81,17 @@ async function likenessOf(session: Session, settings: SearchSettings, untouched:
   const references = await Promise.all(
     settings.images.map(async (image) => colourHistogram({ ...size, data: await loadImage(image, size) })),
   );
-  const likeness = (images: readonly GeneratedImage[]) =>
-    mean(images.map((image) => mean(references.map((reference) => histogramIntersection(colourHistogram(image), reference)))));
-  const both = (name: PromptName) => ({ untouched: likeness(untouched[name]), shut: likeness(shut[name]) });
-  return { identifier: both('identifier'), category: both('category'), other: both('other') };
+  const likeness = async (images: readonly GeneratedImage[]) => {
+    const perImage: number[] = [];
+    for (const image of images) {
+      const histogram = colourHistogram(image);
+      perImage.push(mean(references.map((reference) => histogramIntersection(histogram, reference))));
+      await setImmediate();
+    }
+    return mean(perImage);
+  };
+  const both = async (name: PromptName) => ({ untouched: await likeness(untouched[name]), shut: await likeness(shut[name]) });
+  return { identifier: await both('identifier'), category: await both('category'), other: await both('other') };
 }
 
 async function alignmentOf(

@@ -30,6 +30,16 @@ describe('colourHistogram', () => {
     expect(colourHistogram(row([255, 255, 255], [0, 0, 0], [0, 0, 0], [0, 0, 0]))).toEqual(histogram);
   });
 
+  test('of a large picture an even sample counts', () => {
+    const [width, height] = [500, 300];
+    const data = new Uint8Array(width * height * 3);
+    for (let p = 0; p < width * height; p++) data[3 * p + (p % width < width / 2 ? 0 : 2)] = 255;
+    const histogram = colourHistogram({ width, height, data });
+    expect(sum(histogram)).toBeCloseTo(1, 9);
+    expect(histogram[bin(3, 0, 0)]).toBeCloseTo(0.5, 1);
+    expect(histogram[bin(3, 0, 0)]! + histogram[bin(0, 0, 3)]!).toBeCloseTo(1, 9);
+  });
+
   test('floats in [-1, 1] are the bytes that they become in a file', () => {
     const bytes = row([0, 255, 128], [255, 0, 0]);
     const floats: Picture = { ...bytes, data: Float32Array.from(bytes.data, (value) => value / 127.5 - 1) };
