@@ -62,6 +62,11 @@ export function resolvePrompt(prompt: string, subjects: readonly Subject[]): Res
   return { text, used: named, warnings: [...warnings, ...sharedTokens(named)] };
 }
 
+/** Whether a caption has the subject's identifier. */
+export function namesSubject(caption: string, subject: Subject): boolean {
+  return resolvePrompt(caption, [subject]).used.length > 0;
+}
+
 /** Longest first, so that `V1*-old` goes before `V1*`; then anything that looks like an identifier. */
 function identifierPattern(subjects: readonly Subject[]): RegExp {
   const names = subjects.map((subject) => subject.identifier).sort((a, b) => b.length - a.length);

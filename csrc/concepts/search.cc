@@ -198,7 +198,10 @@ ConceptSearch::Selection ConceptSearch::select_count(const Context& context, Ran
     std::vector<std::uint32_t>& indices = selection.indices[t];
     const auto higher = static_cast<std::ptrdiff_t>(indices.size());
     for (index_t i = 0; i < all.size() && count > 0; ++i)
-      if (all.data()[i] == lowest) indices.push_back(static_cast<std::uint32_t>(i)), --count;
+      if (all.data()[i] == lowest) {
+        indices.push_back(static_cast<std::uint32_t>(i));
+        --count;
+      }
     std::inplace_merge(indices.begin(), indices.begin() + higher, indices.end());
   }
   selection.threshold = static_cast<double>(lowest);

@@ -4,7 +4,7 @@ import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
 import type { Embeddings } from '../engine/tensors';
 import { encodePrompts } from '../engine/text';
-import { resolvePrompt } from '../prompt';
+import { namesSubject } from '../prompt';
 import { type HeldOut, heldOutRows } from './report';
 
 export interface Captions {
@@ -36,7 +36,7 @@ export function firstCaptions({ texts, perPicture }: Captions, { data, shape: [,
 
 /** The same with a learned embedding, which only captions that name the subject have in them. */
 export async function learnedCaptions(session: Session, states: CaptionStates, subject: Subject, signal: AbortSignal | undefined): Promise<CaptionStates> {
-  const naming = [...states.keys()].filter((text) => resolvePrompt(text, [subject]).used.length > 0);
+  const naming = [...states.keys()].filter((text) => namesSubject(text, subject));
   const encoded = await encodePrompts(session, naming, naming.map(() => [subject]), signal);
   return new Map([...states, ...firstCaptions({ texts: naming, perPicture: naming.map((_, i) => [i]) }, encoded)]);
 }

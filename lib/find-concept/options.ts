@@ -4,7 +4,7 @@ import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../images';
-import { resolvePrompt } from '../prompt';
+import { namesSubject } from '../prompt';
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
@@ -253,7 +253,7 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
 /** Whether a caption has the identifier; the default ones have. */
 function named({ captions, identifier, category }: z.output<typeof schema>): boolean {
   const subject: Subject = { identifier, category, token: identifier };
-  return captions?.flat().some((caption) => resolvePrompt(caption, [subject]).used.length > 0) ?? true;
+  return captions?.flat().some((caption) => namesSubject(caption, subject)) ?? true;
 }
 
 /** How many neurons a concept gets: a density or a threshold of the ranking. */
