@@ -2,9 +2,31 @@
 
 #include "base/denormals.h"
 
-namespace cones {
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
 
-ThreadPool::ThreadPool(int threads) : parts_(static_cast<std::size_t>(threads)) {
+namespace cones {
+namespace {
+
+// Longer than nearly all pauses between two rounds of a model, about as long as waking a thread takes
+// (docs/optimisation-log.md).
+constexpr auto kPatience = std::chrono::microseconds(100);
+
+void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads)
+    : parts_(static_cast<std::size_t>(threads)),
+      // With more threads than processors, who looks out keeps somebody else from working.
+      patience_(threads > static_cast<int>(std::thread::hardware_concurrency()) ? Clock::duration::zero() : kPatience) {
   for (int lane = 1; lane < threads; ++lane) workers_.emplace_back([this, lane] { work(lane); });
 }
 
@@ -23,41 +45,81 @@ void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, 
     for (std::int64_t i = 0; i < count; ++i) task(i, 0);
     return;
   }
-  {
-    std::lock_guard lock(mutex_);
-    task_ = &task;
-    const std::int64_t lanes = this->threads();
-    for (std::int64_t lane = 0; lane < lanes; ++lane) {
-      Part& part = parts_[static_cast<std::size_t>(lane)];
-      part.next.store(count * lane / lanes, std::memory_order_relaxed);
-      part.end = count * (lane + 1) / lanes;
-    }
-    error_ = nullptr;
-    ++round_;
+  const std::int64_t lanes = threads();
+  for (std::int64_t lane = 0; lane < lanes; ++lane) {
+    Part& part = parts_[static_cast<std::size_t>(lane)];
+    part.next.store(count * lane / lanes, std::memory_order_relaxed);
+    part.end = count * (lane + 1) / lanes;
   }
-  wake_.notify_all();
+  task_ = &task;
+  error_ = nullptr;
+  opened_ = Clock::now();
+  open_ = ++rounds_;
+  if (sleeping_ > 0) {
+    { std::lock_guard lock(mutex_); }  // who counts as sleeping is in wait() now
+    wake_.notify_all();
+  }
   drain(task, 0);
-  std::unique_lock lock(mutex_);
-  task_ = nullptr;
-  done_.wait(lock, [this] { return helping_ == 0; });
+  open_ = 0;
+  wait_for_helpers();
   if (error_) std::rethrow_exception(error_);
+}
+
+void ThreadPool::wait_for_helpers() {
+  for (const auto until = Clock::now() + patience_; helping_ > 0 && Clock::now() < until;) relax();
+  if (helping_ == 0) return;
+  std::unique_lock lock(mutex_);
+  caller_sleeps_ = true;
+  done_.wait(lock, [this] { return helping_ == 0; });
+  caller_sleeps_ = false;
 }
 
 void ThreadPool::work(int lane) {
   const FlushDenormals flush;
   std::uint64_t seen = 0;
-  std::unique_lock lock(mutex_);
+  Clock::duration patience = patience_;
   for (;;) {
-    wake_.wait(lock, [&] { return stop_ || (task_ != nullptr && round_ != seen); });
-    if (stop_) return;
-    seen = round_;
-    const Task& task = *task_;
+    const auto idle_since = Clock::now();
+    if (!look(seen, idle_since + patience)) {
+      patience = Clock::duration::zero();
+      if (!sleep(seen)) return;
+    }
+    // Asleep or not: would looking have been enough?
+    if (opened_.load() - idle_since < patience_) patience = patience_;
+
     ++helping_;
-    lock.unlock();
-    drain(task, lane);
-    lock.lock();
-    if (--helping_ == 0) done_.notify_one();
+    if (const std::uint64_t round = open_; round != 0 && round != seen) {
+      seen = round;
+      drain(*task_, lane);
+    }
+    if (--helping_ == 0 && caller_sleeps_) {
+      { std::lock_guard lock(mutex_); }
+      done_.notify_one();
+    }
   }
+}
+
+/// Whether another round than the one `seen` begins before `until`.
+bool ThreadPool::look(std::uint64_t seen, Clock::time_point until) const {
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (const std::uint64_t round = open_; round != 0 && round != seen) return true;
+      relax();
+    }
+  } while (Clock::now() < until);
+  return false;
+}
+
+/// Sleeps until another round than the one `seen` begins; false: the pool ends.
+bool ThreadPool::sleep(std::uint64_t seen) {
+  std::unique_lock lock(mutex_);
+  ++sleeping_;
+  wake_.wait(lock, [&] {
+    const std::uint64_t round = open_;
+    return stop_ || (round != 0 && round != seen);
+  });
+  --sleeping_;
+  return !stop_;
 }
 
 void ThreadPool::drain(const Task& task, int lane) {

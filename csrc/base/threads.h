@@ -1,13 +1,19 @@
 // A pool of threads that sleep when idle. One pool per engine; the calling thread works too, and never waits for a thread
 // that has not woken up yet: beside other load that can take longer than the work.
 //
+// A model is some hundred short rounds, and waking a sleeping thread takes tens of microseconds, a good part of a round. So a
+// thread that has nothing left to do looks out for the next round for a moment before it sleeps, and only as long as that
+// moment has been long enough: where rounds are far apart, or other load holds them up, it sleeps at once.
+//
 // Every thread has its own part of a round, in order, and helps the others when it is done with that. Ops cut their work by
 // rows of the batch, so a thread mostly reads what it wrote in the round before, from its own core's cache.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -32,8 +38,12 @@ class ThreadPool {
 
  private:
   using Task = std::function<void(std::int64_t, int)>;
+  using Clock = std::chrono::steady_clock;
   void work(int lane);
   void drain(const Task& task, int lane);
+  bool look(std::uint64_t seen, Clock::time_point until) const;
+  bool sleep(std::uint64_t seen);
+  void wait_for_helpers();
 
   /// What is left of one lane's part: [next, end). On a cache line of its own.
   struct alignas(64) Part {
@@ -42,14 +52,22 @@ class ThreadPool {
   };
 
   std::vector<std::thread> workers_;
+  std::vector<Part> parts_;  // by lane
+  const Task* task_ = nullptr;
+  std::uint64_t rounds_ = 0;                // begun so far
+  std::atomic<Clock::time_point> opened_{};  // when the last round began
+
+  // Workers may touch parts_ and task_ only while they count as helping and the round that they saw is still open.
+  alignas(64) std::atomic<std::uint64_t> open_{0};  // the round's number, 0 between rounds
+  alignas(64) std::atomic<int> helping_{0};         // workers inside the round
+  std::atomic<int> sleeping_{0};                    // workers to be woken
+  std::atomic<bool> caller_sleeps_{false};
+
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  const Task* task_ = nullptr;  // null between rounds: who wakes up then is too late and sleeps on
-  std::vector<Part> parts_;  // by lane
-  int helping_ = 0;  // workers inside the round
-  std::uint64_t round_ = 0;
   bool stop_ = false;
   std::exception_ptr error_;
+  Clock::duration patience_;  // the longest look
 };
 
 }  // namespace cones

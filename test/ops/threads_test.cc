@@ -1,6 +1,8 @@
 // The thread pool: every index once, errors, and many short rounds, which is where wake-ups and endings meet.
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "base/threads.h"
@@ -26,6 +28,21 @@ TEST("threads: every index runs once, on a lane of the pool, round after round")
       for (const auto& times : seen) EXPECT(times == 1);
       EXPECT(lanes_ok);
     }
+  }
+}
+
+TEST("threads: workers that went to sleep join a later round") {
+  ThreadPool pool(3);
+  for (int round = 0; round < 100; ++round) {
+    // From shorter than they look out to long enough for all of them to sleep.
+    std::this_thread::sleep_for(std::chrono::microseconds(round % 10 * 50));
+    std::atomic<int> inside{0};
+    // Nobody leaves before all three have come.
+    pool.run(3, [&](std::int64_t, int) {
+      ++inside;
+      while (inside < 3) std::this_thread::yield();
+    });
+    EXPECT(inside == 3);
   }
 }
 
