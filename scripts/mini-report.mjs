@@ -4,7 +4,7 @@
 //
 // Nothing is judged by what drew it: losses are on held-out noise, each beside a random mask of the same size; likeness is
 // judged in models/mini-clip, whose picture tower never saw a sample subject, and with --mobilenet in ImageNet features, too.
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -36,6 +36,7 @@ const FLAGS = {
 async function main() {
   const { Clip, Engine, makeGrid, saveImage } = await import(path.join(root, 'dist/index.mjs'));
   const { values: flags } = parseArgs({ options: FLAGS });
+  await mkdir(flags.out, { recursive: true }); // not after half an hour
   const begin = performance.now();
   const engine = await Engine.load(flags.model);
   const clip = await Clip.load(flags.clip);
