@@ -57,15 +57,16 @@ export const ROWS = {
     return () => side.model.gradient(input);
   },
 
-  /** Algorithm A2 with Adam on ξ and the score S; `batch` subject and `batch` prior rows. */
+  /** Algorithm A2 with Adam on ξ and the score S; `batch` subject and `batch` prior rows, a caption for either. */
   async search_step(side, batch) {
     const { scheduler, unet } = side.config;
-    const captions = Int32Array.from({ length: 2 * batch + 1 }, (_, i) => i);
+    const captions = Int32Array.from({ length: 2 * batch }, (_, i) => (i < batch ? 0 : 1));
+    const captionOffsets = Int32Array.from({ length: 2 * batch + 1 }, (_, i) => i);
     const search = await side.model.createSearch({
       batch: 2 * batch, height: side.size, width: side.size,
       moments: side.normal(2 * batch, 2 * unet.inChannels, side.size, side.size),
       subjects: batch, subjectBatch: batch, priorBatch: batch, priorWeight: 1,
-      embeddings: side.states(2 * batch), tokens: TOKENS, captions: captions.slice(0, -1), captionOffsets: captions,
+      embeddings: side.states(2), tokens: TOKENS, captions, captionOffsets,
       latentScale: side.config.vae.scalingFactor, alphasCumprod: alphasCumprod(scheduler), prediction: scheduler.predictionType,
       minTimestep: 0, maxTimestep: 1000,
       algorithm: 'a2', optimizer: 'adam', learningRate: 6e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, shut: 0, ramp: 0,

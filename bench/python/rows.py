@@ -114,11 +114,11 @@ def unet_gradient(model, batch, size):
 
 
 def search_step(model, batch, size):
-    """One step of Algorithm A2 with Adam on xi and the score S: `batch` subject and `batch` prior rows.
+    """One step of Algorithm A2 with Adam on xi and the score S: `batch` subject and `batch` prior rows, a caption for either.
 
     Leaves the model's weights at xi * theta, a hair from where they were: nothing here but time is measured.
     """
-    unet, latents, states = model.unet, model.latents(2 * batch, size), model.states(2 * batch)
+    unet, latents, states = model.unet, model.latents(2 * batch, size), model.states(2).repeat_interleave(batch, 0)
     scheduler = DDPMScheduler.from_config(model.schedule)
     weights = kv_weights(unet)
     theta = [p.detach().clone() for p in weights]

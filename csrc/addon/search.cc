@@ -249,8 +249,13 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
                const Context context = j->model->context(&aborted);
                in.check_rows(timesteps.size(), "timesteps");
                in.check_rows(weights.size(), "weights");
-               const TrainingBatch batch{in.latent_tensor(context), to_channels_last(context, target, in.shape),
-                                         timesteps, weights, in.text_tensor(context, *j->model), {}};
+               const TrainingBatch batch{.latents = in.latent_tensor(context),
+                                         .target = to_channels_last(context, target, in.shape),
+                                         .timesteps = timesteps,
+                                         .weights = weights,
+                                         .embeddings = in.text_tensor(context, *j->model),
+                                         .texts = {},
+                                         .captions = {}};
                const StepResult result = j->search->step(context, batch);
                return [result](Napi::Env e) -> Napi::Value {
                  Napi::Object value = Napi::Object::New(e);

@@ -6,42 +6,9 @@
 #include <utility>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
+#include "ops/choose_rows.h"
 
 namespace cones {
-namespace {
-
-/// y [B, T, D]: row b is row `source[b]` of `states` [U, T, D], or of `rest` [B, T, D] where that is -1.
-Var choose_rows(Tape& tape, const Var& states, const Tensor& rest, std::vector<int> source) {
-  const Context& context = tape.context();
-  const index_t row = rest.size() / rest.dim(0);
-  check(states.value().dim(1) == rest.dim(1) && states.value().dim(2) == rest.dim(2), "text states [U, T, D] and [B, T, D]");
-  Tensor out = context.empty(rest.shape());
-  if (!context.planning())
-    for (std::size_t b = 0; b < source.size(); ++b) {
-      const index_t at = static_cast<index_t>(b) * row;
-      std::copy_n(source[b] < 0 ? rest.data() + at : states.value().data() + source[b] * row, row, out.data() + at);
-    }
-  Var y = tape.result(std::move(out), states.requires_grad());
-  if (y.requires_grad())
-    tape.record([&context, source = std::move(source), row, shape = states.shape(), dstates = states.gradient(),
-                 dy = y.gradient()] {
-      if (!dy->tensor.defined()) return;
-      const Tensor gradient = std::exchange(dy->tensor, Tensor());
-      Tensor sums = context.zeros(shape);
-      if (!context.planning())
-        for (std::size_t b = 0; b < source.size(); ++b) {
-          if (source[b] < 0) continue;
-          float* target = sums.data() + source[b] * row;
-          context.kernels->vector->add(row, target, gradient.data() + static_cast<index_t>(b) * row, target);
-        }
-      Tape::accumulate(context, dstates, std::move(sums));
-    });
-  return y;
-}
-
-}  // namespace
-
 LearnedIdentifier::LearnedIdentifier(const Context& context, const ClipText& text, IdentifierOptions options)
     : text_(&text), options_(std::move(options)) {
   const auto& o = options_;
@@ -60,7 +27,7 @@ LearnedIdentifier::LearnedIdentifier(const Context& context, const ClipText& tex
 
 Var LearnedIdentifier::encode(Tape& tape, const TrainingBatch& batch) {
   const Context& context = tape.context();
-  // Which captions the batch has, each once, and for every row which of them.
+  // Which captions are to be encoded, each once, and for every text which of them.
   std::vector<std::size_t> used;
   std::vector<int> source;
   for (int caption : batch.captions) {
@@ -87,7 +54,7 @@ Var LearnedIdentifier::encode(Tape& tape, const TrainingBatch& batch) {
   gradient_ = learned.gradient();
   const std::int32_t token[] = {options_.token};
   const Var states = text_->forward(tape, ids, static_cast<index_t>(used.size()), length_, learned, token);
-  return choose_rows(tape, states, batch.embeddings, std::move(source));
+  return choose_rows(tape, states, std::move(source), batch.embeddings);
 }
 
 void LearnedIdentifier::update(std::int64_t step) {

@@ -26,8 +26,8 @@ class LearnedIdentifier {
   /// The text encoder must outlive it. CONES_OPTION_INVALID when the options do not fit together.
   LearnedIdentifier(const Context& context, const ClipText& text, IdentifierOptions options);
 
-  /// Text states of the batch's captions [B, T, D]: those of `batch.embeddings`, but with the embedding as it is now where a
-  /// caption names the subject. Gradients of such rows are for update().
+  /// Text states of the batch's texts [U, T, D]: those of `batch.embeddings`, but with the embedding as it is now where a
+  /// caption names the subject. Gradients of such texts are for update().
   Var encode(Tape& tape, const TrainingBatch& batch);
   /// Adam's step number `step` (from 1), after backward.
   void update(std::int64_t step);

@@ -78,7 +78,7 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   Context uninterrupted = context;
   Tape tape(uninterrupted, this);
   const Var states = identifier ? identifier->encode(tape, batch) : Var(batch.embeddings);
-  const TextKv text = unet_.project_text(tape, states, view);
+  const TextKv text = unet_.project_text(tape, states, view, batch.texts);
   const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view,
                         .checkpointing = options_.checkpointing};
   const Var output = unet_.forward(tape, input);

@@ -34,7 +34,6 @@ TrainingBatch SearchData::batch(const Context& context, std::int64_t step) const
   const index_t text = o.embeddings.size() / o.embeddings.dim(0);
 
   TrainingBatch batch;
-  batch.embeddings = context.empty({rows, o.embeddings.dim(1), o.embeddings.dim(2)});
   std::vector<NoisedRow> noised;
   for (index_t r = 0; r < rows; ++r) {
     const bool subject = r < o.subject_batch;
@@ -51,11 +50,19 @@ TrainingBatch SearchData::batch(const Context& context, std::int64_t step) const
     const int caption = captions[(std::uint64_t{draw[1]} * captions.size()) >> 32];
 
     noised.push_back({picture, timestep, {o.seed, row * static_cast<std::uint64_t>(normals)}});
-    batch.captions.push_back(caption);
+    const auto known = std::ranges::find(batch.captions, caption);
+    batch.texts.push_back(static_cast<int>(known - batch.captions.begin()));
+    if (known == batch.captions.end()) batch.captions.push_back(caption);
     batch.weights.push_back(subject ? 1.0 / o.subject_batch : o.prior_weight / o.prior_batch);
-    if (!context.planning())
-      std::copy_n(o.embeddings.data() + caption * text, text, batch.embeddings.data() + r * text);
   }
+  // A plan is for the most that a batch can have.
+  if (context.planning()) batch.captions.assign(static_cast<std::size_t>(std::min(rows, o.embeddings.dim(0))), 0);
+  const index_t texts = static_cast<index_t>(batch.captions.size());
+  if (texts == rows && !context.planning()) batch.texts.clear();
+  batch.embeddings = context.empty({texts, o.embeddings.dim(1), o.embeddings.dim(2)});
+  if (!context.planning())
+    for (index_t u = 0; u < texts; ++u)
+      std::copy_n(o.embeddings.data() + batch.captions[static_cast<std::size_t>(u)] * text, text, batch.embeddings.data() + u * text);
   make_noised_rows(context, o.moments, o.latent_scale, o.alphas_cumprod, o.prediction, noised, batch);
   return batch;
 }

@@ -17,8 +17,9 @@ struct TrainingBatch {
   Tensor target;                  // ε, or v = √ᾱ_t·ε − √(1 − ᾱ_t)·z, [B, h, w, C]
   std::vector<double> timesteps;  // [B]
   std::vector<double> weights;    // [B], loss = Σ_b weight_b · mean((output_b − target_b)²)
-  Tensor embeddings;              // [B, T, D]
-  std::vector<int> captions;      // [B], which caption each row's text states are of; empty where nobody asks
+  Tensor embeddings;              // text states [U, T, D]; texts that rows share are there once
+  std::vector<int> texts;         // [B], which of them each row has; empty where row b has the b-th
+  std::vector<int> captions;      // [U], which caption each of them is of; empty where nobody asks
 };
 
 /// Where a row's noise comes from: normals [offset, offset + 2·h·w·C) of stream `seed`; the first half samples the

@@ -4,6 +4,7 @@
 #include "model/layers.h"
 #include "ops/activation.h"
 #include "ops/affine.h"
+#include "ops/choose_rows.h"
 #include "ops/concat.h"
 #include "ops/group_norm.h"
 #include "ops/time_embedding.h"
@@ -93,11 +94,16 @@ UNet::Layer UNet::make_layer(const Context& context, Weights& weights, const std
   return made;
 }
 
-TextKv UNet::project_text(Tape& tape, const Var& text, const KvView& view) const {
+TextKv UNet::project_text(Tape& tape, const Var& text, const KvView& view, const std::vector<int>& rows) const {
+  check(rows.empty() || view.masks.empty(), "masks are of rows, not of shared texts");
+  const auto project = [&](const KvWeights& weights) {
+    Var y = kv_project(tape, text, weights, view);
+    return rows.empty() ? y : choose_rows(tape, y, rows);
+  };
   TextKv kv;
   for (const TransformerBlock* block : cross_layers_) {
-    kv.keys.push_back(kv_project(tape, text, *block->cross().key, view));
-    kv.values.push_back(kv_project(tape, text, *block->cross().value, view));
+    kv.keys.push_back(project(*block->cross().key));
+    kv.values.push_back(project(*block->cross().value));
   }
   return kv;
 }

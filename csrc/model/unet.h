@@ -46,8 +46,9 @@ class UNet {
  public:
   UNet(const Context& context, Weights& weights, const UNetConfig& config);
 
-  /// Keys and values of the text [B, T, cross_attention_dim] for all cross-attention layers.
-  TextKv project_text(Tape& tape, const Var& text, const KvView& view) const;
+  /// Keys and values of the text [B, T, cross_attention_dim] for all cross-attention layers. With `rows` [B], row b has text
+  /// rows[b] of [U, T, cross_attention_dim]: a text that rows share is projected once. No masks then.
+  TextKv project_text(Tape& tape, const Var& text, const KvView& view, const std::vector<int>& rows = {}) const;
   /// The model output [B, h, w, out_channels].
   Var forward(Tape& tape, const UNetInput& input) const;
 

@@ -1,10 +1,11 @@
-// Activations, GEGLU, sums, concatenation and nearest-neighbour resizing.
+// Activations, GEGLU, sums, concatenation, chosen rows and nearest-neighbour resizing.
 #include <cmath>
 #include <cstring>
 
 #include "harness.h"
 #include "ops/activation.h"
 #include "ops/add.h"
+#include "ops/choose_rows.h"
 #include "ops/concat.h"
 #include "ops/geglu.h"
 #include "ops/upsample.h"
@@ -148,6 +149,31 @@ TEST("add: sums, and the gradient reaches both sides") {
       EXPECT(vb.gradient()->tensor.data()[i] == static_cast<float>(dy[i]));
     }
     EXPECT_ERROR("CONES_INTERNAL", add_forward(context, va.value(), context.zeros({36})));
+  }
+}
+
+TEST("choose_rows: every row comes from where it should, and the gradients of rows from one source add up") {
+  const Context context = make_context(2);
+  constexpr std::size_t kRow = 5 * 7;
+  const auto x = random_values(3 * kRow, 1), rest = random_values(4 * kRow, 2), dy = random_values(4 * kRow, 3);
+  for (const std::vector<int>& source : {std::vector<int>{2, 0, 2, 2}, {0, -1, 1, -1}}) {
+    const bool with_rest = source[1] < 0;
+    Tape tape(context, nullptr);
+    const Var vx(to_tensor(context, x, {3, 5, 7}), true);
+    const Var y = choose_rows(tape, vx, source, with_rest ? to_tensor(context, rest, {4, 5, 7}) : Tensor());
+    EXPECT(y.shape() == Shape({4, 5, 7}));
+    Tape::accumulate(context, y.gradient(), to_tensor(context, dy, {20, 7}));
+    tape.backward();
+    std::vector<float> dx(3 * kRow, 0.0f);
+    for (std::size_t b = 0; b < 4; ++b)
+      for (std::size_t i = 0; i < kRow; ++i) {
+        const int s = source[b];
+        const double want = s < 0 ? rest[b * kRow + i] : x[static_cast<std::size_t>(s) * kRow + i];
+        EXPECT(y.value().data()[b * kRow + i] == static_cast<float>(want));
+        if (s >= 0) dx[static_cast<std::size_t>(s) * kRow + i] += static_cast<float>(dy[b * kRow + i]);
+      }
+    EXPECT(vx.gradient()->tensor.shape() == Shape({3, 5, 7}));
+    EXPECT(std::memcmp(vx.gradient()->tensor.data(), dx.data(), dx.size() * sizeof(float)) == 0);
   }
 }
 

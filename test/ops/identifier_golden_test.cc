@@ -45,19 +45,26 @@ struct Models {
     states = text.forward(tape, ids, 3, kTokens).value();
   }
 
-  /// Without the learned embedding, text states are those of the table.
-  TrainingBatch batch(const Context& context, index_t k) const {
+  /// Without the learned embedding, text states are those of the table. `shared`: every caption is there once, not once for
+  /// each of its rows.
+  TrainingBatch batch(const Context& context, index_t k, bool shared = true) const {
     const std::vector<std::int32_t> timesteps = golden.ints("timesteps"), captions = golden.ints("captions");
     TrainingBatch b;
     b.latents = search_step_of(context, golden.floats("noisy"), k);
     b.target = search_step_of(context, golden.floats("noise"), k);
     b.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
     b.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
-    b.captions.assign(captions.begin() + k * kRows, captions.begin() + (k + 1) * kRows);
-    b.embeddings = context.empty({kRows, kTokens, kText.hidden_size});
-    const index_t row = kTokens * kText.hidden_size;
-    for (index_t r = 0; r < kRows; ++r)
-      std::copy_n(states.data() + b.captions[static_cast<std::size_t>(r)] * row, row, b.embeddings.data() + r * row);
+    for (index_t r = 0; r < kRows; ++r) {
+      const int caption = captions[static_cast<std::size_t>(k * kRows + r)];
+      const auto known = std::ranges::find(b.captions, caption);
+      if (shared) b.texts.push_back(static_cast<int>(known - b.captions.begin()));
+      if (!shared || known == b.captions.end()) b.captions.push_back(caption);
+    }
+    const index_t texts = static_cast<index_t>(b.captions.size()), row = kTokens * kText.hidden_size;
+    EXPECT(shared == (texts < kRows));
+    b.embeddings = context.empty({texts, kTokens, kText.hidden_size});
+    for (index_t u = 0; u < texts; ++u)
+      std::copy_n(states.data() + b.captions[static_cast<std::size_t>(u)] * row, row, b.embeddings.data() + u * row);
     return b;
   }
 
@@ -70,7 +77,7 @@ struct Models {
   IdentifierOptions identifier_options;
 };
 
-void compare(const char* isa, bool checkpointing) {
+void compare(const char* isa, bool checkpointing, bool shared = true) {
   const Context context = make_context(2, isa);
   Models m(context);
   m.search_options.clamp = false;
@@ -79,7 +86,7 @@ void compare(const char* isa, bool checkpointing) {
   LearnedIdentifier identifier(context, m.text, m.identifier_options);
   std::vector<float> losses;
   for (index_t k = 0; k < kSteps; ++k)
-    losses.push_back(static_cast<float>(search.step(context, m.batch(context, k), &identifier).loss));
+    losses.push_back(static_cast<float>(search.step(context, m.batch(context, k, shared), &identifier).loss));
   EXPECT_GOLDEN(m.golden, "losses", losses);
   EXPECT_GOLDEN(m.golden, "embedding", values(identifier.embedding()));
   for (std::size_t i = 0; i < search.size(); ++i)
@@ -93,6 +100,8 @@ TEST("a learned identifier equals PyTorch's") {
 }
 
 TEST("beside a checkpointed search, too") { compare(nullptr, true); }
+
+TEST("whether rows share a caption's states or have a copy each") { compare(nullptr, false, false); }
 
 TEST("an identifier's state goes on bit by bit; a damaged one is refused") {
   const Context context = make_context();
