@@ -21,6 +21,8 @@ struct Range {
 // summed from zero, which is also what keeps long sums as accurate as PyTorch's.
 constexpr index_t kMaxDepth = 320;
 constexpr index_t kMaxBlockColumns = 256;
+// Weights of more floats than this do not stay in the caches from one block of rows to the next.
+constexpr index_t kFarWeights = 2 << 20;
 // Below this many multiply-adds waking another thread costs more than it gives.
 constexpr double kParallelWork = 1e6;
 
@@ -77,7 +79,7 @@ class Task {
         mask_(mask),
         rows_(rows),
         panels_(panels),
-        read_once_(a.m <= kMaxBlockRows),
+        far_(a.m <= kMaxBlockRows || b.n() * b.k() > kFarWeights),
         table_(a.first_k.size() * static_cast<std::size_t>(rows.end - rows.begin)),
         bias_rows_(static_cast<std::size_t>(kernels_.tile_rows)),
         residual_rows_(bias_rows_.size()) {}
@@ -89,8 +91,8 @@ class Task {
       for (index_t panel = panels_.begin; panel < panels_.end; ++panel) {
         const bool last_panel = panel + 1 == panels_.end, last_chunk = c + 1 == chunks.size();
         const float* next = nullptr;
-        if (read_once_ && !last_panel) next = weights(chunks[c], panel + 1);
-        if (read_once_ && last_panel && !last_chunk) next = weights(chunks[c + 1], panels_.begin);
+        if (far_ && !last_panel) next = weights(chunks[c], panel + 1);
+        if (far_ && last_panel && !last_chunk) next = weights(chunks[c + 1], panels_.begin);
         for (index_t row = rows_.begin; row < rows_.end; row += kernels_.tile_rows)
           run_tile(chunks[c], c == 0, last_chunk, panel, row, next, segments.data());
       }
@@ -152,9 +154,9 @@ class Task {
   const Epilogue& epilogue_;
   const PackedMask* mask_;
   Range rows_, panels_;
-  // Few rows, of a small map: then weights come from far, each for a single block of rows. While one panel of them is
-  // used, the next is fetched.
-  bool read_once_;
+  // Few rows, of a small map: then weights come from far, each for a single block of rows; and so do large ones for every
+  // block. While one panel of them is used, the next is fetched.
+  bool far_;
   std::vector<const float*> table_;  // [segments][rows]
   std::vector<const float*> bias_rows_, residual_rows_;
 };
