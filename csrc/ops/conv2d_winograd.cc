@@ -13,9 +13,11 @@ constexpr int kMaxTileRows = 16;  // of any instruction set
 // Channels summed in one chain: short, because the transforms amplify rounding.
 constexpr index_t kDepth = 128;
 // Tiles whose transformed inputs exist at a time (4 MB: they stay in the third-level cache), and tiles of one task, whose
-// products [16, tiles, panel] stay in the second level.
+// products [16, tiles, panel] stay in the second level. Where channels are so many that the inputs even of these do not stay
+// near, both are smaller.
 constexpr index_t kInputFloats = index_t{1} << 20;
-constexpr index_t kTaskTiles = 192;
+constexpr index_t kTaskTiles = 192, kSmallTaskTiles = 64;
+constexpr index_t kManyChannels = 1366;
 // Panels of output channels that share each tile of inputs while it is in the first-level cache.
 constexpr index_t kTaskPanels = 2;
 // The 16 products of one thing lie a cache line more apart than they are long: at distances of a power of two they would
@@ -43,9 +45,10 @@ class Winograd {
         epilogue_(epilogue),
         rows_{map, data, zeros, divide_up(out_height, 2), divide_up(out_width, 2), 2},
         tiles_(map.batch * rows_.grid_height * rows_.grid_width),
-        group_(std::min(tiles_, std::max(kTaskTiles, kInputFloats / (kProducts * channels_) / kTaskTiles * kTaskTiles))),
+        task_tiles_(channels_ < kManyChannels ? kTaskTiles : kSmallTaskTiles),
+        group_(std::min(tiles_, std::max(task_tiles_, kInputFloats / (kProducts * channels_) / task_tiles_ * task_tiles_))),
         filter_floats_(kDepth * b.width() + kPad),
-        product_floats_(std::min(group_, kTaskTiles) * b.width() + kPad),
+        product_floats_(std::min(group_, task_tiles_) * b.width() + kPad),
         inputs_(context.empty({kProducts, group_ * channels_ + divide_up(channels_, kDepth) * kPad})),
         filters_(context.empty({context.pool->threads(), kTaskPanels, kProducts, filter_floats_})),
         products_(context.empty({context.pool->threads(), kTaskPanels, kProducts, product_floats_})) {}
@@ -58,7 +61,7 @@ class Winograd {
       const index_t pairs = divide_up(b_.panels(), kTaskPanels);
       const index_t wanted = context_.pool->threads() == 1 ? 1 : 4 * context_.pool->threads();
       const index_t steps = divide_up(count, gemm_.tile_rows);
-      const index_t parts = std::min(steps, std::max(divide_up(count, kTaskTiles), divide_up(wanted, pairs)));
+      const index_t parts = std::min(steps, std::max(divide_up(count, task_tiles_), divide_up(wanted, pairs)));
       context_.pool->run(pairs * parts, [&](index_t i, int lane) {
         const index_t part = i / pairs, step = gemm_.tile_rows;
         convolve_panels(i % pairs * kTaskPanels, begin, steps * part / parts * step,
@@ -149,7 +152,7 @@ class Winograd {
   float* out_;
   const Epilogue& epilogue_;
   TapRows rows_;
-  index_t tiles_, group_, filter_floats_, product_floats_;
+  index_t tiles_, task_tiles_, group_, filter_floats_, product_floats_;
   Tensor inputs_, filters_, products_;
 };
 
