@@ -1,5 +1,5 @@
 // Searches the concept neurons of the sample subjects with models/mini and measures what is drawn: docs/mini-subjects.md,
-// .json and .png.
+// .json, .png and -unions.png.
 //   npm run mini:report -- [flags below]
 //
 // Nothing is judged by what drew it: losses are on held-out noise, each beside a random mask of the same size; likeness is
@@ -23,9 +23,11 @@ const FLAGS = {
   pictures: { type: 'string', default: '2' }, // per prompt; four new scenes for each subject
   unions: { type: 'string', default: '3' }, // pairs of subjects drawn together
   options: { type: 'string', default: '{}' }, // of findConcept, as JSON: '{"steps": 150, "layers": {"self": false}}'
-  captions: { type: 'boolean', default: false }, // search with the pictures' own captions instead of "photo of a V1* cat"
+  'default-caption': { type: 'boolean', default: false }, // search with "photo of a V1* cat" instead of the pictures' own captions
+  'every-density': { type: 'boolean', default: false }, // search for each density of the table by itself: four times as long
   guidance: { type: 'string', default: '5' }, // of the measured pictures
   out: { type: 'string', default: path.join(root, 'docs') },
+  name: { type: 'string', default: 'mini-subjects' }, // of the files there
   model: { type: 'string', default: path.join(root, 'models/mini') },
   clip: { type: 'string', default: path.join(root, 'models/mini-clip') },
   mobilenet: { type: 'string' }, // safetensors file of scripts/mini/mobilenet.py: nearest subject in its features, too
@@ -34,7 +36,7 @@ const FLAGS = {
 };
 
 async function main() {
-  const { Clip, Engine, makeGrid, saveImage } = await import(path.join(root, 'dist/index.mjs'));
+  const { Clip, Concept, Engine, makeGrid, saveImage } = await import(path.join(root, 'dist/index.mjs'));
   const { values: flags } = parseArgs({ options: FLAGS });
   await mkdir(flags.out, { recursive: true }); // not after half an hour
   const begin = performance.now();
@@ -61,7 +63,8 @@ async function main() {
     // Neighbours take V1* and V2* in turn, so that they can be drawn together.
     const identifier = i % 2 === 0 ? 'V1*' : 'V2*';
     const options = { ...JSON.parse(flags.options), identifier };
-    const { concept, ...search } = await findSubject(engine, subject, options, flags.captions);
+    const how = { withCaptions: !flags['default-caption'], everyDensity: flags['every-density'] };
+    const { concept, ...search } = await findSubject(engine, subject, options, how);
     const { pictures, ...measured } = await measurePictures(draw, judge, subject, concept);
     results.push({ subject: subject.name, noun: subject.category, density: concept.density, ...search, ...measured });
     concepts.push({ subject, concept });
@@ -71,28 +74,39 @@ async function main() {
   costs.search = { peak: engine.memory().peak, rss: 1024 * process.resourceUsage().maxRSS };
 
   const unions = [];
+  const drawnTogether = [];
   for (const pair of pairsOf(concepts, Number(flags.unions))) {
-    unions.push(await measureUnion(draw, judge, pair));
-    console.error(`${pair.map(({ subject }) => subject.name).join(' and ')} drawn together`);
+    const { pictures, ...measured } = await measureUnion(draw, judge, pair, Concept.union(...pair.map(({ concept }) => concept)));
+    unions.push(measured);
+    drawnTogether.push({ pair, pictures });
+    console.error(`${measured.subjects.join(' and ')} drawn together: nearest ${measured.together.untouched.nearest.toFixed(2)} → ${measured.together.union.nearest.toFixed(2)}`);
   }
   if (flags.mobilenet) {
     const verdicts = await mobilenetVerdicts(flags, subjects, drawn);
     results.forEach((result, i) => Object.assign(result, { mobilenet: verdicts[i] }));
   }
   costs.total = seconds(begin);
-  const { guidance, pictures, captions, options } = flags;
+  const { guidance, pictures, options } = flags;
   const report = {
-    settings: { guidance, pictures, captions, options: JSON.parse(options), fingerprint: engine.fingerprint },
+    settings: {
+      guidance, pictures, options: JSON.parse(options), fingerprint: engine.fingerprint,
+      captions: !flags['default-caption'], everyDensity: flags['every-density'],
+    },
     among: subjects.length, costs, results, unions,
     ceiling: flags.ceiling ? ceilingOf(flags.ceiling) : [],
   };
 
-  const base = path.join(flags.out, 'mini-subjects');
+  const base = path.join(flags.out, flags.name);
   await writeFile(`${base}.json`, `${JSON.stringify(report, null, 1)}\n`);
-  await writeFile(`${base}.md`, markdown(report));
+  const text = markdown(report, flags.name);
+  await writeFile(`${base}.md`, text);
   const rows = await Promise.all(drawn.map(({ subject, pictures: p }) => gridRow(subject, p)));
   await saveImage(`${base}.png`, makeGrid(rows.flat(), rows[0].length));
-  console.log(markdown(report));
+  if (unions.length > 0) {
+    const pairs = await Promise.all(drawnTogether.map(({ pair, pictures: p }) => unionRow(pair, p)));
+    await saveImage(`${base}-unions.png`, makeGrid(pairs.flat(), pairs[0].length));
+  }
+  console.log(text);
   await Promise.all([engine.dispose(), clip.dispose()]);
 }
 
@@ -101,6 +115,13 @@ async function gridRow(subject, { untouched, shut, bareShut }) {
   const { width, height } = shut[0][0];
   const kinds = [untouched, shut, bareShut];
   return [await subject.picture(width, height), ...shut.flatMap((_, scene) => kinds.map((kind) => kind[scene][0]))];
+}
+
+/** Both subjects' own pictures, each alone with the union, the untouched model's pictures of both, and the union's. */
+async function unionRow(pair, { alone, together }) {
+  const { width, height } = together.union[0];
+  const own = await Promise.all(pair.map(({ subject }) => subject.picture(width, height)));
+  return [...own, ...alone.flatMap((pictures) => pictures.slice(0, 2)), ...together.untouched, ...together.union];
 }
 
 const seconds = (since) => (performance.now() - since) / 1000;

@@ -1,6 +1,6 @@
 // Which subject a picture shows, in the space of a CLIP pair.
 import { cosine } from 'cones';
-import { mean, nearestShare, normalised } from './vectors.mjs';
+import { mean, nearest, normalised } from './vectors.mjs';
 
 export class Judge {
   #clip;
@@ -26,11 +26,24 @@ export class Judge {
   async measure(files, subject, text) {
     const embeddings = await this.#clip.embedImages(files);
     const [said] = await this.#clip.embedTexts([text]);
-    const index = this.#subjects.indexOf(subject);
+    const each = this.#compare(embeddings, subject);
     return {
-      nearest: nearestShare(embeddings, this.#centres, index),
-      image: mean(embeddings.flatMap((one) => this.#own[index].map((own) => cosine(one, own)))),
+      nearest: mean(each.map((one) => Number(one.nearest))),
+      image: mean(each.map(({ image }) => image)),
       text: mean(embeddings.map((one) => cosine(one, said))),
     };
+  }
+
+  /** `{ nearest, image }` of every picture. */
+  async verdicts(files, subject) {
+    return this.#compare(await this.#clip.embedImages(files), subject);
+  }
+
+  #compare(embeddings, subject) {
+    const index = this.#subjects.indexOf(subject);
+    return embeddings.map((one) => ({
+      nearest: nearest(one, this.#centres) === index,
+      image: mean(this.#own[index].map((own) => cosine(one, own))),
+    }));
   }
 }

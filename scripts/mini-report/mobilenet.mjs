@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { root, run } from '../run.mjs';
-import { nearestShare, normalised } from './vectors.mjs';
+import { mean, nearest, normalised } from './vectors.mjs';
 
 /** Per subject of `drawn` and kind of picture, the share of pictures whose nearest subject is the right one. */
 export async function mobilenetVerdicts({ mobilenet, python }, subjects, drawn) {
@@ -29,7 +29,8 @@ export async function mobilenetVerdicts({ mobilenet, python }, subjects, drawn) 
     const centres = subjects.map(({ images }) => normalised(take(images.length)));
     return drawn.map(({ subject, pictures }) => {
       const index = subjects.indexOf(subject);
-      return Object.fromEntries(kinds.map((kind) => [kind, nearestShare(take(pictures[kind].flat().length), centres, index)]));
+      const share = (rows) => mean(rows.map((row) => Number(nearest(row, centres) === index)));
+      return Object.fromEntries(kinds.map((kind) => [kind, share(take(pictures[kind].flat().length))]));
     });
   } finally {
     await rm(folder, { recursive: true });

@@ -20,7 +20,7 @@ export function meanOf(values) {
   return Object.fromEntries(Object.keys(first).map((key) => [key, meanOf(values.map((value) => value[key]))]));
 }
 
-export function markdown({ settings, among, costs, results, unions, ceiling }) {
+export function markdown({ settings, among, costs, results, unions, ceiling }, name) {
   const all = [...results, { ...meanOf(results.map((result) => ({ ...result, sweep: 0 }))), subject: '**mean**' }];
   const wins = results.filter(({ identifier: { untouched, shut } }) => shut.nearest > 0.5 && shut.nearest > untouched.nearest).length;
   const searchSeconds = mean(results.map(({ seconds }) => seconds.search));
@@ -32,7 +32,7 @@ Written by \`npm run mini:report\`; ${results.length} subjects, four new scenes 
 search options ${JSON.stringify(settings.options)} (others: the defaults), ${settings.captions ? "the pictures' own captions" : 'the default caption'}; base model
 \`${settings.fingerprint.slice(0, 19)}…\`. Arrows: untouched model → concept neurons shut; the untouched model gets the rare token for the identifier.
 
-![pictures](mini-subjects.png)
+![pictures](${name}.png)
 
 One row per subject: its own picture, then for each of four scenes the untouched model with the rare token, the shut model with
 the identifier, and the shut model with the bare category.
@@ -69,8 +69,7 @@ ${table(
 
 ## Losses on held-out noise
 
-Subject / prior loss (Eq. 2 and 3) with neurons shut, in brackets with as many random weights shut. All densities are of one
-search; a straight-through search is at its best at the one that it was made for.
+Subject / prior loss (Eq. 2 and 3) with neurons shut, in brackets with as many random weights shut. ${settings.everyDensity ? 'Every density has\na search of its own.' : 'All densities are of one\nsearch; a straight-through search is at its best at the one that it was made for.'}
 
 ${table(
     ['subject', 'untouched', ...results[0].loss.fixed.map(({ density }) => percent(density)), 'chosen density', 'chosen'],
@@ -78,7 +77,7 @@ ${table(
       subject, losses(loss.untouched), ...loss.fixed.map(besideRandom), percent(density, 2), besideRandom(loss),
     ]),
   )}
-${unions.length > 0 ? unionText(unions, among) : ''}${ceiling.length > 0 ? ceilingText(ceiling) : ''}
+${unions.length > 0 ? unionText(unions, among, name) : ''}${ceiling.length > 0 ? ceilingText(ceiling) : ''}
 ## Time and memory
 
 With ${costs.threads} threads: loading ${costs.load.toFixed(1)} s; a picture of 20 steps with guidance ${costs.picture.seconds.toFixed(2)} s, at most ${mib(costs.picture.peak)} of weights and tensors;
@@ -87,21 +86,29 @@ process, CLIP pair included. This report: ${(costs.total / 60).toFixed(1)} min.
 `;
 }
 
-const unionText = (unions, among) => `
-## Two subjects in one picture
+const unionText = (unions, among, name) => `
+## Two subjects
 
-"a photo of a V1* … to the left of a V2* … on the grass" and in three more scenes, with the union of both concepts' neurons shut.
-Each half is judged by itself: nearest of all ${among} subjects, and image alignment with the one that belongs there. Text: of
-the whole picture.
+![two subjects](${name}-unions.png)
+
+One row per pair: both subjects' own pictures; each drawn alone with the union of both concepts' neurons shut (two pictures each); "a
+photo of a … next to a … on the grass" and in three more scenes by the untouched model, and with the union.
+
+Alone, with the own concept → with the union (untouched): nearest of all ${among} subjects, and image alignment. Together, untouched →
+union: the same of each half's middle square, each subject taken to be in the half where it is more alike; both: share of
+pictures in which both halves are nearest to their subjects.
 
 ${table(
-  ['left and right', 'left: nearest', 'image', 'right: nearest', 'image', 'text'],
-  [...unions, { ...meanOf(unions), subjects: ['**mean**'] }].map(({ subjects, left, right, text }) => [
-    subjects.join(' and '), arrow(left, 'nearest', percent), arrow(left, 'image'), arrow(right, 'nearest', percent), arrow(right, 'image'),
-    `${three(text.untouched)} → ${three(text.shut)}`,
+  ['pair', 'alone: nearest', 'image', 'second alone: nearest', 'image', 'together: nearest', 'image', 'both'],
+  [...unions, { ...meanOf(unions), subjects: ['**mean**'] }].map(({ subjects, alone, together }) => [
+    subjects.join(' and '),
+    ...alone.flatMap((one) => [aloneText(one, 'nearest', percent), aloneText(one, 'image', three)]),
+    ...[['nearest', percent], ['image', three], ['both', percent]].map(([key, format]) => `${format(together.untouched[key])} → ${format(together.union[key])}`),
   ]),
 )}
 `;
+
+const aloneText = ({ untouched, own, union }, key, format) => `${format(own[key])} → ${format(union[key])} (${format(untouched[key])})`;
 
 /** By scripts/mini/report.py, whose losses are on fresh renders: comparable among themselves only. */
 const ceilingText = (ceiling) => `

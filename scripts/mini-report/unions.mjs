@@ -1,6 +1,6 @@
-// Two subjects in one picture: the union of their neurons (paper §3.2), told apart by halves.
+// Two subjects with the union of their neurons shut (paper §3.2): each drawn alone, and both in one picture.
 import sharp from 'sharp';
-import { phrase } from './pictures.mjs';
+import { caption, phrase } from './pictures.mjs';
 import { mean } from './vectors.mjs';
 
 const SCENES = ['on the grass', 'in the snow', 'in a room', 'on a yellow background'];
@@ -13,37 +13,68 @@ export function pairsOf(concepts, count) {
 }
 
 /**
- * Of pictures of "a V1* cat to the left of a V2* dog": each subject in its own half, drawn by the untouched model (with the rare
- * tokens) and with both concepts' neurons shut. A half is judged by its middle square, where models/mini puts things.
+ * `alone`: pictures of each subject by itself, with its own concept and with the union; `together`: of "a V1* cat next to a V2*
+ * dog", drawn by the untouched model (with the rare tokens) and with the union; and one picture of each kind and scene.
  */
-export async function measureUnion(draw, judge, pair) {
-  const result = { subjects: pair.map(({ subject }) => subject.name), left: {}, right: {}, text: {} };
-  for (const [when, name, concepts] of [
-    ['untouched', 'token', []],
-    ['shut', 'identifier', pair.map(({ concept }) => concept)],
-  ]) {
-    const halves = { left: [], right: [] };
-    const texts = [];
-    for (const scene of SCENES) {
-      const prompt = (key) => {
-        const [a, b] = pair.map(({ subject, concept }) => phrase(key ? concept.subjects[0][key] : '', subject.category));
-        return `a photo of ${a} to the left of ${b} ${scene}`;
-      };
-      const files = await Promise.all((await draw(prompt(name), concepts)).map((image) => image.toBuffer()));
-      texts.push((await judge.measure(files, pair[0].subject, prompt())).text);
-      for (const [i, side] of ['left', 'right'].entries()) {
-        const { subject } = pair[i];
-        const cut = await Promise.all(files.map((file) => half(file, i)));
-        halves[side].push(await judge.measure(cut, subject, `a photo of ${phrase('', subject.category)} ${scene}`));
-      }
+export async function measureUnion(draw, judge, pair, union) {
+  const kinds = {
+    untouched: (i) => [name(pair[i], 'token'), []],
+    own: (i) => [name(pair[i], 'identifier'), [pair[i].concept]],
+    union: (i) => [name(pair[i], 'identifier'), [union]],
+  };
+  const alone = [];
+  const pictures = { alone: [], together: {} };
+  for (const [i, { subject }] of pair.entries()) {
+    alone.push({});
+    for (const [kind, of] of Object.entries(kinds)) {
+      const [word, concepts] = of(i);
+      const drawn = await drawScenes(draw, (scene) => caption(word, subject.category, scene), concepts);
+      alone[i][kind] = await judge.measure(await filesOf(drawn), subject, caption('', subject.category, ''));
+      if (kind === 'union') pictures.alone.push(drawn.map(([first]) => first));
     }
-    for (const side of ['left', 'right']) {
-      result[side][when] = { nearest: mean(halves[side].map((m) => m.nearest)), image: mean(halves[side].map((m) => m.image)) };
-    }
-    result.text[when] = mean(texts);
   }
-  return result;
+  const together = {};
+  for (const kind of ['untouched', 'union']) {
+    const [a, b] = pair.map(({ subject }, i) => phrase(kinds[kind](i)[0], subject.category));
+    const drawn = await drawScenes(draw, (scene) => `a photo of ${a} next to ${b} ${scene}`, kinds[kind](0)[1]);
+    pictures.together[kind] = drawn.map(([first]) => first);
+    together[kind] = await bothIn(await filesOf(drawn), judge, pair.map(({ subject }) => subject));
+  }
+  return { subjects: pair.map(({ subject }) => subject.name), alone, together, pictures };
 }
+
+/**
+ * Who is where is nobody's business: of either half's middle square (there models/mini puts things), the two are
+ * taken to be where they are more alike. `nearest`: share of halves nearest to their subject; `both`: of pictures in which
+ * both are.
+ */
+async function bothIn(files, judge, subjects) {
+  const halves = await Promise.all([0, 1].map((side) => Promise.all(files.map((file) => half(file, side)))));
+  // [subject][side][picture]
+  const verdicts = [];
+  for (const subject of subjects) verdicts.push([await judge.verdicts(halves[0], subject), await judge.verdicts(halves[1], subject)]);
+  const placed = files.map((_, i) => {
+    const orders = [[0, 1], [1, 0]].map((sides) => sides.map((side, s) => verdicts[s][side][i]));
+    const likeness = orders.map((order) => mean(order.map(({ image }) => image)));
+    return orders[likeness[0] >= likeness[1] ? 0 : 1];
+  });
+  return {
+    nearest: mean(placed.flat().map(({ nearest }) => Number(nearest))),
+    image: mean(placed.flat().map(({ image }) => image)),
+    both: mean(placed.map((order) => Number(order.every(({ nearest }) => nearest)))),
+  };
+}
+
+const name = ({ concept }, key) => concept.subjects[0][key];
+
+/** Per scene, its pictures. */
+async function drawScenes(draw, prompt, concepts) {
+  const drawn = [];
+  for (const scene of SCENES) drawn.push(await draw(prompt(scene), concepts));
+  return drawn;
+}
+
+const filesOf = (drawn) => Promise.all(drawn.flat().map((image) => image.toBuffer()));
 
 async function half(file, right) {
   const picture = sharp(file);

@@ -4,9 +4,8 @@ import { cosine } from 'cones';
 export const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const argmax = (values) => values.indexOf(Math.max(...values));
 
-/** Share of the unit vectors `rows` that are nearest to `centres[index]`. */
-export const nearestShare = (rows, centres, index) =>
-  mean(rows.map((row) => (argmax(centres.map((centre) => cosine(row, centre))) === index ? 1 : 0)));
+/** Which of the unit vectors `centres` is nearest to `row`. */
+export const nearest = (row, centres) => argmax(centres.map((centre) => cosine(row, centre)));
 
 /** The direction of the mean of unit vectors. */
 export function normalised(vectors) {
