@@ -1,10 +1,9 @@
 // npm run demo, or node examples/demo.mjs SUBJECT: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
 // Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, prompts with
 // the identifier, which show the subject, and without it, which do not; and what neurons alone do, without a learned embedding.
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Engine } from 'cones';
+import { Engine, readSubject } from 'cones';
 import { progressLine, writeSheet } from './sheet.mjs';
 
 const SUBJECT = process.argv[2] ?? 'boar';
@@ -18,19 +17,14 @@ const output = path.join(root, 'out', 'demo.png');
 const start = performance.now();
 const seconds = () => `${((performance.now() - start) / 1000).toFixed(0)} s`;
 
-const { category, captions } = JSON.parse(await readFile(path.join(folder, 'captions.json'), 'utf8'));
-const pictures = captions.map((_, i) => path.join(folder, `${i}.png`));
-/** "a cat at night" → "a V1* cat at night" */
-const named = (caption, name) => caption.replace(`a ${category}`, `a ${name} ${category}`);
+const subject = await readSubject(folder);
+const { images: pictures, category } = subject;
 
 const engine = await Engine.load(path.join(root, 'models', 'mini'));
 /** One search: the subject's concept neurons, with the identifier's embedding learned beside them or without. */
 async function search(learnEmbedding) {
   const concept = await engine.findConcept({
-    images: pictures,
-    category,
-    identifier: 'V1*',
-    captions: captions.map((caption) => named(caption, 'V1*')),
+    ...subject,
     learnEmbedding,
     report: { pictures: 0 },
     onProgress: progressLine('Searching'),
@@ -49,18 +43,21 @@ console.log('Again, without learning the embedding of the identifier …');
 const alone = await search(false);
 
 console.log(`Drawing ${SCENES.length} new scenes …`);
-const prompts = SCENES.map((scene) => `a photo of a ${category} ${scene}`);
+/** With a name before the category, V1* or the rare word, or without. */
+const prompts = (name) => {
+  const article = !name && /^[aeiou]/.test(category) ? 'an' : 'a';
+  return SCENES.map((scene) => `a photo of ${[article, name, category].filter(Boolean).join(' ')} ${scene}`);
+};
 const draw = async (prompt, concepts) => {
   const { images } = await engine.generate({ ...DRAWING, prompt, concepts, onProgress: progressLine('Drawing') });
   return images;
 };
 // The untouched model knows no V1*: it gets the rare word that the identifier stands for.
 const [{ token }] = concept.subjects;
-const withIdentifier = prompts.map((prompt) => named(prompt, 'V1*'));
-const untouched = await draw(prompts.map((prompt) => named(prompt, token)), []);
-const shut = await draw(withIdentifier, [concept]);
-const without = await draw(prompts, [concept]);
-const shutAlone = await draw(withIdentifier, [alone]);
+const untouched = await draw(prompts(token), []);
+const shut = await draw(prompts('V1*'), [concept]);
+const without = await draw(prompts(), [concept]);
+const shutAlone = await draw(prompts('V1*'), [alone]);
 await writeSheet(output, [
   { label: `The subject: ${SUBJECT}`, pictures },
   { label: `Untouched model: "a photo of a ${token} ${category} ..."`, pictures: untouched, captions: SCENES },

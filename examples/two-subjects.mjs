@@ -1,9 +1,8 @@
 // Two subjects in one picture (paper §3.2): the neurons of both concepts are shut, and nothing else is done.
 //   node examples/two-subjects.mjs        writes out/two-subjects.png
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Concept, Engine } from 'cones';
+import { Concept, Engine, readSubject } from 'cones';
 import { progressLine, writeSheet } from './sheet.mjs';
 
 const SUBJECTS = ['black-cat', 'fire-engine'];
@@ -16,22 +15,18 @@ const engine = await Engine.load(path.join(root, 'models', 'mini'));
 const concepts = [];
 const rows = [];
 for (const [i, subject] of SUBJECTS.entries()) {
-  const folder = path.join(root, 'examples', 'subjects', subject);
-  const { category, captions } = JSON.parse(await readFile(path.join(folder, 'captions.json'), 'utf8'));
-  const pictures = captions.map((_, n) => path.join(folder, `${n}.png`));
   const identifier = `V${i + 1}*`;
+  const found = await readSubject(path.join(root, 'examples', 'subjects', subject), { identifier });
+  const { images, category } = found;
   const concept = await engine.findConcept({
-    images: pictures,
-    category,
-    identifier,
-    captions: captions.map((caption) => caption.replace(`a ${category}`, `a ${identifier} ${category}`)),
+    ...found,
     others: concepts, // takes a rare word that the other subject does not have
     report: { pictures: 0 },
     onProgress: progressLine(subject),
   });
   console.log(`${identifier} ${category}: ${concept.neuronCount} concept neurons (${(100 * concept.density).toFixed(2)} %)`);
   concepts.push(concept);
-  rows.push({ label: `${identifier}: ${subject}`, pictures });
+  rows.push({ label: `${identifier}: ${subject}`, pictures: images });
 }
 
 const [first, second] = concepts;

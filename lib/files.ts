@@ -38,6 +38,6 @@ export async function writeFileAtomic(file: string, bytes: Uint8Array): Promise<
   }
 }
 
-function ioError(what: string, cause: unknown): ConesError {
+export function ioError(what: string, cause: unknown): ConesError {
   return new ConesError('CONES_IO', `${what}: ${reason(cause)}. Check the path and its permissions.`, { cause });
 }

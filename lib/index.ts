@@ -22,4 +22,6 @@ export { makeGrid, readMetadata, saveImage } from './images';
 export type { EncodeOptions, ImageFormat, ImageInput, Picture } from './images';
 export { SAMPLER_NAMES } from './schedule';
 export type { SamplerName } from './schedule';
+export { readSubject } from './subject-folder';
+export type { SubjectFolder } from './subject-folder';
 export { version } from './version';

@@ -42,7 +42,7 @@ async function main() {
   const begin = performance.now();
   const engine = await Engine.load(flags.model);
   const clip = await Clip.load(flags.clip);
-  const subjects = readSubjects();
+  const subjects = await readSubjects();
   const judge = await Judge.of(clip, subjects);
   const draw = async (prompt, concepts, seed = 1) => {
     const options = { prompt, concepts, count: Number(flags.pictures), seed, steps: 20, guidance: Number(flags.guidance) };

@@ -1,13 +1,15 @@
+import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { readRegularFile } from '../files';
 import { type FindConceptOptions, searchSettings } from '../find-concept/options';
+import { readSubject, type SubjectFolder } from '../subject-folder';
 import { type AllOptions, number, numbers, seed } from './arguments';
 
 /** Flags of `cones find`: all of FindConceptOptions. */
 export interface FindFlags {
-  readonly category: string;
+  readonly category?: string;
   readonly identifier?: string;
   readonly token?: string;
   readonly others?: readonly string[];
@@ -56,7 +58,7 @@ const { report } = defaults;
 
 export function addFindFlags(command: Command): Command {
   return command
-    .requiredOption('--category <name>', 'what the subject is, such as cat')
+    .option('--category <name>', 'what the subject is, such as cat (needed unless captions.json in the folder says it)')
     .option('--identifier <name>', `how prompts will name the subject (default: ${defaults.identifier})`)
     .option('--token <word>', 'the rare word that the model sees for the identifier (default: the next that is free)')
     .option('--others <concept...>', 'concept files to be drawn together with this one: their tokens are not taken')
@@ -112,16 +114,17 @@ export function addFindFlags(command: Command): Command {
     .option('--resume <file>', 'go on from a saved search, with the same other flags');
 }
 
-/** Reads the files that the flags name. */
-export async function findOptions(images: readonly string[], flags: FindFlags): Promise<FindConceptOptions> {
+/** Reads the files that the flags name. A folder in place of pictures is a subject's (lib/subject-folder.ts); flags go first. */
+export async function findOptions(pictures: readonly string[], flags: FindFlags): Promise<FindConceptOptions> {
+  const { images, category, captions } = await readPictures(pictures, flags);
   const { self, cross, keys, values, reportRows, densities, reportPictures, otherCategory, reportSteps, clip } = flags;
   const options = {
     images,
-    category: flags.category,
+    category,
     identifier: flags.identifier,
     token: flags.token,
     others: await Promise.all((flags.others ?? []).map((file) => Concept.load(file))),
-    captions: await readCaptions(flags.captions),
+    captions: (await readCaptions(flags.captions)) ?? captions,
     priorImages: flags.priorImages,
     priorCaptions: await readCaptions(flags.priorCaptions),
     priorCount: flags.priorCount,
@@ -153,6 +156,14 @@ export async function findOptions(images: readonly string[], flags: FindFlags): 
   // Whether the values make sense is for the engine to say; better before the model is loaded than after.
   searchSettings(options as FindConceptOptions);
   return options as FindConceptOptions;
+}
+
+async function readPictures(pictures: readonly string[], { identifier, category }: FindFlags): Promise<Omit<SubjectFolder, 'identifier'>> {
+  const [folder] = pictures;
+  const isFolder = folder !== undefined && pictures.length === 1 && (await stat(folder).catch(() => null))?.isDirectory();
+  if (isFolder) return readSubject(folder, { identifier, category });
+  if (category === undefined) throw new ConesError('CONES_OPTION_INVALID', 'Say what the subject is, such as --category cat.');
+  return { images: pictures, category };
 }
 
 function density(text: string): number | 'auto' {

@@ -20,7 +20,7 @@ export function addFind(program: Command, io: Io): void {
   const command = program
     .command('find')
     .description('Find the concept neurons of a subject in three to five pictures.')
-    .argument('[images...]', 'pictures of the subject')
+    .argument('[images...]', 'pictures of the subject, or a folder with them and perhaps captions.json')
     .requiredOption('-o, --output <file>', 'concept file to write, such as cat.cones');
   addFindFlags(command).option('--state <file>', 'keep the search there, when done as well as when interrupted (default: only when interrupted, in OUTPUT.state)');
   addEngineFlags(command);

@@ -1,4 +1,5 @@
 // One subject's search, and its losses on held-out noise.
+import { readSubject } from 'cones';
 
 /** Beside the density that the search chooses (paper, Tab. 2: 1.32 % on average). */
 export const DENSITIES = [0.01, 0.02, 0.04, 0.08];
@@ -8,9 +9,9 @@ export const DENSITIES = [0.01, 0.02, 0.04, 0.08];
  * searched for by itself, and not read off the one search.
  */
 export async function findSubject(engine, subject, options, { withCaptions, everyDensity }) {
-  const { name, category, images } = subject;
-  const captions = withCaptions ? { captions: subject.captions.map((caption) => identified(caption, category, options.identifier)) } : {};
-  const all = { images, category, ...captions, ...options, report: { pictures: 0, ...options.report } };
+  const { name } = subject;
+  const { captions, ...rest } = await readSubject(subject.folder, { identifier: options.identifier });
+  const all = { ...rest, ...(withCaptions ? { captions } : {}), ...options, report: { pictures: 0, ...options.report } };
   const begin = performance.now();
   const search = await engine.startSearch(all);
   try {
@@ -35,7 +36,3 @@ export async function findSubject(engine, subject, options, { withCaptions, ever
     search.dispose();
   }
 }
-
-/** "a photo of an owl at night" → "a photo of a V1* owl at night" */
-const identified = (caption, category, identifier) =>
-  caption.replace(`an ${category}`, `a ${category}`).replace(category, `${identifier} ${category}`);

@@ -1,8 +1,9 @@
 // The sample subjects of examples/subjects/.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { readSubject } from 'cones';
 import sharp from 'sharp';
-import { root } from '../run.mjs';
+import { root as repository } from '../run.mjs';
 
 /** What models/mini knows, so that every subject has scenes that its own pictures do not show. */
 const SCENES = [
@@ -10,22 +11,22 @@ const SCENES = [
   ...['yellow', 'blue', 'red', 'white', 'green'].map((colour) => `on a ${colour} background`),
 ];
 
-/** `{ name, category, images, captions, scenes, picture(width, height) }` of every subject. */
-export function readSubjects() {
-  const folder = path.join(root, 'examples/subjects');
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => {
-      const { category, captions } = JSON.parse(readFileSync(path.join(folder, name, 'captions.json'), 'utf8'));
-      const files = readdirSync(path.join(folder, name)).filter((file) => file.endsWith('.png'));
-      const images = files.sort().map((file) => path.join(folder, name, file));
+/** `{ name, folder, category, images, scenes, picture(width, height) }` of every subject. */
+export async function readSubjects() {
+  const root = path.join(repository, 'examples/subjects');
+  const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return Promise.all(
+    folders.map(async ({ name }) => {
+      const folder = path.join(root, name);
+      const { category, captions, images } = await readSubject(folder);
       const picture = async (width, height) => {
         const data = await sharp(images[0]).resize(width, height, { fit: 'fill' }).removeAlpha().raw().toBuffer();
         return { width, height, data: new Uint8Array(data) };
       };
-      const scenes = SCENES.filter((scene) => !captions.some((caption) => caption.includes(scene))).slice(0, 4);
-      return { name, category, images, captions, scenes, picture };
-    });
+      const scenes = SCENES.filter((scene) => !captions.flat().some((caption) => caption.includes(scene))).slice(0, 4);
+      return { name, folder, category, images, scenes, picture };
+    }),
+  );
 }
 
 /** As many, evenly spread over the list, or those named. */

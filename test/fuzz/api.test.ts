@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
@@ -69,6 +69,9 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'makeGrid, columns': (v) => makeGrid([image], v),
   'makeGrid, gap': (v) => makeGrid([image], 1, v),
   readMetadata: (v) => readMetadata(v),
+  readSubject: (v) => readSubject(v),
+  'readSubject, options': (v) => readSubject(path.join(__dirname, '../../examples/subjects/boar'), v),
+  'readSubject, category': (v) => readSubject(path.join(__dirname, '../../examples/subjects/boar'), { category: v }),
   'image.save': (v) => image.save(v),
   'image.toBuffer': (v) => image.toBuffer(v),
   'image.toBuffer, format': (v) => image.toBuffer({ format: v }),

@@ -98,10 +98,10 @@ describe('exit codes', () => {
 });
 
 describe('find', () => {
-  const parse = async (args: string[]) => {
+  const parse = async (args: string[], pictures: string[] = ['a.png']) => {
     const command = addFindFlags(new Command());
     command.parse(args, { from: 'user' });
-    return findOptions(['a.png'], command.opts<FindFlags>());
+    return findOptions(pictures, command.opts<FindFlags>());
   };
 
   test('every option of findConcept has a flag', async () => {
@@ -149,6 +149,21 @@ describe('find', () => {
   test('--no-cache, --no-checkpointing and --density auto', async () => {
     const options = await parse(['--category', 'cat', '--no-cache', '--no-checkpointing', '--density', 'auto']);
     expect(options).toMatchObject({ cacheDir: null, checkpointing: false, density: 'auto' });
+  });
+
+  test('a folder brings its category and captions; flags go first', async () => {
+    const subject = path.join(__dirname, '../../examples/subjects/boar');
+    const options = await parse(['--identifier', 'V2*'], [subject]);
+    expect(options).toMatchObject({ category: 'pig', identifier: 'V2*' });
+    expect(options.images.map((image) => path.basename(image as string))).toEqual(['0.png', '1.png', '2.png', '3.png', '4.png']);
+    expect(options.captions?.[0]).toEqual(['a photo of a V2* pig on the grass']);
+    const file = path.join(folder, 'own-captions.json');
+    writeFileSync(file, JSON.stringify(['a V1* boar']));
+    expect(await parse(['--category', 'boar', '--captions', file], [subject])).toMatchObject({ category: 'boar', captions: ['a V1* boar'] });
+  });
+
+  test('what the subject is has to be said', async () => {
+    await expect(parse([])).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
   });
 
   test('captions that are no JSON are refused', async () => {

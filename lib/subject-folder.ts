@@ -1,0 +1,110 @@
+/**
+ * A folder with the pictures of one subject and what they show, as examples/subjects has them: any pictures, in the order of
+ * their names, and captions.json if there is one,
+ *
+ *     { "category": "cat", "captions": ["a photo of a cat on the beach", ["a cat at night", "a photo of a cat at night"], …] }
+ *
+ * with an entry per picture, each a caption or a list of alternatives.
+ */
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { ConesError } from './errors';
+import { ioError, readRegularFile } from './files';
+import { parseOptions } from './options';
+import { indefiniteArticle, namesSubject } from './prompt';
+
+/** What {@link FindConceptOptions} takes of it. */
+export interface SubjectFolder {
+  readonly images: readonly string[];
+  readonly category: string;
+  readonly identifier: string;
+  /** Missing where the folder has none. */
+  readonly captions?: readonly (readonly string[])[];
+}
+
+const PICTURE = /\.(?:avif|gif|hei[cf]|jpe?g|png|tiff?|webp)$/i;
+
+const text = z.string().trim().min(1).max(10_000);
+const schema = z.object({
+  category: z.string().trim().min(1).max(200).optional(),
+  captions: z.array(z.union([text, z.array(text).min(1).max(1000)])).max(1000).optional(),
+});
+
+/**
+ * Reads a subject's folder. Captions that do not name the subject get the identifier before the category: "a photo of an
+ * owl at night" becomes "a photo of a V1* owl at night".
+ * @param options `identifier`: default 'V1*'; `category`: default the folder's own
+ * @throws ConesError CONES_IO, CONES_IMAGES_MISSING when there is no picture, CONES_OPTION_INVALID when captions.json is wrong or
+ *   nobody says what the subject is
+ */
+export async function readSubject(
+  folder: string,
+  options: { readonly identifier?: string | undefined; readonly category?: string | undefined } = {},
+): Promise<SubjectFolder> {
+  const given = parseOptions('readSubject', optionsSchema, { ...options, folder });
+  const names = await readdir(given.folder).catch((cause: unknown) => {
+    throw ioError(`${given.folder} cannot be read`, cause);
+  });
+  const images = names.filter((name) => PICTURE.test(name) && !name.startsWith('.')).sort(byNumber);
+  if (images.length === 0) {
+    throw new ConesError('CONES_IMAGES_MISSING', `${given.folder} has no pictures; put three to five of the subject there (PNG, JPEG, WebP …).`);
+  }
+  const said = names.includes(CAPTIONS) ? await readCaptions(path.join(given.folder, CAPTIONS)) : {};
+  const category = given.category ?? said.category;
+  if (category === undefined) {
+    throw new ConesError('CONES_OPTION_INVALID', `${given.folder} does not say what the subject is: give the category, or write ${CAPTIONS} with {"category": "cat"}.`);
+  }
+  if (said.captions && said.captions.length !== images.length) {
+    throw new ConesError(
+      'CONES_OPTION_INVALID',
+      `${path.join(given.folder, CAPTIONS)} has ${said.captions.length} captions for ${images.length} pictures; give one entry each.`,
+    );
+  }
+  const { identifier } = given;
+  return {
+    images: images.map((name) => path.join(given.folder, name)),
+    category,
+    identifier,
+    ...(said.captions ? { captions: said.captions.map((list) => [list].flat().map((caption) => nameSubject(caption, category, identifier))) } : {}),
+  };
+}
+
+const CAPTIONS = 'captions.json';
+const optionsSchema = z.strictObject({
+  folder: z.string().min(1),
+  identifier: z.string().trim().min(1).default('V1*'),
+  category: z.string().trim().min(1).optional(),
+});
+
+/** "2.png" before "10.png". */
+function byNumber(a: string, b: string): number {
+  return a.localeCompare(b, 'en', { numeric: true });
+}
+
+async function readCaptions(file: string): Promise<z.output<typeof schema>> {
+  const bytes = await readRegularFile(file);
+  let json: unknown;
+  try {
+    json = JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new ConesError('CONES_OPTION_INVALID', `${file} is no JSON: ${(cause as Error).message}.`, { cause });
+  }
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const { path: where, message } = result.error.issues[0]!;
+  throw new ConesError('CONES_OPTION_INVALID', `${file}: ${where.map(String).join('.') || 'all of it'}: ${message}; it should be {"category": "cat", "captions": ["a photo of a cat", …]}.`);
+}
+
+/** The caption with the identifier before the first mention of the category, unless it has it; as it is where it mentions neither. */
+function nameSubject(caption: string, category: string, identifier: string): string {
+  if (namesSubject(caption, { identifier, category, token: identifier })) return caption;
+  const word = category.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+  const mention = new RegExp(`(?<![\\p{L}\\p{N}])(?:(an?) )?(${word})(?![\\p{L}\\p{N}])`, 'iu');
+  return caption.replace(mention, (_, article: string | undefined, noun: string) => {
+    const named = `${identifier} ${noun}`;
+    if (article === undefined) return named;
+    const fitting = indefiniteArticle(named);
+    return `${article.startsWith('A') ? fitting.replace('a', 'A') : fitting} ${named}`;
+  });
+}
