@@ -34,6 +34,8 @@ export type SearchPlanOptions = Pick<
   readonly images?: number;
   /** Number of different captions. Default 2. */
   readonly captions?: number;
+  /** Number of prior pictures that are given. Default: none are, and `priorCount` are drawn. */
+  readonly priorImages?: number;
 };
 
 const generateSchema = z.strictObject({
@@ -48,6 +50,7 @@ const searchSchema = z.strictObject({
   images: z.int().min(1).max(1000).default(5),
   captions: z.int().min(1).max(20_000).default(2),
   priorCount: z.int().min(1).max(10_000).default(PRIOR_COUNT),
+  priorImages: z.int().min(1).max(10_000).optional(),
   batchSize: z.int().min(1).max(256).default(4),
   priorBatchSize: z.int().min(0).max(256).optional(),
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
@@ -74,10 +77,11 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   const size = nativeSize(session);
   const latent = latentSize(session, size.height, size.width);
   const priorBatch = settings.priorBatchSize ?? settings.batchSize;
+  const priors = priorBatch > 0 ? (settings.priorImages ?? settings.priorCount) : 0;
   const search = model.planSearch({
     ...latent,
     batch: settings.batchSize + priorBatch,
-    pictures: settings.images + (priorBatch > 0 ? settings.priorCount : 0),
+    pictures: settings.images + priors,
     captions: settings.captions,
     tokens: tokenizer.maxLength,
     tensors: Int32Array.from(selectTensors(session.kvTensors, settings.layers)),
@@ -86,9 +90,10 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     checkpointing: settings.checkpointing,
   });
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
+  const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
   const preparing = Math.max(
-    model.planEncode(encodeGroup(settings.images, size), size.height, size.width),
-    planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes,
+    encoding(settings.images),
+    settings.priorImages ? encoding(settings.priorImages) : planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes,
   );
   // The report is measured and drawn while the search's state is still there.
   const report = Math.max(

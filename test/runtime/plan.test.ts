@@ -84,6 +84,19 @@ test.each([
   expect(peak).toBeGreaterThan(0.9 * plan.peak);
 });
 
+test('findConcept, prior pictures given', async () => {
+  await using engine = await load();
+  const { report, images, priorCount, ...others } = await searchOptions({ batchSize: 1, steps: 2 });
+  // More than would be drawn.
+  const priorImages = Array.from({ length: 24 }, () => images[0]!);
+  const plan = engine.planSearch({ batchSize: 1, images: images.length, priorImages: priorImages.length, learnEmbedding: false });
+  expect(plan.peak).toBeGreaterThan(engine.planSearch({ batchSize: 1, images: images.length, priorCount: 2, learnEmbedding: false }).peak);
+  await engine.findConcept({ ...others, images, priorImages, learnEmbedding: false, report: { ...report, rows: 8, pictures: 2, steps: 2 } });
+  const { peak } = engine.memory();
+  expect(peak).toBeLessThanOrEqual(plan.peak);
+  expect(peak).toBeGreaterThan(0.9 * plan.peak);
+});
+
 /** An engine's limit that just holds this drawing. */
 async function limitFor(options: GeneratePlanOptions): Promise<number> {
   await using engine = await load();
