@@ -93,7 +93,7 @@ async function main() {
       captions: !flags['default-caption'], everyDensity: flags['every-density'],
     },
     among: subjects.length, costs, results, unions,
-    ceiling: flags.ceiling ? ceilingOf(flags.ceiling) : [],
+    ceiling: flags.ceiling ? ceilingOf(flags.ceiling, results.map(({ subject }) => subject)) : [],
   };
 
   const base = path.join(flags.out, flags.name);

@@ -77,7 +77,7 @@ ${table(
       subject, losses(loss.untouched), ...loss.fixed.map(besideRandom), percent(density, 2), besideRandom(loss),
     ]),
   )}
-${unions.length > 0 ? unionText(unions, among, name) : ''}${ceiling.length > 0 ? ceilingText(ceiling) : ''}
+${unions.length > 0 ? unionText(unions, among, name) : ''}${ceiling.length > 0 ? ceilingText(ceiling, results) : ''}
 ## Time and memory
 
 With ${costs.threads} threads: loading ${costs.load.toFixed(1)} s; a picture of 20 steps with guidance ${costs.picture.seconds.toFixed(2)} s, at most ${mib(costs.picture.peak)} of weights and tensors;
@@ -111,19 +111,33 @@ ${table(
 const aloneText = ({ untouched, own, union }, key, format) => `${format(own[key])} → ${format(union[key])} (${format(untouched[key])})`;
 
 /** By scripts/mini/report.py, whose losses are on fresh renders: comparable among themselves only. */
-const ceilingText = (ceiling) => `
+const ceilingText = (ceiling, results) => `
 ## The ceiling: all K-V weights fine-tuned
 
-By \`scripts/mini/report.py --tune-rate\` (PyTorch), whose losses are on fresh renders of the subject: they compare among themselves
-only. Image: mini-clip's cosine to the subject's own mean; bare: the same for pictures of the bare category.
+By \`scripts/mini/report.py --tune-rate\` (PyTorch): 300 steps of Adam on all K-V weights, from the same captions. Losses, untouched → tuned, are
+on fresh renders of the subject and compare among themselves only. Nearest and image, in mini-clip, of the tuned model's pictures beside
+the mask's above; change: what tuning does to pictures of the bare category and of another one, beside what the mask does.
 
 ${table(
-  ['subject', 'weights', 'subject loss', 'prior loss', 'nearest', 'image', 'bare'],
-  ceiling.flatMap(({ subject, variants }) =>
-    Object.entries(variants).map(([name, row]) => [
-      subject, name === 'tuned' ? '**all tuned**' : name, row.subject_loss.toFixed(4), row.prior_loss.toFixed(4),
-      percent(row.identifier.nearest), three(row.identifier.alignment), three(row.category.alignment),
-    ]),
-  ),
+  ['subject', 'subject loss', 'prior loss', 'nearest: tuned, mask', 'image: tuned, mask', 'category changed: tuned, mask', 'other changed: tuned, mask'],
+  withMean(ceiling.map((row) => besideMask(row, results.find(({ subject }) => subject === row.subject)))).map(({ subject, loss, prior, nearest, image, category, other }) => [
+    subject, loss.map(three).join(' → '), prior.map(three).join(' → '), nearest.map((value) => percent(value)).join(', '),
+    image.map(three).join(', '), category.map(three).join(', '), other.map(three).join(', '),
+  ]),
 )}
 `;
+
+const withMean = (rows) => [...rows, { ...meanOf(rows), subject: '**mean**' }];
+
+function besideMask({ subject, variants: { untouched, tuned } }, mask) {
+  return {
+    subject,
+    loss: [untouched.subject_loss, tuned.subject_loss],
+    prior: [untouched.prior_loss, tuned.prior_loss],
+    nearest: [tuned.identifier.nearest, mask.identifier.shut.nearest],
+    image: [tuned.identifier.alignment, mask.identifier.shut.image],
+    // Its pictures are in [-1, 1], ours in [0, 1].
+    category: [tuned.category.change / 2, mask.category.change],
+    other: [tuned.other.change / 2, mask.other.change],
+  };
+}

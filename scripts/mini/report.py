@@ -91,14 +91,15 @@ def examine(name: str, mini: Mini, likeness: Likeness, judged: Judged, renderer:
     prior = Examples(mini.sample_latents(asked, seed=5, guidance=3.0), mini.encode_prompts(asked))
 
     begun = time.monotonic()
-    displacement = search(mini, own, prior, settings)
+    displacement = search(mini, own, prior, settings) if densities else None
     seconds = time.monotonic() - begun
 
     fresh = rendered(mini, renderer, scene.Thing(category, name), free, IDENTIFIER, 12)
     kept = rendered(mini, renderer, scene.Thing(category, world.CORE_NOUNS[category].sprites[0]), free, None, 12)
     variants: dict[str, dict[str, Tensor]] = {"untouched": {}}
     variants |= {f"{density:.2%}": shut(mini, displacement, density) for density in densities}
-    variants["random " + f"{densities[-1]:.2%}"] = shut_random(mini, densities[-1])
+    if densities:
+        variants["random " + f"{densities[-1]:.2%}"] = shut_random(mini, densities[-1])
     if tune_rate:
         variants["tuned"] = search(mini, own, prior, Settings(steps=settings.steps, batch=settings.batch, rate=tune_rate, tune=True))
 
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / ".cache" / "mini")
     parser.add_argument("--models", type=Path, default=ROOT / "models")
     parser.add_argument("--subjects", nargs="+", default=list(world.SUBJECTS)[:12], choices=list(world.SUBJECTS))
-    parser.add_argument("--densities", nargs="+", type=float, default=[0.0025, 0.005, 0.01, 0.02, 0.04, 0.08])
+    parser.add_argument("--densities", nargs="*", type=float, default=[0.0025, 0.005, 0.01, 0.02, 0.04, 0.08], help="none: no search")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rate", type=float, default=6e-5)
     parser.add_argument("--batch", type=int, default=8)
