@@ -247,8 +247,9 @@ export class NativeSearch {
   /** One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier. */
   update(options: NativeSearchUpdate): Promise<{ loss: number; rows: Float64Array }>;
   /** step, then per searched tensor 1 − ξ, first moment, second moment, S; then a learned embedding and its moments. */
-  saveState(): Promise<Buffer>;
-  loadState(state: Buffer): Promise<void>;
+  saveState(): Promise<Uint8Array>;
+  /** `state` is not copied: it must neither be written to nor transferred until the promise settles. */
+  loadState(state: Uint8Array): Promise<void>;
   /** The learned identifier's embedding [D] as it is now. */
   embedding(): Promise<Float32Array>;
   /** Per searched tensor: the values that rank neurons, displacement 1 − ξ or the summed score S. */

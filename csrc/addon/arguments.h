@@ -4,8 +4,10 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "addon/abort.h"
@@ -58,6 +60,28 @@ template <class T>
 Napi::Value to_array(Napi::Env env, const std::vector<T>& values) {
   auto array = Napi::TypedArrayOf<T>::New(env, values.size());
   std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+/// A typed array (a Uint8Array of bytes) that takes over `values` themselves, where they are many: copies of a large model's
+/// gradients would hold up the JavaScript thread. Where the runtime does not allow that (Electron), a copy.
+template <class T>
+Napi::Value hand_over(Napi::Env env, std::vector<T> values) {
+  using Element = std::conditional_t<std::is_same_v<T, std::byte>, std::uint8_t, T>;
+  constexpr std::size_t kMany = (std::size_t{64} << 10) / sizeof(T);
+  const std::size_t size = values.size();
+  if (size >= kMany) {
+    auto owned = std::make_unique<std::vector<T>>(std::move(values));
+    const auto release = [](napi_env, void*, void* vector) { delete static_cast<std::vector<T>*>(vector); };
+    napi_value buffer = nullptr;
+    if (napi_create_external_arraybuffer(env, owned->data(), size * sizeof(T), release, owned.get(), &buffer) == napi_ok) {
+      static_cast<void>(owned.release());
+      return Napi::TypedArrayOf<Element>::New(env, size, Napi::ArrayBuffer(env, buffer), 0);
+    }
+    values = std::move(*owned);
+  }
+  auto array = Napi::TypedArrayOf<Element>::New(env, size);
+  std::copy_n(reinterpret_cast<const Element*>(values.data()), size, array.Data());
   return array;
 }
 

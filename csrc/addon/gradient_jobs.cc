@@ -77,15 +77,15 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
         if (wants.embeddings) of_embeddings = to_vector(embeddings.gradient()->tensor);
 
         return [loss, wants, gradients = std::move(gradients), of_latents = std::move(of_latents),
-                of_embeddings = std::move(of_embeddings)](Napi::Env e) -> Napi::Value {
+                of_embeddings = std::move(of_embeddings)](Napi::Env e) mutable -> Napi::Value {
           Napi::Object result = Napi::Object::New(e);
           result.Set("loss", Napi::Number::New(e, loss.loss));
           result.Set("rows", to_array(e, loss.means));
           Napi::Array list = Napi::Array::New(e, gradients.size());
-          for (std::uint32_t i = 0; i < gradients.size(); ++i) list.Set(i, to_array(e, gradients[i]));
+          for (std::uint32_t i = 0; i < gradients.size(); ++i) list.Set(i, hand_over(e, std::move(gradients[i])));
           result.Set("gradients", list);
-          if (wants.latents) result.Set("latents", to_array(e, of_latents));
-          if (wants.embeddings) result.Set("embeddings", to_array(e, of_embeddings));
+          if (wants.latents) result.Set("latents", hand_over(e, std::move(of_latents)));
+          if (wants.embeddings) result.Set("embeddings", hand_over(e, std::move(of_embeddings)));
           return result;
         };
       });

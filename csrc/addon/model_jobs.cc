@@ -38,7 +38,7 @@ std::span<const float> rows(const std::vector<float>& values, index_t b, index_t
 }
 
 Settle array_result(std::vector<float> values) {
-  return [values = std::move(values)](Napi::Env env) { return to_array(env, values); };
+  return [values = std::move(values)](Napi::Env env) mutable { return hand_over(env, std::move(values)); };
 }
 
 }  // namespace

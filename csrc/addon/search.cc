@@ -269,18 +269,20 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
 Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
   return queue_->add(info.Env(), {.keep = Value()},
              [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
-               return [bytes = j->save()](Napi::Env e) -> Napi::Value {
-                 return Napi::Buffer<std::byte>::Copy(e, bytes.data(), bytes.size());
-               };
+               return [bytes = j->save()](Napi::Env e) mutable { return hand_over(e, std::move(bytes)); };
              });
 }
 
 Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
   if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
     invalid(info.Env(), "A search's state must be a Buffer.");  // IsBuffer() is true of arrays of anything
+  // Not copied: for a large model that would take the JavaScript thread half a second.
   const auto buffer = info[0].As<Napi::Buffer<std::byte>>();
-  return queue_->add(info.Env(), {.keep = Value()},
-             [j = job(info.Env()), bytes = std::vector<std::byte>(buffer.Data(), buffer.Data() + buffer.Length())](
+  Napi::Object keep = Napi::Object::New(info.Env());
+  keep.Set("search", Value());
+  keep.Set("state", buffer);
+  return queue_->add(info.Env(), {.keep = keep},
+             [j = job(info.Env()), bytes = std::span(buffer.Data(), buffer.Length())](
                  const std::atomic<bool>&, const Progress&) -> Settle {
                j->load(bytes);
                return [](Napi::Env e) { return e.Undefined(); };
@@ -300,9 +302,9 @@ Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {
              [j = job(info.Env()), by = ranking_of(info[0])](const std::atomic<bool>&, const Progress&) -> Settle {
                std::vector<std::vector<float>> values;
                for (std::size_t i = 0; i < j->search->size(); ++i) values.push_back(to_vector(j->search->ranking(by, i)));
-               return [values = std::move(values)](Napi::Env e) -> Napi::Value {
+               return [values = std::move(values)](Napi::Env e) mutable -> Napi::Value {
                  Napi::Array result = Napi::Array::New(e, values.size());
-                 for (std::uint32_t i = 0; i < values.size(); ++i) result.Set(i, to_array(e, values[i]));
+                 for (std::uint32_t i = 0; i < values.size(); ++i) result.Set(i, hand_over(e, std::move(values[i])));
                  return result;
                };
              });

@@ -109,7 +109,7 @@ export class ConceptSearch {
     };
     const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subject, texts) : undefined;
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {});
-    const state = settings.resume && unpackState(digest, settings.resume);
+    const state = settings.resume && (await unpackState(digest, settings.resume));
     const search = await createSearch(session, settings, { ...nativeOptions, ...(identifier ? { identifier } : {}) });
     session.addSearch(search);
     if (state) {

@@ -86,7 +86,7 @@ test.each([
 
 test('findConcept, prior pictures given', async () => {
   await using engine = await load();
-  const { report, images, priorCount, ...others } = await searchOptions({ batchSize: 1, steps: 2 });
+  const { report, images, ...others } = await searchOptions({ batchSize: 1, steps: 2, priorCount: undefined });
   // More than would be drawn.
   const priorImages = Array.from({ length: 24 }, () => images[0]!);
   const plan = engine.planSearch({ batchSize: 1, images: images.length, priorImages: priorImages.length, learnEmbedding: false });
