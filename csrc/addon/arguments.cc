@@ -194,6 +194,11 @@ std::vector<float> to_channels_first(const Tensor& tensor) {
   return values;
 }
 
+Napi::Value hand_over(Napi::Env env, const Tensor& tensor) {
+  const auto owner = std::make_shared<const Tensor>(tensor);
+  return hand_over(env, owner->data(), static_cast<std::size_t>(owner->size()), owner);
+}
+
 std::vector<float> to_vector(const Tensor& tensor) {
   return std::vector<float>(tensor.data(), tensor.data() + tensor.size());
 }

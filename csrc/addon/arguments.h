@@ -63,26 +63,34 @@ Napi::Value to_array(Napi::Env env, const std::vector<T>& values) {
   return array;
 }
 
-/// A typed array (a Uint8Array of bytes) that takes over `values` themselves, where they are many: copies of a large model's
-/// gradients would hold up the JavaScript thread. Where the runtime does not allow that (Electron), a copy.
+/// A typed array (a Uint8Array of bytes) of the `size` values themselves, which live as long as `owner`: copies of a large
+/// model's gradients would hold up the JavaScript thread. A copy where they are few, or the runtime allows nothing else
+/// (Electron).
 template <class T>
-Napi::Value hand_over(Napi::Env env, std::vector<T> values) {
+Napi::Value hand_over(Napi::Env env, T* values, std::size_t size, std::shared_ptr<const void> owner) {
   using Element = std::conditional_t<std::is_same_v<T, std::byte>, std::uint8_t, T>;
   constexpr std::size_t kMany = (std::size_t{64} << 10) / sizeof(T);
-  const std::size_t size = values.size();
   if (size >= kMany) {
-    auto owned = std::make_unique<std::vector<T>>(std::move(values));
-    const auto release = [](napi_env, void*, void* vector) { delete static_cast<std::vector<T>*>(vector); };
+    using Owner = std::shared_ptr<const void>;
+    auto held = std::make_unique<Owner>(std::move(owner));
+    const auto release = [](napi_env, void*, void* hint) { delete static_cast<Owner*>(hint); };
     napi_value buffer = nullptr;
-    if (napi_create_external_arraybuffer(env, owned->data(), size * sizeof(T), release, owned.get(), &buffer) == napi_ok) {
-      static_cast<void>(owned.release());
+    if (napi_create_external_arraybuffer(env, values, size * sizeof(T), release, held.get(), &buffer) == napi_ok) {
+      static_cast<void>(held.release());
       return Napi::TypedArrayOf<Element>::New(env, size, Napi::ArrayBuffer(env, buffer), 0);
     }
-    values = std::move(*owned);
+    owner = std::move(*held);
   }
   auto array = Napi::TypedArrayOf<Element>::New(env, size);
-  std::copy_n(reinterpret_cast<const Element*>(values.data()), size, array.Data());
+  std::copy_n(reinterpret_cast<const Element*>(values), size, array.Data());
   return array;
 }
+template <class T>
+Napi::Value hand_over(Napi::Env env, std::vector<T> values) {
+  const auto owner = std::make_shared<std::vector<T>>(std::move(values));
+  return hand_over(env, owner->data(), owner->size(), owner);
+}
+/// A Float32Array of the tensor's elements, which JavaScript keeps alive: give the tensor away before (Tensor::give_away).
+Napi::Value hand_over(Napi::Env env, const Tensor& tensor);
 
 }  // namespace cones::addon

@@ -34,6 +34,16 @@ std::vector<float> gradient_values(const Tensor& gradient, index_t size) {
   return gradient.defined() ? to_vector(gradient) : std::vector<float>(static_cast<std::size_t>(size));
 }
 
+// Makes the gradient JavaScript's own: zeros where the loss does not depend on the tensor, a copy where others have it, too.
+void give_away(const Context& context, Tensor& gradient, const Shape& shape) {
+  if (!gradient.defined()) gradient = context.zeros(shape);
+  if (gradient.give_away()) return;
+  const Tensor copy = context.empty(shape);
+  std::copy_n(gradient.data(), gradient.size(), copy.data());
+  copy.give_away();
+  gradient = copy;
+}
+
 }  // namespace
 
 Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
@@ -69,9 +79,8 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
         Tape::accumulate(context, output.gradient(), loss.gradient);
         tape.backward();
 
-        std::vector<std::vector<float>> gradients;
-        for (std::size_t i = 0; i < parameters.size(); ++i)
-          gradients.push_back(gradient_values(stored.gradients()[i], parameters[i]->size()));
+        std::vector<Tensor> gradients = std::move(stored.gradients());
+        for (std::size_t i = 0; i < parameters.size(); ++i) give_away(context, gradients[i], parameters[i]->shape);
         std::vector<float> of_latents, of_embeddings;
         if (wants.latents) of_latents = to_channels_first(latents.gradient()->tensor.reshape(in.shape));
         if (wants.embeddings) of_embeddings = to_vector(embeddings.gradient()->tensor);
@@ -82,7 +91,7 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
           result.Set("loss", Napi::Number::New(e, loss.loss));
           result.Set("rows", to_array(e, loss.means));
           Napi::Array list = Napi::Array::New(e, gradients.size());
-          for (std::uint32_t i = 0; i < gradients.size(); ++i) list.Set(i, hand_over(e, std::move(gradients[i])));
+          for (std::uint32_t i = 0; i < gradients.size(); ++i) list.Set(i, hand_over(e, gradients[i]));
           result.Set("gradients", list);
           if (wants.latents) result.Set("latents", hand_over(e, std::move(of_latents)));
           if (wants.embeddings) result.Set("embeddings", hand_over(e, std::move(of_embeddings)));

@@ -69,7 +69,7 @@ std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
     in_use_ += size;
     peak_ = std::max(peak_, in_use_);
     highest_ = std::max(highest_, in_use_);
-    too_many = block == nullptr && recycled_ > std::min(limit_ - in_use_, 2 * highest_ - in_use_);
+    too_many = block == nullptr && recycled_ > most_recycled();
   }
   if (too_many) trim();
   auto self = shared_from_this();
@@ -86,16 +86,30 @@ std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
                                       " MiB. Use a smaller batch or picture, or free memory.");
     }
   }
-  return std::shared_ptr<void>(block, [self, size](void* p) { self->release(p, size); });
+  return std::shared_ptr<void>(block, Release{self, size});
 }
 
-void Memory::release(void* block, std::size_t bytes) {
-  std::lock_guard lock(mutex_);
-  in_use_ -= bytes;
-  if (block != nullptr) {
-    free_.emplace(bytes, block);
-    recycled_ += bytes;
+void Memory::give_away(const std::shared_ptr<void>& block) {
+  Release* const release = std::get_deleter<Release>(block);
+  check(release != nullptr && release->counted, "a block of a memory is given away once");
+  std::lock_guard lock(release->memory->mutex_);
+  release->counted = false;
+  release->memory->in_use_ -= release->bytes;
+}
+
+void Memory::release(void* block, const Release& release) {
+  {
+    std::lock_guard lock(mutex_);
+    if (release.counted) in_use_ -= release.bytes;
+    if (block == nullptr) return;
+    // Garbage collection brings back any number of blocks that were given away.
+    if (release.counted || recycled_ + release.bytes <= most_recycled()) {
+      free_.emplace(release.bytes, block);
+      recycled_ += release.bytes;
+      return;
+    }
   }
+  std::free(block);
 }
 
 void Memory::trim() {

@@ -6,6 +6,7 @@
 // `peak()` afterwards is the memory that the real run will need (so it is known before a job starts).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -24,6 +25,9 @@ class Memory : public std::enable_shared_from_this<Memory> {
 
   /// A 64-byte aligned, uninitialised block that returns itself when the last reference goes. Null when planning.
   std::shared_ptr<void> allocate(std::size_t bytes);
+  /// Takes a block of allocate() off its memory's account: from now on it is JavaScript's, which lets go of it whenever it
+  /// collects garbage. It still comes back to be recycled.
+  static void give_away(const std::shared_ptr<void>& block);
 
   bool planning() const { return planning_; }
   std::size_t in_use() const;
@@ -36,7 +40,16 @@ class Memory : public std::enable_shared_from_this<Memory> {
 
  private:
   Memory(std::size_t limit, bool planning) : limit_(limit), planning_(planning) {}
-  void release(void* block, std::size_t bytes);
+  /// What brings a block back.
+  struct Release {
+    std::shared_ptr<Memory> memory;
+    std::size_t bytes;
+    bool counted = true;  // in in_use_
+    void operator()(void* block) const { memory->release(block, *this); }
+  };
+  void release(void* block, const Release& release);
+  /// Bytes that recycled blocks may take. Call with the mutex held.
+  std::size_t most_recycled() const { return std::min(limit_ - in_use_, 2 * highest_ - in_use_); }
 
   const std::size_t limit_;
   const bool planning_;

@@ -36,6 +36,12 @@ Tensor Tensor::reshape(const Shape& shape) const {
   return view;
 }
 
+bool Tensor::give_away() const {
+  if (storage_.use_count() != 1) return false;
+  Memory::give_away(storage_);
+  return true;
+}
+
 Tensor Tensor::slice(index_t begin, index_t end) const {
   check(0 <= begin && begin < end && end <= shape_[0], "slice within bounds");
   const index_t stride = size_ / shape_[0];

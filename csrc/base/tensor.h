@@ -50,6 +50,8 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;
   /// Rows [begin, end) of the first dimension; shares storage.
   Tensor slice(index_t begin, index_t end) const;
+  /// Takes the storage off its memory's account (Memory::give_away). False, and nothing done, where others share it.
+  bool give_away() const;
 
  private:
   std::shared_ptr<void> storage_;

@@ -15,7 +15,7 @@ class StoredGradients final : public ParameterGradients {
   void add(const Context& context, const Parameter& parameter, const Tensor& gradient) override;
 
   /// In the order of `wanted`; undefined for a parameter that the loss does not depend on.
-  const std::vector<Tensor>& gradients() const { return gradients_; }
+  std::vector<Tensor>& gradients() { return gradients_; }
 
  private:
   std::vector<const Parameter*> wanted_;

@@ -1,5 +1,8 @@
 #include "base/memory.h"
 
+#include <memory>
+#include <vector>
+
 #include "harness.h"
 
 using namespace cones;
@@ -38,6 +41,24 @@ TEST("recycled blocks never take the total beyond the limit") {
   EXPECT(memory->held() == 44 * kMiB);
   memory->allocate(20 * kMiB);
   EXPECT(memory->held() == 64 * kMiB);
+}
+
+TEST("what is given away is on no account, and comes back to be recycled") {
+  const auto memory = Memory::create(64 * kMiB);
+  const auto own = memory->allocate(8 * kMiB);
+  std::vector<std::shared_ptr<void>> given;
+  for (int i = 0; i < 20; ++i) {  // more than the limit
+    given.push_back(memory->allocate(8 * kMiB));
+    Memory::give_away(given.back());
+  }
+  EXPECT(memory->in_use() == 8 * kMiB);
+  EXPECT(memory->peak() == 16 * kMiB);
+  void* const last = given.back().get();
+  given.pop_back();
+  EXPECT(memory->allocate(8 * kMiB).get() == last);
+  given.clear();  // all at once, as garbage collection does it
+  EXPECT(memory->in_use() == 8 * kMiB);
+  EXPECT(memory->held() <= 2 * memory->peak());
 }
 
 TEST("planning holds nothing") {
