@@ -9,8 +9,7 @@
 namespace cones {
 namespace {
 
-// Longer than nearly all pauses between two rounds of a model, about as long as waking a thread takes
-// (docs/optimisation-log.md).
+// Longer than nearly all pauses between two rounds of a model (docs/optimisation-log.md).
 constexpr auto kPatience = std::chrono::microseconds(100);
 
 void relax() {

@@ -1,6 +1,7 @@
 #include "ops/choose_rows.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/error.h"
@@ -21,7 +22,8 @@ void for_each_piece(const Context& context, index_t row, std::size_t batch, cons
 
 Tensor choose_rows_forward(const Context& context, const Tensor& x, const std::vector<int>& source, const Tensor& rest) {
   const index_t batch = static_cast<index_t>(source.size()), row = x.size() / x.dim(0);
-  check(x.shape().rank() == 3 && (!rest.defined() || (rest.dim(0) == batch && rest.size() == batch * row)), "choose_rows: x [U, T, D] and rest [B, T, D]");
+  check(x.shape().rank() == 3 && (!rest.defined() || (rest.dim(0) == batch && rest.size() == batch * row)),
+        "choose_rows: x [U, T, D] and rest [B, T, D]");
   check(std::ranges::all_of(source, [&](int s) { return (rest.defined() ? -1 : 0) <= s && s < x.dim(0); }), "rows of x");
   Tensor y = context.empty({batch, x.dim(1), x.dim(2)});
   if (context.planning()) return y;
