@@ -154,14 +154,14 @@ export function freeToken(
   taken: Iterable<string>,
 ): string {
   const used = new Set(Array.from(taken, (token) => tokenizer.tokenId(token)));
-  const token = candidates.find((word) => {
-    const id = tokenizer.tokenId(word);
-    return id !== null && !used.has(id);
-  });
+  const known = candidates.filter((word) => tokenizer.tokenId(word) !== null);
+  const token = known.find((word) => !used.has(tokenizer.tokenId(word)));
   if (token === undefined) {
     throw new ConesError(
       'CONES_OPTION_INVALID',
-      `All ${candidates.length} rare tokens are taken by other subjects; name another word that is one token.`,
+      known.length === 0
+        ? 'This model has none of the usual rare words as one token; name a word that is one, with the option token.'
+        : `All ${known.length} rare tokens are taken by other subjects; name another word that is one token, with the option token.`,
     );
   }
   return token;

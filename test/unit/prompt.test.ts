@@ -123,7 +123,8 @@ describe('choosing names', () => {
   test('freeToken skips what is taken and what is not one token', () => {
     expect(freeToken(lengths, ['long', 'abc', 'def'], [])).toBe('abc');
     expect(freeToken(lengths, ['long', 'abc', 'def'], ['abc'])).toBe('def');
-    expect(code(() => freeToken(lengths, ['long', 'abc'], ['abc']))).toBe('CONES_OPTION_INVALID');
+    expect(() => freeToken(lengths, ['long', 'abc'], ['abc'])).toThrow(expect.objectContaining({ code: 'CONES_OPTION_INVALID', message: expect.stringMatching(/All 1 .*taken/) as string }));
+    expect(() => freeToken(lengths, ['long'], [])).toThrow(expect.objectContaining({ code: 'CONES_OPTION_INVALID', message: expect.stringMatching(/none/) as string }));
   });
 
   test('every built-in rare token is one token of CLIP', () => {
