@@ -3,7 +3,7 @@ import { decodeConceptFile, encodeConceptFile, FORMAT_VERSION } from './concept-
 import { checkData } from './concept-file/data';
 import { weightsOf } from './concept-file/header';
 import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
-import { runAtOnce, runInPieces } from './concept-file/pieces';
+import { runAtOnce, runInPieces } from './pieces';
 import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';

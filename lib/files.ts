@@ -16,6 +16,20 @@ export async function readRegularFile(file: string): Promise<Buffer> {
 }
 
 /**
+ * The JSON value of a file that a user wrote; whether it makes sense is for the caller to check.
+ * @param what what the file should be, for the message
+ * @throws ConesError `CONES_IO`, `CONES_OPTION_INVALID` when it is no JSON
+ */
+export async function readJsonFile(file: string, what = 'JSON'): Promise<unknown> {
+  const bytes = await readRegularFile(file);
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new ConesError('CONES_OPTION_INVALID', `${file} is no ${what}: ${(cause as Error).message}.`, { cause });
+  }
+}
+
+/**
  * Writes a file so that a crash or a full disk leaves either the old content or the new one: into a
  * temporary file beside it, flushed, then renamed.
  *

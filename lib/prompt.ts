@@ -67,15 +67,32 @@ export function namesSubject(caption: string, subject: Subject): boolean {
   return resolvePrompt(caption, [subject]).used.length > 0;
 }
 
+/** The caption with the identifier before the first mention of the category, unless it has it; as it is where it mentions neither. */
+export function withIdentifier(caption: string, category: string, identifier: string): string {
+  if (namesSubject(caption, { identifier, category, token: identifier })) return caption;
+  const mention = new RegExp(`(?<![\\p{L}\\p{N}])(?:(an?) )?(${literal(category)})(?![\\p{L}\\p{N}])`, 'iu');
+  return caption.replace(mention, (_, article: string | undefined, noun: string) => {
+    const named = `${identifier} ${noun}`;
+    if (article === undefined) return named;
+    const fitting = indefiniteArticle(named);
+    return `${article.startsWith('A') ? fitting.replace('a', 'A') : fitting} ${named}`;
+  });
+}
+
 /** Longest first, so that `V1*-old` goes before `V1*`; then anything that looks like an identifier. */
 function identifierPattern(subjects: readonly Subject[]): RegExp {
   const names = subjects.map((subject) => subject.identifier).sort((a, b) => b.length - a.length);
   const patterns = names.map((name) => {
     const start = /^[\p{L}\p{N}]/u.test(name) ? '(?<![\\p{L}\\p{N}])' : '';
     const end = /[\p{L}\p{N}]$/u.test(name) ? '(?![\\p{L}\\p{N}])' : '';
-    return `${start}${name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')}${end}`;
+    return `${start}${literal(name)}${end}`;
   });
   return new RegExp([...patterns, LOOKS_LIKE_IDENTIFIER.source].join('|'), 'giu');
+}
+
+/** A text as a pattern that matches nothing else. */
+function literal(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }
 
 function sharedTokens(subjects: readonly Subject[]): PromptWarning[] {

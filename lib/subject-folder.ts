@@ -10,9 +10,9 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { ConesError } from './errors';
-import { ioError, readRegularFile } from './files';
+import { ioError, readJsonFile } from './files';
 import { parseOptions } from './options';
-import { indefiniteArticle, namesSubject } from './prompt';
+import { withIdentifier } from './prompt';
 
 /** What {@link FindConceptOptions} takes of it. */
 export interface SubjectFolder {
@@ -23,12 +23,19 @@ export interface SubjectFolder {
   readonly captions?: readonly (readonly string[])[];
 }
 
+const CAPTIONS = 'captions.json';
 const PICTURE = /\.(?:avif|gif|hei[cf]|jpe?g|png|tiff?|webp)$/i;
 
 const text = z.string().trim().min(1).max(10_000);
 const schema = z.object({
   category: z.string().trim().min(1).max(200).optional(),
   captions: z.array(z.union([text, z.array(text).min(1).max(1000)])).max(1000).optional(),
+});
+
+const optionsSchema = z.strictObject({
+  folder: z.string().min(1),
+  identifier: z.string().trim().min(1).default('V1*'),
+  category: z.string().trim().min(1).optional(),
 });
 
 /**
@@ -66,16 +73,9 @@ export async function readSubject(
     images: images.map((name) => path.join(given.folder, name)),
     category,
     identifier,
-    ...(said.captions ? { captions: said.captions.map((list) => [list].flat().map((caption) => nameSubject(caption, category, identifier))) } : {}),
+    ...(said.captions ? { captions: said.captions.map((list) => [list].flat().map((caption) => withIdentifier(caption, category, identifier))) } : {}),
   };
 }
-
-const CAPTIONS = 'captions.json';
-const optionsSchema = z.strictObject({
-  folder: z.string().min(1),
-  identifier: z.string().trim().min(1).default('V1*'),
-  category: z.string().trim().min(1).optional(),
-});
 
 /** "2.png" before "10.png". */
 function byNumber(a: string, b: string): number {
@@ -83,28 +83,8 @@ function byNumber(a: string, b: string): number {
 }
 
 async function readCaptions(file: string): Promise<z.output<typeof schema>> {
-  const bytes = await readRegularFile(file);
-  let json: unknown;
-  try {
-    json = JSON.parse(bytes.toString('utf8'));
-  } catch (cause) {
-    throw new ConesError('CONES_OPTION_INVALID', `${file} is no JSON: ${(cause as Error).message}.`, { cause });
-  }
-  const result = schema.safeParse(json);
+  const result = schema.safeParse(await readJsonFile(file));
   if (result.success) return result.data;
   const { path: where, message } = result.error.issues[0]!;
   throw new ConesError('CONES_OPTION_INVALID', `${file}: ${where.map(String).join('.') || 'all of it'}: ${message}; it should be {"category": "cat", "captions": ["a photo of a cat", …]}.`);
-}
-
-/** The caption with the identifier before the first mention of the category, unless it has it; as it is where it mentions neither. */
-function nameSubject(caption: string, category: string, identifier: string): string {
-  if (namesSubject(caption, { identifier, category, token: identifier })) return caption;
-  const word = category.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
-  const mention = new RegExp(`(?<![\\p{L}\\p{N}])(?:(an?) )?(${word})(?![\\p{L}\\p{N}])`, 'iu');
-  return caption.replace(mention, (_, article: string | undefined, noun: string) => {
-    const named = `${identifier} ${noun}`;
-    if (article === undefined) return named;
-    const fitting = indefiniteArticle(named);
-    return `${article.startsWith('A') ? fitting.replace('a', 'A') : fitting} ${named}`;
-  });
 }

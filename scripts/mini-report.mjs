@@ -36,7 +36,7 @@ const FLAGS = {
 };
 
 async function main() {
-  const { Clip, Concept, Engine, makeGrid, saveImage } = await import(path.join(root, 'dist/index.mjs'));
+  const { Clip, Engine, makeGrid, saveImage } = await import(path.join(root, 'dist/index.mjs'));
   const { values: flags } = parseArgs({ options: FLAGS });
   await mkdir(flags.out, { recursive: true }); // not after half an hour
   const begin = performance.now();
@@ -76,7 +76,7 @@ async function main() {
   const unions = [];
   const drawnTogether = [];
   for (const pair of pairsOf(concepts, Number(flags.unions))) {
-    const { pictures, ...measured } = await measureUnion(draw, judge, pair, Concept.union(...pair.map(({ concept }) => concept)));
+    const { pictures, ...measured } = await measureUnion(draw, judge, pair);
     unions.push(measured);
     drawnTogether.push({ pair, pictures });
     console.error(`${measured.subjects.join(' and ')} drawn together: nearest ${measured.together.untouched.nearest.toFixed(2)} → ${measured.together.union.nearest.toFixed(2)}`);

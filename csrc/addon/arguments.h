@@ -55,12 +55,16 @@ Tensor to_channels_last(const Context& context, std::span<const float> values, c
 std::vector<float> to_channels_first(const Tensor& tensor);
 std::vector<float> to_vector(const Tensor& tensor);
 
-/// A new typed array with a copy of `values`.
+/// A new typed array with a copy of `size` values.
+template <class T>
+Napi::Value to_array(Napi::Env env, const T* values, std::size_t size) {
+  auto array = Napi::TypedArrayOf<T>::New(env, size);
+  std::copy_n(values, size, array.Data());
+  return array;
+}
 template <class T>
 Napi::Value to_array(Napi::Env env, const std::vector<T>& values) {
-  auto array = Napi::TypedArrayOf<T>::New(env, values.size());
-  std::copy(values.begin(), values.end(), array.Data());
-  return array;
+  return to_array(env, values.data(), values.size());
 }
 
 /// A typed array (a Uint8Array of bytes) of the `size` values themselves, which live as long as `owner`: copies of a large
@@ -81,9 +85,7 @@ Napi::Value hand_over(Napi::Env env, T* values, std::size_t size, std::shared_pt
     }
     owner = std::move(*held);
   }
-  auto array = Napi::TypedArrayOf<Element>::New(env, size);
-  std::copy_n(reinterpret_cast<const Element*>(values), size, array.Data());
-  return array;
+  return to_array(env, reinterpret_cast<const Element*>(values), size);
 }
 template <class T>
 Napi::Value hand_over(Napi::Env env, std::vector<T> values) {

@@ -102,8 +102,8 @@ void Memory::release(void* block, const Release& release) {
     std::lock_guard lock(mutex_);
     if (release.counted) in_use_ -= release.bytes;
     if (block == nullptr) return;
-    // Garbage collection brings back any number of blocks that were given away.
-    if (release.counted || recycled_ + release.bytes <= most_recycled()) {
+    // There is always room for a block that was in use; of those that were given away garbage collection brings back any number.
+    if (recycled_ + release.bytes <= most_recycled()) {
       free_.emplace(release.bytes, block);
       recycled_ += release.bytes;
       return;

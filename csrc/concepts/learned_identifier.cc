@@ -9,6 +9,7 @@
 #include "ops/choose_rows.h"
 
 namespace cones {
+
 LearnedIdentifier::LearnedIdentifier(const Context& context, const ClipText& text, IdentifierOptions options)
     : text_(&text), options_(std::move(options)) {
   const auto& o = options_;

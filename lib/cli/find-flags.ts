@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
-import { readRegularFile } from '../files';
+import { readJsonFile, readRegularFile } from '../files';
 import { type FindConceptOptions, searchSettings } from '../find-concept/options';
 import { readSubject, type SubjectFolder } from '../subject-folder';
 import { type AllOptions, number, numbers, seed } from './arguments';
@@ -172,11 +172,5 @@ function density(text: string): number | 'auto' {
 
 /** The file's JSON as it is: the engine checks it. */
 async function readCaptions(file: string | undefined): Promise<unknown> {
-  if (file === undefined) return undefined;
-  const bytes = await readRegularFile(file);
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch (cause) {
-    throw new ConesError('CONES_OPTION_INVALID', `${file} is no JSON list of captions: ${(cause as Error).message}.`, { cause });
-  }
+  return file === undefined ? undefined : readJsonFile(file, 'JSON list of captions');
 }

@@ -7,7 +7,7 @@ import { float16Bits, fromFloat16Bits } from './float16';
 import { decodeGolomb, encodeGolomb } from './golomb';
 import { checkHeader, type Header, jsonDepth, type TensorEntry, weightsOf } from './header';
 import { malformed } from './malformed';
-import type { Pieces } from './pieces';
+import type { Pieces } from '../pieces';
 import { type ConceptData, type ConceptTensor, type IdentifierEmbedding, LIMITS, type Subject } from './types';
 
 /** The file around header and sections. docs/concept-file.md specifies every byte. */

@@ -6,6 +6,7 @@ import { encodeImages, type Moments, nativeSize } from '../engine/pictures';
 import { assertNotAborted, type Session } from '../engine/session';
 import { encodePrompts } from '../engine/text';
 import { ConesError } from '../errors';
+import { runInPieces } from '../pieces';
 import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
 import { show } from '../show';
@@ -109,7 +110,7 @@ export class ConceptSearch {
     };
     const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subject, texts) : undefined;
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {});
-    const state = settings.resume && (await unpackState(digest, settings.resume));
+    const state = settings.resume && (await runInPieces(unpackState(digest, settings.resume)));
     const search = await createSearch(session, settings, { ...nativeOptions, ...(identifier ? { identifier } : {}) });
     session.addSearch(search);
     if (state) {
@@ -165,7 +166,7 @@ export class ConceptSearch {
   /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
   async save(): Promise<Buffer> {
     const state = await this.#session.job(undefined, () => this.#search.saveState());
-    return packState(this.#digest, state);
+    return runInPieces(packState(this.#digest, state));
   }
 
   /** ξ's displacement 1 − ξ, or the summed score S, of every searched weight by tensor name, each `[out, in]`. */

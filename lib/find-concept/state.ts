@@ -4,20 +4,20 @@
  * Bytes: "CONESXI1", SHA-256 of the search's inputs, native state, SHA-256 of all before.
  */
 import { createHash } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
 import { ConesError } from '../errors';
+import type { Pieces } from '../pieces';
 
 const MAGIC = Buffer.from('CONESXI1', 'latin1');
 const DIGEST = 32;
 
-export async function packState(inputs: Buffer, native: Uint8Array): Promise<Buffer> {
+export function* packState(inputs: Buffer, native: Uint8Array): Pieces<Buffer> {
   const header = MAGIC.length + DIGEST;
   const end = header + native.length;
   const state = Buffer.allocUnsafe(end + DIGEST);
   state.set(MAGIC);
   state.set(inputs, MAGIC.length);
-  await copy(native, state.subarray(header, end));
-  state.set(await sha256(state.subarray(0, end)), end);
+  yield* copy(native, state.subarray(header, end));
+  state.set(yield* sha256(state.subarray(0, end)), end);
   return state;
 }
 
@@ -25,13 +25,13 @@ export async function packState(inputs: Buffer, native: Uint8Array): Promise<Buf
  * The native state in `bytes`, copied.
  * @throws ConesError CONES_STATE_INVALID when it is damaged or belongs to other pictures, options or another model
  */
-export async function unpackState(inputs: Buffer, bytes: Uint8Array): Promise<Buffer> {
+export function* unpackState(inputs: Buffer, bytes: Uint8Array): Pieces<Buffer> {
   const state = Buffer.allocUnsafe(bytes.length);
-  await copy(bytes, state);
+  yield* copy(bytes, state);
   const end = state.length - DIGEST;
   const header = MAGIC.length + DIGEST;
   const known = end > header && state.subarray(0, MAGIC.length).equals(MAGIC);
-  if (!known || !(await sha256(state.subarray(0, end))).equals(state.subarray(end))) {
+  if (!known || !(yield* sha256(state.subarray(0, end))).equals(state.subarray(end))) {
     throw new ConesError('CONES_STATE_INVALID', 'The saved search is damaged or is no saved search; start the search anew.');
   }
   if (!state.subarray(MAGIC.length, header).equals(inputs)) {
@@ -46,18 +46,18 @@ export async function unpackState(inputs: Buffer, bytes: Uint8Array): Promise<Bu
 /** Bytes per turn of the event loop: a large model's state is hundreds of megabytes. */
 const PIECE = 2 << 20;
 
-async function copy(from: Uint8Array, to: Uint8Array): Promise<void> {
+function* copy(from: Uint8Array, to: Uint8Array): Pieces<void> {
   for (let begin = 0; begin < to.length; begin += PIECE) {
     to.set(from.subarray(begin, Math.min(begin + PIECE, to.length)), begin);
-    await setImmediate();
+    yield;
   }
 }
 
-async function sha256(data: Uint8Array): Promise<Buffer> {
+function* sha256(data: Uint8Array): Pieces<Buffer> {
   const hash = createHash('sha256');
   for (let begin = 0; begin < data.length; begin += PIECE) {
     hash.update(data.subarray(begin, begin + PIECE));
-    await setImmediate();
+    yield;
   }
   return hash.digest();
 }

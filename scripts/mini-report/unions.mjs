@@ -16,11 +16,12 @@ export function pairsOf(concepts, count) {
  * `alone`: pictures of each subject by itself, with its own concept and with the union; `together`: of "a V1* cat next to a V2*
  * dog", drawn by the untouched model (with the rare tokens) and with the union; and one picture of each kind and scene.
  */
-export async function measureUnion(draw, judge, pair, union) {
+export async function measureUnion(draw, judge, pair) {
+  const both = pair.map(({ concept }) => concept);
   const kinds = {
     untouched: (i) => [name(pair[i], 'token'), []],
     own: (i) => [name(pair[i], 'identifier'), [pair[i].concept]],
-    union: (i) => [name(pair[i], 'identifier'), [union]],
+    union: (i) => [name(pair[i], 'identifier'), both],
   };
   const alone = [];
   const pictures = { alone: [], together: {} };
