@@ -17,6 +17,7 @@ import {
   type Latents,
 } from './engine/tensors';
 import type { FindConceptOptions } from './find-concept/options';
+import type { RefineConceptsOptions } from './find-concept/refine-options';
 import { ConceptSearch } from './find-concept/search';
 import type { ImageInput } from './images';
 import { loadModelConfig } from './model-config';
@@ -120,9 +121,28 @@ export class Engine implements AsyncDisposable {
     }
   }
 
-  /** The same in pieces: run some steps, save the state, resume later, try several densities. */
+  /**
+   * Refines the concepts of several subjects together, so that one picture can show all of them (paper §3.3).
+   * @throws ConesError as {@link findConcept}, and CONES_CONCEPT_MISMATCH
+   */
+  async refineConcepts(options: RefineConceptsOptions): Promise<Concept> {
+    const refinement = await this.startRefinement(options);
+    try {
+      await refinement.run();
+      return await refinement.finish();
+    } finally {
+      refinement.dispose();
+    }
+  }
+
+  /** {@link findConcept} in pieces: run some steps, save the state, resume later, try several densities. */
   startSearch(options: FindConceptOptions): Promise<ConceptSearch> {
     return ConceptSearch.start(this.#session, options);
+  }
+
+  /** {@link refineConcepts} in pieces. */
+  startRefinement(options: RefineConceptsOptions): Promise<ConceptSearch> {
+    return ConceptSearch.startRefinement(this.#session, options);
   }
 
   /** Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. */

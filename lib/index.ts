@@ -16,6 +16,7 @@ export type { ErrorCode } from './errors';
 export type { BeforeAndAfter, PictureReport } from './find-concept/compare-pictures';
 export type { SearchReport } from './find-concept/measure';
 export type { FindConceptOptions, LayerSelection, ReportOptions, SearchProgress, Selection } from './find-concept/options';
+export type { RefineConceptsOptions, RefineSubject } from './find-concept/refine-options';
 export { ConceptSearch } from './find-concept/search';
 export { GeneratedImage } from './generated-image';
 export { makeGrid, readMetadata, saveImage } from './images';

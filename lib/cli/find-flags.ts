@@ -7,8 +7,26 @@ import { type FindConceptOptions, searchSettings } from '../find-concept/options
 import { readSubject, type SubjectFolder } from '../subject-folder';
 import { type AllOptions, number, numbers, seed } from './arguments';
 
+/** Flags that `cones find` and `cones refine` share. */
+export interface SharedFlags {
+  readonly priorCount?: number;
+  readonly priorGuidance?: number;
+  readonly priorWeight?: number;
+  readonly priorBatchSize?: number;
+  readonly cacheDir?: string;
+  readonly cache: boolean;
+  readonly learningRate?: number;
+  readonly steps?: number;
+  readonly batchSize?: number;
+  readonly timesteps?: readonly number[];
+  readonly seed?: number | bigint;
+  readonly checkpointing?: boolean;
+  readonly reportRows?: number;
+  readonly resume?: string;
+}
+
 /** Flags of `cones find`: all of FindConceptOptions. */
-export interface FindFlags {
+export interface FindFlags extends SharedFlags {
   readonly category?: string;
   readonly identifier?: string;
   readonly token?: string;
@@ -16,21 +34,11 @@ export interface FindFlags {
   readonly captions?: string;
   readonly priorImages?: readonly string[];
   readonly priorCaptions?: string;
-  readonly priorCount?: number;
-  readonly priorGuidance?: number;
-  readonly cacheDir?: string;
-  readonly cache: boolean;
   readonly algorithm?: string;
   readonly optimizer?: string;
-  readonly learningRate?: number;
   readonly scaleLearningRate?: boolean;
   readonly clamp?: boolean;
   readonly straightThrough?: boolean;
-  readonly steps?: number;
-  readonly batchSize?: number;
-  readonly priorBatchSize?: number;
-  readonly priorWeight?: number;
-  readonly timesteps?: readonly number[];
   readonly ranking?: string;
   readonly density?: number | 'auto';
   readonly threshold?: number;
@@ -41,39 +49,40 @@ export interface FindFlags {
   readonly learnEmbedding?: boolean;
   readonly embeddingRate?: number;
   readonly embeddingInit?: string;
-  readonly seed?: number | bigint;
-  readonly checkpointing?: boolean;
-  readonly reportRows?: number;
   readonly densities?: readonly number[];
   readonly reportPictures?: number;
   readonly otherCategory?: string;
   readonly reportSteps?: number;
   readonly clip?: string | false;
-  readonly resume?: string;
 }
 
 /** The engine's own defaults, told in the help; the flags have none. */
-const defaults = searchSettings({ images: [], category: '-' });
+export const defaults = searchSettings({ images: [], category: '-' });
 const { report } = defaults;
 
-export function addFindFlags(command: Command): Command {
+export function addPriorFlags(command: Command): Command {
   return command
-    .option('--category <name>', 'what the subject is, such as cat (needed unless captions.json in the folder says it)')
-    .option('--identifier <name>', `how prompts will name the subject (default: ${defaults.identifier})`)
-    .option('--token <word>', 'the rare word that the model sees for the identifier (default: the next that is free)')
-    .option('--others <concept...>', 'concept files to be drawn together with this one: their tokens are not taken')
-    .option('--captions <file>', 'JSON list with a caption, or a list of alternatives, per picture, with the identifier in them (default: "photo of a V1* cat")')
-    .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed)
-
     .optionsGroup('Prior preservation (Eq. 3 and 4):')
-    .option('--prior-images <file...>', 'pictures of the category without the subject (default: drawn by the model)')
-    .option('--prior-captions <file>', 'JSON list with a caption per prior picture (default: "photo of a cat")')
     .option('--prior-count <n>', `prior pictures to draw (default: ${defaults.priorCount})`, number)
     .option('--prior-guidance <scale>', `classifier-free guidance of these pictures (default: ${defaults.priorGuidance})`, number)
     .option('--prior-weight <λ>', `weight of the prior loss; 0: none (default: ${defaults.priorWeight})`, number)
     .option('--prior-batch-size <n>', 'prior pictures per step (default: as many as subject pictures)', number)
     .option('--cache-dir <folder>', "where drawn prior pictures are kept (default: cones/ in the user's cache folder)")
-    .option('--no-cache', 'do not keep drawn prior pictures')
+    .option('--no-cache', 'do not keep drawn prior pictures');
+}
+
+export function addFindFlags(command: Command): Command {
+  command
+    .option('--category <name>', 'what the subject is, such as cat (needed unless captions.json in the folder says it)')
+    .option('--identifier <name>', `how prompts will name the subject (default: ${defaults.identifier})`)
+    .option('--token <word>', 'the rare word that the model sees for the identifier (default: the next that is free)')
+    .option('--others <concept...>', 'concept files to be drawn together with this one: their tokens are not taken')
+    .option('--captions <file>', 'JSON list with a caption, or a list of alternatives, per picture, with the identifier in them (default: "photo of a V1* cat")')
+    .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed);
+
+  return addPriorFlags(command)
+    .option('--prior-images <file...>', 'pictures of the category without the subject (default: drawn by the model)')
+    .option('--prior-captions <file>', 'JSON list with a caption per prior picture (default: "photo of a cat")')
 
     .optionsGroup('Search (§3.1):')
     .option('--steps <K>', `steps of the search (default: ${defaults.steps})`, number)

@@ -6,6 +6,7 @@ import { addFind } from './find';
 import { addGenerate } from './generate';
 import { addInspect } from './inspect';
 import { type Io, printNote } from './io';
+import { addRefine } from './refine';
 
 /** Exit codes besides 0 (done) and 1 (any other error). */
 const EXIT_CODES: Readonly<Record<string, number>> = {
@@ -47,6 +48,7 @@ export function createProgram(io: Io): Command {
       outputError: () => undefined,
     });
   addFind(program, io);
+  addRefine(program, io);
   addGenerate(program, io);
   addInspect(program, io);
   return program;

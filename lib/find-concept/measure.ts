@@ -14,6 +14,8 @@ export interface Untouched {
 
 interface Found {
   readonly subject: Subject;
+  /** What was refined. */
+  readonly union: Concept | null;
   /** The CLIP pair that measures pictures, or its folder. */
   readonly pair: Clip | string | null;
   readonly untouched: Untouched;
@@ -27,9 +29,10 @@ interface Found {
 export interface SearchReport {
   /**
    * Held-out losses of the untouched model, with the concept's neurons shut, and with as many random weights shut; the latter
-   * two with the learned embedding, if there is one: `random` tells what that does by itself.
+   * two with the learned embedding, if there is one: `random` tells what that does by itself. A refinement's are all with its
+   * concepts' embeddings, and `union` is with their union shut instead.
    */
-  readonly loss: { readonly untouched: Losses; readonly shut: Losses; readonly random: Losses };
+  readonly loss: { readonly untouched: Losses; readonly union?: Losses; readonly shut: Losses; readonly random: Losses };
   /** The same at other densities, when the density was chosen by measurement. */
   readonly sweep: readonly SweepEntry[];
   /** Null when no pictures were asked for. */
@@ -86,7 +89,8 @@ export async function measure(session: Session, settings: SearchSettings, found:
   if (report.pictures > 0) progress();
   const pictures = report.pictures > 0 ? await comparePictures(session, settings, found, concept) : null;
   progress();
-  const result: SearchReport = { loss: { untouched, shut, random }, sweep, pictures };
+  const union = found.union && { union: await losses(found.union) };
+  const result: SearchReport = { loss: { untouched, ...union, shut, random }, sweep, pictures };
   return concept.with({ report: result as unknown as { [key: string]: Json } });
 }
 

@@ -176,7 +176,7 @@ const NEEDS_PLAIN_SEARCH = [
   ['threshold', ({ threshold }) => threshold !== undefined, 'it needs to know how many weights are shut'],
 ] as const satisfies readonly [keyof FindConceptOptions, (options: FindConceptOptions) => boolean, string][];
 
-const schema = z.strictObject({
+export const searchSchema = z.strictObject({
   // An empty list is told as CONES_IMAGES_MISSING.
   images: z.array(imageOption).max(1000),
   category: z.string().trim().min(1).max(200),
@@ -225,7 +225,7 @@ const schema = z.strictObject({
 
 const selectionSchema = z.strictObject(selection);
 
-export type SearchSettings = z.output<typeof schema> & {
+export type SearchSettings = z.output<typeof searchSchema> & {
   readonly learnEmbedding: boolean;
   readonly straightThrough: boolean;
   readonly density: number | 'auto';
@@ -233,7 +233,7 @@ export type SearchSettings = z.output<typeof schema> & {
 
 /** @throws ConesError CONES_OPTION_INVALID */
 export function searchSettings(options: FindConceptOptions): SearchSettings {
-  const settings = parseOptions('findConcept', schema, options);
+  const settings = parseOptions('findConcept', searchSchema, options);
   for (const [name, other, why] of CONFLICTS) {
     if (options[name] !== undefined && options[other] !== undefined) throw conflict('findConcept', name, `does not go with ${other}: ${why}`);
   }
@@ -251,7 +251,7 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
 }
 
 /** Whether a caption has the identifier; the default ones have. */
-function named({ captions, identifier, category }: z.output<typeof schema>): boolean {
+function named({ captions, identifier, category }: z.output<typeof searchSchema>): boolean {
   const subject: Subject = { identifier, category, token: identifier };
   return captions?.flat().some((caption) => namesSubject(caption, subject)) ?? true;
 }

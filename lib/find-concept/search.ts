@@ -1,20 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { NativeSearch } from '../../typings/native';
-import type { Clip } from '../clip';
 import { Concept, type ConceptTensor, type Subject } from '../concept';
-import { encodeImages, type Moments, nativeSize } from '../engine/pictures';
-import { assertNotAborted, type Session } from '../engine/session';
+import type { Session } from '../engine/session';
 import { encodePrompts } from '../engine/text';
 import { ConesError } from '../errors';
 import { runInPieces } from '../pieces';
-import { freeToken, priorCaption, subjectCaption } from '../prompt';
 import { alphasCumprod } from '../schedule';
 import { show } from '../show';
 import { version } from '../version';
-import { findPair } from './alignment';
-import { type Captions, type CaptionStates, firstCaptions, type HeldOutPair, heldOutPair, learnedCaptions, listCaptions } from './captions';
+import { type CaptionStates, firstCaptions, type HeldOutPair, heldOutPair, learnedCaptions } from './captions';
 import { identifierOptions } from './identifier';
-import { selectTensors } from './layers';
+import { type Inputs, prepareInputs } from './inputs';
 import {
   checkSelection,
   type FindConceptOptions,
@@ -24,26 +20,15 @@ import {
   STRAIGHT_THROUGH_DENSITY,
   STRAIGHT_THROUGH_RAMP,
 } from './options';
-import { defaultCacheDir, drawPrior } from './prior';
 import { measure, type Untouched } from './measure';
+import { joinMoments } from './moments';
+import { refineInputs } from './refine';
+import { type RefineConceptsOptions, refineSettings } from './refine-options';
 import { packState, unpackState } from './state';
 
-/** Everything that a search learns from, as the native side takes it. */
-interface Inputs {
-  readonly subject: Subject;
-  readonly subjectMoments: Moments;
-  readonly priorMoments: Moments | null;
-  readonly captions: Captions;
-  readonly tensors: readonly number[];
-  /** Timesteps [min, max). */
-  readonly range: readonly [number, number];
-  /** The CLIP pair that measures the report's pictures, or its folder. */
-  readonly pair: Clip | string | null;
-}
-
 /**
- * A search for the concept neurons of one subject, step by step. `Engine.findConcept` is start, run and finish.
- * One call at a time; dispose() frees its memory.
+ * A search for the concept neurons of one subject, step by step (`Engine.findConcept` is start, run and finish), or the joint
+ * refinement of several (`Engine.refineConcepts`). One call at a time; dispose() frees its memory.
  */
 export class ConceptSearch {
   readonly #session: Session;
@@ -67,11 +52,21 @@ export class ConceptSearch {
   static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
     const settings = searchSettings(options);
     session.assertUsable();
-    const inputs = await prepareInputs(session, settings);
+    return ConceptSearch.#open(session, settings, await prepareInputs(session, settings));
+  }
+
+  /** The same for the joint refinement of several concepts (paper §3.3). */
+  static async startRefinement(session: Session, options: RefineConceptsOptions): Promise<ConceptSearch> {
+    const settings = refineSettings(options);
+    session.assertUsable();
+    return ConceptSearch.#open(session, settings.search, await refineInputs(session, settings));
+  }
+
+  static async #open(session: Session, settings: SearchSettings, inputs: Inputs): Promise<ConceptSearch> {
     const { signal } = settings;
-    const pictures = inputs.priorMoments ? concat(inputs.subjectMoments, inputs.priorMoments) : inputs.subjectMoments;
+    const pictures = inputs.priorMoments ? joinMoments([inputs.subjectMoments, inputs.priorMoments]) : inputs.subjectMoments;
     const { texts, perPicture } = inputs.captions;
-    const encoded = await encodePrompts(session, texts, texts.map(() => [inputs.subject]), signal);
+    const encoded = await encodePrompts(session, texts, texts.map(() => inputs.subjects), signal);
     const offsets = perPicture.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
     const { range } = inputs;
     const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;
@@ -108,10 +103,11 @@ export class ConceptSearch {
       tensors: Int32Array.from(inputs.tensors),
       seed: BigInt(settings.seed),
     };
-    const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subject, texts) : undefined;
-    const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {});
+    const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
+    const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
+    const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
     const state = settings.resume && (await runInPieces(unpackState(digest, settings.resume)));
-    const search = await createSearch(session, settings, { ...nativeOptions, ...(identifier ? { identifier } : {}) });
+    const search = await createSearch(session, settings, { ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) });
     session.addSearch(search);
     if (state) {
       try {
@@ -193,9 +189,11 @@ export class ConceptSearch {
 
   /** Chooses the neurons as the options say, measures them and returns the concept with its report. */
   async finish(selection?: Selection): Promise<Concept> {
+    const { subjects, union, pair } = this.#inputs;
     return measure(this.#session, this.#settings, {
-      subject: this.#inputs.subject,
-      pair: this.#inputs.pair,
+      subject: subjects[0]!,
+      union,
+      pair,
       untouched: this.#untouched,
       heldOut: (subject) => this.#heldOut(subject),
       selection: selection ? checkSelection('finish', selection) : this.#settings,
@@ -211,7 +209,7 @@ export class ConceptSearch {
   async #heldOut(subject: Subject): Promise<HeldOutPair> {
     const { captions, subjectMoments, priorMoments, range } = this.#inputs;
     const { report, seed, signal } = this.#settings;
-    const states = subject.embedding ? await learnedCaptions(this.#session, this.#states, subject, signal) : this.#states;
+    const states = this.#settings.learnEmbedding && subject.embedding ? await learnedCaptions(this.#session, this.#states, subject, signal) : this.#states;
     return heldOutPair(captions, states, { subject: subjectMoments, prior: priorMoments }, {
       ...{ rows: report.rows, tokens: this.#session.tokenizer.maxLength, range },
       // Noise that no step saw.
@@ -219,11 +217,12 @@ export class ConceptSearch {
     });
   }
 
-  /** The subject, with its embedding as it is now where one is learned. */
-  async #subject(): Promise<Subject> {
-    const { subject } = this.#inputs;
-    if (!this.#settings.learnEmbedding) return subject;
-    return { ...subject, embedding: { dtype: 'float16', values: await this.#session.job(undefined, () => this.#search.embedding()) } };
+  /** The subjects; a learned embedding as it is now. */
+  async #subjects(): Promise<readonly Subject[]> {
+    const { subjects } = this.#inputs;
+    if (!this.#settings.learnEmbedding) return subjects;
+    const values = await this.#session.job(undefined, () => this.#search.embedding());
+    return [{ ...subjects[0]!, embedding: { dtype: 'float16', values } }];
   }
 
   async #concept(indices: readonly Uint32Array[]): Promise<Concept> {
@@ -234,8 +233,8 @@ export class ConceptSearch {
     });
     return Concept.create({
       fingerprint: this.#session.fingerprint,
-      subjects: [await this.#subject()],
-      method: `algorithm-${this.#settings.algorithm}${this.#settings.straightThrough ? '-straight-through' : ''}`,
+      subjects: await this.#subjects(),
+      method: this.#inputs.method,
       steps: this.step,
       engineVersion: version,
       tensors,
@@ -273,97 +272,6 @@ async function createSearch(
     if (error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(true);
     throw error;
   }
-}
-
-async function prepareInputs(session: Session, settings: SearchSettings): Promise<Inputs> {
-  const { images, category, identifier, signal, onProgress } = settings;
-  assertNotAborted(signal);
-  const subject: Subject = { identifier, token: chooseToken(session, settings), category };
-  const size = nativeSize(session);
-  const pictureCount = images.length + (settings.priorImages?.length ?? 0);
-  // What the model decides about the options comes before the work on pictures.
-  const tensors = selectTensors(session.kvTensors, settings.layers);
-  const range = timestepRange(session, settings);
-  const subjectCaptions = captionsOf('captions', settings.captions, images.length, subjectCaption(identifier, category));
-  const pair = settings.report.pictures > 0 ? await findPair(session.config.folder, settings.report.clip) : null;
-  const needsPrior = settings.priorWeight > 0 && settings.priorBatchSize !== 0;
-  const caption = priorCaption(category);
-  const priorCount = settings.priorImages?.length ?? settings.priorCount;
-  const priorCaptions = needsPrior ? captionsOf('priorCaptions', settings.priorCaptions, priorCount, caption) : [];
-
-  onProgress?.({ phase: 'encode', step: 0, steps: pictureCount });
-  const subjectMoments = await encodeImages(session, images, size, signal);
-  let priorMoments: Moments | null = null;
-  if (needsPrior && settings.priorImages) priorMoments = await encodeImages(session, settings.priorImages, size, signal);
-  onProgress?.({ phase: 'encode', step: pictureCount, steps: pictureCount });
-  if (needsPrior && !priorMoments) {
-    const [, , height, width] = subjectMoments.shape;
-    priorMoments = await drawPrior(session, {
-      caption,
-      count: priorCount,
-      guidance: settings.priorGuidance,
-      latent: { height, width },
-      cacheDir: settings.cacheDir === undefined ? defaultCacheDir() : settings.cacheDir,
-      onPicture: (step) => onProgress?.({ phase: 'prior', step, steps: priorCount }),
-      signal,
-    });
-  }
-  return {
-    subject,
-    subjectMoments,
-    priorMoments,
-    captions: listCaptions([...subjectCaptions, ...priorCaptions]),
-    tensors,
-    range,
-    pair,
-  };
-}
-
-/** `V2*` takes the model's second rare token, so that concepts found apart can be drawn together. */
-function chooseToken(session: Session, { identifier, token, others }: SearchSettings): string {
-  if (token !== undefined) {
-    if (session.tokenizer.tokenId(token) === null) {
-      throw new ConesError(
-        'CONES_OPTION_INVALID',
-        `findConcept: the option token: "${token}" is not a single token of this model; try ${session.rareTokens.slice(0, 3).join(', ')}.`,
-      );
-    }
-    return token;
-  }
-  const number = /^V(\d+)\*$/i.exec(identifier)?.[1];
-  const first = number === undefined ? 0 : (Number(number) - 1) % session.rareTokens.length;
-  const candidates = [...session.rareTokens.slice(Math.max(first, 0)), ...session.rareTokens.slice(0, Math.max(first, 0))];
-  const taken = others.flatMap(({ subjects }) => subjects.map((subject) => subject.token));
-  return freeToken(session.tokenizer, candidates, taken);
-}
-
-function captionsOf(
-  option: string,
-  given: readonly (string | readonly string[])[] | undefined,
-  count: number,
-  fallback: string,
-): string[][] {
-  if (given && given.length !== count) {
-    throw new ConesError('CONES_OPTION_INVALID', `findConcept: the option ${option} has ${given.length} entries for ${count} pictures; give one each.`);
-  }
-  return Array.from({ length: count }, (_, i) => [given?.[i] ?? fallback].flat());
-}
-
-function timestepRange(session: Session, { timesteps }: SearchSettings): [number, number] {
-  const { numTrainTimesteps } = session.config.scheduler;
-  const [min, max] = timesteps ?? [0, numTrainTimesteps];
-  if (min >= max || max > numTrainTimesteps) {
-    throw new ConesError('CONES_OPTION_INVALID', `findConcept: the option timesteps must be [min, max) within [0, ${numTrainTimesteps}).`);
-  }
-  return [min, max];
-}
-
-function concat(a: Moments, b: Moments): Moments {
-  const data = new Float32Array(a.data.length + b.data.length);
-  data.set(a.data);
-  data.set(b.data, a.data.length);
-  const [batch, channels, height, width] = a.shape;
-  return { data, shape: [batch + b.shape[0], channels, height, width] };
 }
 
 /** SHA-256 over everything that the native search was made from. */

@@ -98,6 +98,28 @@ describe('find', () => {
   });
 });
 
+describe('refine', () => {
+  const BLACK_CAT = path.dirname(PICTURES[0]!);
+  const few = ['--steps', '2', '--batch-size', '1', '--prior-count', '2', '--report-rows', '2', '--no-cache', ...MODEL];
+
+  test('makes one concept of several, each with the folder of its subject', async () => {
+    const boar = path.join(repository, 'examples/subjects/boar');
+    const result = await json<{ file: string; concept: ConceptInfo }>(['refine', cat, BLACK_CAT, dog, boar, '-o', at('both.cones'), '--density', '0.05', ...few]);
+    expect(result.concept).toEqual(JSON.parse(JSON.stringify((await Concept.load(at('both.cones'))).info())));
+    expect(result.concept).toMatchObject({ method: 'refinement', steps: 2, subjects: [{ identifier: 'V1*', token: 'q' }, { identifier: 'V2*', token: 'z' }] });
+    expect(result.concept.neuronCount).toBe(Math.round(0.05 * result.concept.weightCount));
+    await ok(['refine', cat, BLACK_CAT, dog, boar, '-o', at('within.cones'), '--within', 'union', '--no-compose', ...few]);
+    const union = Concept.union(await Concept.load(cat), await Concept.load(dog));
+    expect(Concept.difference(await Concept.load(at('within.cones')), union).neuronCount).toBe(0);
+  });
+
+  test('a concept without its folder is a wrong command line', async () => {
+    const { code, stderr } = await runCli(['refine', cat, BLACK_CAT, dog, '-o', at('none.cones'), ...few]);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(/^error CONES_OPTION_INVALID: .*dog\.cones has no folder/) });
+    expect(existsSync(at('none.cones'))).toBe(false);
+  });
+});
+
 describe('generate', () => {
   type Result = { pictures: { file: string; width: number; height: number; metadata: GeneratedImage['metadata'] }[]; warnings: unknown[] };
   const draw = (...args: string[]) => ['generate', 'a V1* cat and a V2* cat', '--concept', cat, '--concept', dog, '--steps', '2', ...MODEL, ...args];

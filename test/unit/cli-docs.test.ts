@@ -36,7 +36,7 @@ test('docs/cli.md and README.md name no flag that does not exist', () => {
   const program = createProgram({ stdout: process.stdout, stderr: process.stderr, signal: new AbortController().signal });
   const flags = new Set(program.commands.flatMap((command) => command.options.map(({ long }) => long)));
   for (const name of ['docs/cli.md', 'README.md']) {
-    const used = [...page(name).matchAll(/cones (?:find|generate|inspect)[^\n]*|`(--[a-z-]+)[^\n`]*`/g)].flatMap(([text]) => text.match(/--[a-z-]+/g) ?? []);
+    const used = [...page(name).matchAll(/cones (?:find|refine|generate|inspect)[^\n]*|`(--[a-z-]+)[^\n`]*`/g)].flatMap(([text]) => text.match(/--[a-z-]+/g) ?? []);
     expect(used.filter((flag) => !flags.has(flag) && flag !== '--help')).toEqual([]);
   }
 });
