@@ -9,7 +9,7 @@ import { type FindConceptOptions, searchSchema, searchSettings, type SearchSetti
 export interface RefineSubject {
   /** Its neurons, found before; their identifier, rare word and learned embedding stay what they are. */
   readonly concept: Concept;
-  /** The pictures of the subject: files or their bytes. */
+  /** The pictures of the subject, up to 100: files or their bytes. */
   readonly images: readonly ImageInput[];
   /** Their captions, with the identifier. Default: "photo of a V1* cat". */
   readonly captions?: readonly (string | readonly string[])[];
@@ -51,7 +51,7 @@ const DENSITY = 0.02;
 const subject = z.strictObject({
   concept: conceptOption,
   // An empty list is told as CONES_IMAGES_MISSING.
-  images: z.array(imageOption).max(1000),
+  images: z.array(imageOption).max(100),
   captions: z.array(z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])).optional(),
   priorImages: z.array(imageOption).min(1).max(10_000).optional(),
   priorCaptions: z.array(z.string().min(1)).optional(),

@@ -17,7 +17,10 @@ import { captionsOf, drawPriorFor, type Inputs, timestepRange } from './inputs';
 import { joinMoments, splitMoments } from './moments';
 import type { RefineSettings } from './refine-options';
 
-/** A picture file with the captions that it may have. */
+/** Composed pictures are kept as files until they are encoded. */
+const MOST_COMPOSED = 100;
+
+/** A picture with the captions that it may have. */
 interface Captioned<Picture> {
   readonly picture: Picture;
   readonly captions: readonly string[];
@@ -42,12 +45,12 @@ export async function refineInputs(session: Session, settings: RefineSettings): 
 
   const size = nativeSize(session);
   const alone = takeTurns(perSubject);
-  const together = settings.compose ? await composePictures(perSubject, subjects.map(({ subject }) => subject), alone.length, size, signal) : [];
+  const together = settings.compose ? await composePictures(perSubject, subjects.map(({ subject }) => subject), Math.min(alone.length, MOST_COMPOSED), size, signal) : [];
   const pictures = takeTurns(settings.compose ? [alone, together] : [alone]);
   const needsPrior = search.priorWeight > 0 && search.priorBatchSize !== 0;
   const steps = pictures.length + (needsPrior ? subjects.reduce((sum, { priorImages }) => sum + (priorImages?.length ?? 0), 0) : 0);
   onProgress?.({ phase: 'encode', step: 0, steps });
-  const subjectMoments = await encodeImages(session, pictures.map(({ picture }) => picture), size, signal);
+  const subjectMoments = await encodeOnce(session, pictures.map(({ picture }) => picture), size, signal);
   const [, , height, width] = subjectMoments.shape;
   const givenPriors: (Moments | null)[] = [];
   for (const { priorImages } of needsPrior ? subjects : []) givenPriors.push(priorImages ? await encodeImages(session, priorImages, size, signal) : null);
@@ -70,6 +73,14 @@ export async function refineInputs(session: Session, settings: RefineSettings): 
     pair: null,
     method: within === 'union' ? 'refinement-within-union' : 'refinement',
   };
+}
+
+/** Moments of a list of pictures that may have one more than once. */
+async function encodeOnce(session: Session, pictures: readonly ImageInput[], size: { width: number; height: number }, signal: AbortSignal | undefined): Promise<Moments> {
+  const different = [...new Set(pictures)];
+  const moments = splitMoments(await encodeImages(session, different, size, signal));
+  const of = new Map(different.map((picture, i) => [picture, moments[i]!]));
+  return joinMoments(pictures.map((picture) => of.get(picture)!));
 }
 
 /** The weights among which the concepts were found. */

@@ -1,7 +1,8 @@
 // Several subjects refined together (paper §3.3).
 import path from 'node:path';
-import { Concept, type ConceptSearch, Engine, readSubject, type RefineConceptsOptions, type RefineSubject, type SearchReport } from '../../lib';
+import { Concept, type ConceptSearch, Engine, type Moments, readSubject, type RefineConceptsOptions, type RefineSubject, type SearchReport } from '../../lib';
 import * as encoding from '../../lib/engine/pictures';
+import * as moments from '../../lib/find-concept/moments';
 import { conceptOf, load, picture, pictures, rejection } from '../runtime/model';
 
 let engine: Engine;
@@ -74,19 +75,24 @@ test("within: 'union' leaves no other neuron, and half of them by default", asyn
 
 test('subjects take turns whatever the number of their pictures, and every other picture shows two', async () => {
   const encode = jest.spyOn(encoding, 'encodeImages');
+  const join = jest.spyOn(moments, 'joinMoments');
   const [a, b] = (await options()).subjects as [RefineSubject, RefineSubject];
+  /** The pictures in the order in which the search takes them. */
   const start = async (changes: Partial<RefineConceptsOptions>) => {
-    encode.mockClear();
+    jest.clearAllMocks();
     (await engine.startRefinement(await options({ subjects: [a, b], priorBatchSize: 0, ...changes }))).dispose();
-    expect(encode).toHaveBeenCalledTimes(1);
-    return encode.mock.calls[0]![1];
+    const [[, encoded]] = encode.mock.calls as [[unknown, readonly Buffer[]]];
+    expect(new Set(encoded).size).toBe(encoded.length);
+    const [[taken]] = join.mock.calls as [[readonly Moments[]]];
+    return taken.map(({ data }) => encoded[data.byteOffset / data.byteLength]);
   };
   const turns = [a.images[0], b.images[0], a.images[1], b.images[1], a.images[2], b.images[0]];
   expect(await start({ compose: false })).toEqual(turns);
   const composed = await start({});
   expect(composed.filter((_, i) => i % 2 === 0)).toEqual(turns);
   const together = composed.filter((_, i) => i % 2 === 1);
-  expect(new Set(together.map((image) => Buffer.from(image as Uint8Array).toString('base64'))).size).toBe(together.length);
+  expect(new Set(together.map((image) => image!.toString('base64'))).size).toBe(together.length);
+  expect(together.some((image) => turns.includes(image))).toBe(false);
 });
 
 test('a saved refinement goes on as if it had not been interrupted', async () => {
