@@ -15,7 +15,7 @@ import { measurePictures } from './mini-report/pictures.mjs';
 import { findSubject } from './mini-report/search.mjs';
 import { chooseSubjects, readSubjects } from './mini-report/subjects.mjs';
 import { markdown } from './mini-report/text.mjs';
-import { measureUnion, pairsOf } from './mini-report/unions.mjs';
+import { measureUnion, pairsOf, refinePair } from './mini-report/unions.mjs';
 import { root, script } from './run.mjs';
 
 const FLAGS = {
@@ -23,6 +23,7 @@ const FLAGS = {
   pictures: { type: 'string', default: '2' }, // per prompt; four new scenes for each subject
   unions: { type: 'string', default: '3' }, // pairs of subjects drawn together
   options: { type: 'string', default: '{}' }, // of findConcept, as JSON: '{"steps": 150, "layers": {"self": false}}'
+  'refine-options': { type: 'string', default: '{}' }, // of refineConcepts, as JSON
   'default-caption': { type: 'boolean', default: false }, // search with "photo of a V1* cat" instead of the pictures' own captions
   'every-density': { type: 'boolean', default: false }, // search for each density of the table by itself: four times as long
   guidance: { type: 'string', default: '5' }, // of the measured pictures
@@ -76,10 +77,13 @@ async function main() {
   const unions = [];
   const drawnTogether = [];
   for (const pair of pairsOf(concepts, Number(flags.unions))) {
-    const { pictures, ...measured } = await measureUnion(draw, judge, pair);
-    unions.push(measured);
+    const refined = await refinePair(engine, pair, JSON.parse(flags['refine-options']), !flags['default-caption']);
+    const { pictures, ...measured } = await measureUnion(draw, judge, pair, refined);
+    unions.push({ ...measured, loss: refined.report.loss, density: refined.density });
     drawnTogether.push({ pair, pictures });
-    console.error(`${measured.subjects.join(' and ')} drawn together: nearest ${measured.together.untouched.nearest.toFixed(2)} → ${measured.together.union.nearest.toFixed(2)}`);
+    const { untouched, union, refined: after } = measured.together;
+    const nearest = [untouched, union, after].map((one) => one.nearest.toFixed(2)).join(' → ');
+    console.error(`${measured.subjects.join(' and ')} drawn together: nearest ${nearest}, both ${union.both.toFixed(2)} → ${after.both.toFixed(2)}`);
   }
   if (flags.mobilenet) {
     const verdicts = await mobilenetVerdicts(flags, subjects, drawn);
@@ -90,7 +94,7 @@ async function main() {
   const report = {
     settings: {
       guidance, pictures, options: JSON.parse(options), fingerprint: engine.fingerprint,
-      captions: !flags['default-caption'], everyDensity: flags['every-density'],
+      refineOptions: JSON.parse(flags['refine-options']), captions: !flags['default-caption'], everyDensity: flags['every-density'],
     },
     among: subjects.length, costs, results, unions,
     ceiling: flags.ceiling ? ceilingOf(flags.ceiling, results.map(({ subject }) => subject)) : [],
@@ -117,11 +121,11 @@ async function gridRow(subject, { untouched, shut, bareShut }) {
   return [await subject.picture(width, height), ...shut.flatMap((_, scene) => kinds.map((kind) => kind[scene][0]))];
 }
 
-/** Both subjects' own pictures, each alone with the union, the untouched model's pictures of both, and the union's. */
+/** Both subjects' own pictures, each alone after refining, then both: the untouched model's pictures, the union's, the refined ones. */
 async function unionRow(pair, { alone, together }) {
   const { width, height } = together.union[0];
   const own = await Promise.all(pair.map(({ subject }) => subject.picture(width, height)));
-  return [...own, ...alone.flatMap((pictures) => pictures.slice(0, 2)), ...together.untouched, ...together.union];
+  return [...own, ...alone.flatMap((pictures) => pictures.slice(0, 2)), ...together.untouched, ...together.union, ...together.refined];
 }
 
 const seconds = (since) => (performance.now() - since) / 1000;

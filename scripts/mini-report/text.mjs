@@ -91,24 +91,37 @@ const unionText = (unions, among, name) => `
 
 ![two subjects](${name}-unions.png)
 
-One row per pair: both subjects' own pictures; each drawn alone with the union of both concepts' neurons shut (two pictures each); "a
-photo of a … next to a … on the grass" and in three more scenes by the untouched model, and with the union.
+One row per pair: both subjects' own pictures; each drawn alone with the refined concept (two pictures each); then "a photo of a … next
+to a … on the grass" and in three more scenes, by the untouched model, with the union of both concepts' neurons shut (§3.2), and with
+the refined concept (\`engine.refineConcepts\`, §3.3).
 
-Alone, with the own concept → with the union (untouched): nearest of all ${among} subjects, and image alignment. Together, untouched →
-union: the same of each half's middle square, each subject taken to be in the half where it is more alike; both: share of
-pictures in which both halves are nearest to their subjects.
+Nearest of all ${among} subjects, and image alignment. Alone: own concept → union → refined (untouched). Together: untouched → union →
+refined, of each half's middle square, each subject taken to be in the half where it is more alike; both: share of pictures in
+which both halves are nearest to their subjects.
 
 ${table(
   ['pair', 'alone: nearest', 'image', 'second alone: nearest', 'image', 'together: nearest', 'image', 'both'],
   [...unions, { ...meanOf(unions), subjects: ['**mean**'] }].map(({ subjects, alone, together }) => [
     subjects.join(' and '),
     ...alone.flatMap((one) => [aloneText(one, 'nearest', percent), aloneText(one, 'image', three)]),
-    ...[['nearest', percent], ['image', three], ['both', percent]].map(([key, format]) => `${format(together.untouched[key])} → ${format(together.union[key])}`),
+    ...[['nearest', percent], ['image', three], ['both', percent]].map(([key, format]) =>
+      [together.untouched, together.union, together.refined].map((one) => format(one[key])).join(' → '),
+    ),
+  ]),
+)}
+
+Losses on held-out noise of the refinements' pictures, half of which show both subjects, with the embeddings of the concepts: subject / prior.
+
+${table(
+  ['pair', 'untouched', 'union', 'refined', 'as many random weights'],
+  [...unions, { ...meanOf(unions), subjects: ['**mean**'] }].map(({ subjects, loss }) => [
+    subjects.join(' and '), losses(loss.untouched), losses(loss.union), losses(loss.shut), losses(loss.random),
   ]),
 )}
 `;
 
-const aloneText = ({ untouched, own, union }, key, format) => `${format(own[key])} → ${format(union[key])} (${format(untouched[key])})`;
+const aloneText = ({ untouched, own, union, refined }, key, format) =>
+  `${[own, union, refined].map((one) => format(one[key])).join(' → ')} (${format(untouched[key])})`;
 
 /** By scripts/mini/report.py, whose losses are on fresh renders: comparable among themselves only. */
 const ceilingText = (ceiling, results) => `

@@ -1,4 +1,6 @@
-// Two subjects with the union of their neurons shut (paper §3.2): each drawn alone, and both in one picture.
+// Two subjects with the union of their neurons shut (paper §3.2), and with their neurons refined together (§3.3): each drawn
+// alone, and both in one picture.
+import { readSubject } from 'cones';
 import sharp from 'sharp';
 import { caption, phrase } from './pictures.mjs';
 import { mean } from './vectors.mjs';
@@ -12,16 +14,27 @@ export function pairsOf(concepts, count) {
   return pairs.filter(([a, b]) => a.subject.category !== b.subject.category).slice(0, count);
 }
 
+/** The concepts of two subjects refined together, with the captions of their pictures or without. */
+export async function refinePair(engine, pair, options, withCaptions) {
+  const subjects = [];
+  for (const { subject, concept } of pair) {
+    const { images, captions } = await readSubject(subject.folder, { identifier: concept.subjects[0].identifier });
+    subjects.push({ concept, images, ...(withCaptions ? { captions } : {}) });
+  }
+  return engine.refineConcepts({ subjects, ...options });
+}
+
 /**
- * `alone`: pictures of each subject by itself, with its own concept and with the union; `together`: of "a V1* cat next to a V2*
- * dog", drawn by the untouched model (with the rare tokens) and with the union; and one picture of each kind and scene.
+ * `alone`: pictures of each subject by itself, with its own concept, with the union and with the refined concept; `together`: of
+ * "a V1* cat next to a V2* dog", drawn by the untouched model (with the rare tokens), with the union and with the refined concept;
+ * and one picture of each kind and scene.
  */
-export async function measureUnion(draw, judge, pair) {
-  const both = pair.map(({ concept }) => concept);
+export async function measureUnion(draw, judge, pair, refined) {
   const kinds = {
     untouched: (i) => [name(pair[i], 'token'), []],
     own: (i) => [name(pair[i], 'identifier'), [pair[i].concept]],
-    union: (i) => [name(pair[i], 'identifier'), both],
+    union: (i) => [name(pair[i], 'identifier'), pair.map(({ concept }) => concept)],
+    refined: (i) => [name(pair[i], 'identifier'), [refined]],
   };
   const alone = [];
   const pictures = { alone: [], together: {} };
@@ -31,11 +44,11 @@ export async function measureUnion(draw, judge, pair) {
       const [word, concepts] = of(i);
       const drawn = await drawScenes(draw, (scene) => caption(word, subject.category, scene), concepts);
       alone[i][kind] = await judge.measure(await filesOf(drawn), subject, caption('', subject.category, ''));
-      if (kind === 'union') pictures.alone.push(drawn.map(([first]) => first));
+      if (kind === 'refined') pictures.alone.push(drawn.map(([first]) => first));
     }
   }
   const together = {};
-  for (const kind of ['untouched', 'union']) {
+  for (const kind of ['untouched', 'union', 'refined']) {
     const [a, b] = pair.map(({ subject }, i) => phrase(kinds[kind](i)[0], subject.category));
     const drawn = await drawScenes(draw, (scene) => `a photo of ${a} next to ${b} ${scene}`, kinds[kind](0)[1]);
     pictures.together[kind] = drawn.map(([first]) => first);
