@@ -214,13 +214,13 @@ constexpr std::uint32_t kStateMagic = 0x31585343;  // "CSX1"
 
 constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;  // rows and their noise are numbered from it
 
-struct StateHeader {
+}  // namespace
+
+struct ConceptSearch::StateHeader {
   std::uint32_t magic, tensors;
   std::uint64_t weights;
   std::int64_t steps;
 };
-
-}  // namespace
 
 template <class F>
 void ConceptSearch::each_saved(const F& f) const {
@@ -235,9 +235,14 @@ std::size_t ConceptSearch::state_size() const {
   return bytes;
 }
 
-std::vector<std::byte> ConceptSearch::save() const {
+ConceptSearch::StateHeader ConceptSearch::state_header() const {
   StateHeader header{kStateMagic, static_cast<std::uint32_t>(tensors_.size()), 0, steps_};
   for (const State& state : tensors_) header.weights += static_cast<std::uint64_t>(state.theta.size());
+  return header;
+}
+
+std::vector<std::byte> ConceptSearch::save() const {
+  const StateHeader header = state_header();
   std::vector<std::byte> out(state_size());
   std::memcpy(out.data(), &header, sizeof header);
   std::size_t at = sizeof header;
@@ -254,25 +259,28 @@ void ConceptSearch::load(std::span<const std::byte> bytes) {
          "The saved state is damaged or belongs to a search with other tensors or another optimizer. "
          "Resume with the options that the search was started with.");
   };
-  const std::vector<std::byte> mine = save();
-  StateHeader header, own;
-  if (bytes.size() != mine.size()) reject();
+  StateHeader header;
+  const StateHeader own = state_header();
+  if (bytes.size() != state_size()) reject();
   std::memcpy(&header, bytes.data(), sizeof header);
-  std::memcpy(&own, mine.data(), sizeof own);
   if (header.magic != own.magic || header.tensors != own.tensors || header.weights != own.weights || header.steps < 0 ||
       header.steps > kMostSteps)
     reject();
-  std::vector<float> values((bytes.size() - sizeof header) / sizeof(float));
-  std::memcpy(values.data(), bytes.data() + sizeof header, values.size() * sizeof(float));
-  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) reject();
+  // Everything is looked at before anything changes. The bytes may lie at any address.
+  for (std::size_t at = sizeof header; at < bytes.size(); at += sizeof(float)) {
+    float value;
+    std::memcpy(&value, bytes.data() + at, sizeof value);
+    if (!std::isfinite(value)) reject();
+  }
 
   steps_ = header.steps;
-  const float* from = values.data();
+  std::size_t at = sizeof header;
   for (State& state : tensors_)
     for (Tensor* tensor : {&state.displacement, &state.first_moment, &state.second_moment, &state.score})
       if (tensor->defined()) {
-        std::copy_n(from, tensor->size(), tensor->data());
-        from += tensor->size();
+        const std::size_t size = static_cast<std::size_t>(tensor->size()) * sizeof(float);
+        std::memcpy(tensor->data(), bytes.data() + at, size);
+        at += size;
       }
 }
 

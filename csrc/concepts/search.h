@@ -98,6 +98,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
     std::vector<bool> allowed;  // empty: all
     PackedMatrix forward, backward;
   };
+  struct StateHeader;
+  StateHeader state_header() const;
   /// f(tensor, bytes) for every tensor of the saved state, in its order.
   template <class F>
   void each_saved(const F& f) const;

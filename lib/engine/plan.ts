@@ -91,10 +91,9 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   });
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
-  const preparing = Math.max(
-    encoding(settings.images),
-    settings.priorImages ? encoding(settings.priorImages) : planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes,
-  );
+  const preparingPriors = () =>
+    settings.priorImages ? encoding(settings.priorImages) : planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes;
+  const preparing = Math.max(encoding(settings.images), priors > 0 ? preparingPriors() : 0);
   // The report is measured and drawn while the search's state is still there.
   const report = Math.max(
     model.planDenoise(REPORT_ROWS, latent.height, latent.width, tokenizer.maxLength),
