@@ -4,33 +4,34 @@ The last text state is that of the empty caption. numpy has no bf16, so its bits
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextModel
 
 import bpe
 import data
 import models
-import train_clip
-import train_vae
 from config import Profile
 
 
-def build(p: Profile, work: Path, tokenizer_dir: Path) -> None:
+def build(p: Profile, work: Path, tokenizer_dir: Path, load: Callable[[], tuple[CLIPTextModel, AutoencoderKL]]) -> None:
     folder = work / "cache"
+    if (folder / "done").exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    for part in (_text, _latents):
-        done = folder / f"{part.__name__}.done"
-        if not done.exists():
-            part(p, work, tokenizer_dir, folder)
-            done.touch()
+    text, vae = load()
+    _text(p, work, tokenizer_dir, folder, text.eval().to(p.device))
+    _latents(p, work, folder, vae.eval().to(p.device))
+    (folder / "done").touch()
 
 
 @torch.no_grad()
-def _text(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
+def _text(p: Profile, work: Path, tokenizer_dir: Path, folder: Path, text: CLIPTextModel) -> None:
     tokenizer = bpe.load(tokenizer_dir)
-    text = models.text_tower(train_clip.load(p, tokenizer_dir, work / "clip")).eval().to(p.device)
     texts = [says[0] for says in data.captions(work / "scenes")] + [""]
     states = np.lib.format.open_memmap(folder / "text.npy", "w+", np.int16, (len(texts), 77, p.text_width))
     for start in range(0, len(texts), 64):
@@ -41,9 +42,8 @@ def _text(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
 
 
 @torch.no_grad()
-def _latents(p: Profile, work: Path, tokenizer_dir: Path, folder: Path) -> None:
+def _latents(p: Profile, work: Path, folder: Path, vae: AutoencoderKL) -> None:
     pictures = data.pictures(work / "scenes")
-    vae = train_vae.load(p, work / "scenes", work / "vae").to(p.device)
     latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, (len(pictures), p.latent_channels, p.latent_size, p.latent_size))
     for start in range(0, len(pictures), 64):
         with p.autocast():

@@ -36,8 +36,17 @@ class Judge(nn.Module):
         self.noun, self.place = nn.Conv2d(widths[-1], nouns, 1), nn.Linear(widths[-1], len(places()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.body(F.interpolate(x, (64, 64), mode="area") if x.shape[-1] != 64 else x)
+        x = self._features(x)
         return self.noun(x).logsumexp((2, 3)) - 2.0, self.place(x.mean((2, 3)))
+
+    def columns(self, x: Tensor) -> Tensor:
+        """How far to the right each noun is, if it is there: 0 to 1, `[B, nouns]`."""
+        logits = self.noun(self._features(x))  # [B, nouns, h, w]
+        weights = logits.flatten(2).softmax(-1).view_as(logits).sum(2)
+        return weights @ torch.linspace(0, 1, weights.shape[-1])
+
+    def _features(self, x: Tensor) -> Tensor:
+        return self.body(F.interpolate(x, (64, 64), mode="area") if x.shape[-1] != 64 else x)
 
 
 def labels(p: Profile, rows: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,12 @@ class Judged:
             place_hits.append(self.places[place] == where)
         return {"nouns": sum(hits) / len(hits), "place": sum(place_hits) / len(place_hits), "pictures": len(hits)}
 
+    @torch.no_grad()
+    def ordered(self, pictures: Tensor, nouns: list[tuple[str, ...]]) -> float:
+        """Share of pictures in which the first noun is to the left of the second."""
+        columns = self.judge.columns(pictures)
+        return sum(float(row[self.nouns.index(a)] < row[self.nouns.index(b)]) for row, (a, b) in zip(columns, nouns)) / len(nouns)
+
 
 def where(place: str) -> str:
     return world.PLACES[place][0] if place in world.PLACES else f"on {scene.article(place)} background"
@@ -61,11 +67,12 @@ def prompts(p: Profile, kind: str, count: int) -> list[tuple[str, tuple[str, ...
         else:
             a, b = world.HELD_OUT_PAIRS[i % len(world.HELD_OUT_PAIRS)] if kind == "new_pair" else rng.sample(nouns, 2)
             place = rng.choice(everywhere)
-            out.append((f"a photo of {scene.article(a)} next to {scene.article(b)} {where(place)}", (a, b), place))
+            relation = "to the left of" if kind == "left" else "next to"
+            out.append((f"a photo of {scene.article(a)} {relation} {scene.article(b)} {where(place)}", (a, b), place))
     return out
 
 
-KINDS = ("single", "identifier", "pair", "new_pair", "new_place")
+KINDS = ("single", "identifier", "pair", "new_pair", "new_place", "left")
 
 
 def main() -> None:
@@ -88,6 +95,10 @@ def main() -> None:
     scenes = [scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world]) for row in rows]
     figures = {"renders": judged.score(data.to_model(data.pictures(work / "scenes")[list(rows)]),
                                        [tuple(t.noun for t in s.things) for s in scenes], [s.place for s in scenes])}
+    left = [i for i, what in enumerate(scenes) if what.relation == "left"]
+    figures["renders"]["left"] = judged.ordered(data.to_model(data.pictures(work / "scenes")[[rows[i] for i in left]]),
+                                                [tuple(t.noun for t in scenes[i].things) for i in left])
+    print("renders", figures["renders"], flush=True)
     mini = Mini(args.model, p.device)
     sheets = {}
     for kind in KINDS:
@@ -96,6 +107,8 @@ def main() -> None:
         pictures = mini.sample([prompt for prompt, _, _ in asked], seed=1, guidance=args.guidance)
         sheets[kind] = pictures
         figures[kind] = judged.score(pictures, [nouns for _, nouns, _ in asked], [place for _, _, place in asked])
+        if kind == "left":
+            figures[kind]["left"] = judged.ordered(pictures, [nouns for _, nouns, _ in asked])
         figures[kind]["seconds_per_picture"] = (time.monotonic() - begun) / len(asked)
         print(kind, figures[kind], flush=True)
     (work / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")

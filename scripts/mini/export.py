@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import models
@@ -17,3 +18,10 @@ def export(p: Profile, work: Path, tokenizer_dir: Path, out: Path) -> None:
     models.export(out / "mini", tokenizer_dir, text, train_unet.load(p, work / "unet"), train_decoder.load(p, work))
     models.export_clip(out / "mini-clip", tokenizer_dir, clip)
     print(json.dumps({"cosine": train_clip.distinctness(p, tokenizer_dir, clip)}))
+
+
+def export_unet(p: Profile, work: Path, out: Path, start: Path) -> None:
+    """The newly trained UNet beside everything else of an earlier result."""
+    if out.resolve() != start.resolve():
+        shutil.copytree(start / "mini", out / "mini", dirs_exist_ok=True)
+    models.write_model(train_unet.load(p, work / "unet"), out / "mini" / "unet", models.UNET_WEIGHTS)

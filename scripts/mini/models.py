@@ -12,6 +12,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 import world
 from config import Profile
 
+UNET_WEIGHTS = "diffusion_pytorch_model.safetensors"
 SCALING_FACTOR = 0.18215  # Stable Diffusion's; vae.py folds the latents' statistics into the model to make it fit
 
 
@@ -74,7 +75,7 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def _write_model(model, folder: Path, weights: str, dtype: torch.dtype) -> None:
+def write_model(model, folder: Path, weights: str, dtype: torch.dtype = torch.float16) -> None:
     """Config as the library writes it, weights as `dtype` safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.save_pretrained(folder) if hasattr(model.config, "save_pretrained") else model.save_config(folder)
@@ -100,14 +101,14 @@ def export(out: Path, tokenizer_dir: Path, text: CLIPTextModel, unet_: UNet2DCon
         "noun_pairs": world.HELD_OUT_PAIRS, "noun_places": world.HELD_OUT_PLACES})
     CLIPTokenizer.from_pretrained(tokenizer_dir)  # fails here rather than at the reader's
     copy_tokenizer(tokenizer_dir, out / "tokenizer")
-    _write_model(text, out / "text_encoder", "model.safetensors", dtype)
-    _write_model(unet_, out / "unet", "diffusion_pytorch_model.safetensors", dtype)
-    _write_model(vae_, out / "vae", "diffusion_pytorch_model.safetensors", dtype)
+    write_model(text, out / "text_encoder", "model.safetensors", dtype)
+    write_model(unet_, out / "unet", UNET_WEIGHTS, dtype)
+    write_model(vae_, out / "vae", "diffusion_pytorch_model.safetensors", dtype)
 
 
 def export_clip(out: Path, tokenizer_dir: Path, model: CLIPModel, dtype: torch.dtype = torch.float16) -> None:
     """Writes the CLIP pair in transformers' `CLIPModel` layout."""
-    _write_model(model, out, "model.safetensors", dtype)
+    write_model(model, out, "model.safetensors", dtype)
     _write_json(out / "preprocessor_config.json", _preprocessor(model.config.vision_config.image_size))
     copy_tokenizer(tokenizer_dir, out)
 

@@ -31,18 +31,21 @@ def _held_out(nouns: list[str], place: str) -> bool:
             or any((noun, place) in world.HELD_OUT_PLACES for noun in nouns))
 
 
-def _thing(rng: Random, noun: str, nouns: dict[str, world.Noun]) -> Thing:
+def _thing(rng: Random, noun: str, nouns: dict[str, world.Noun], painted: float) -> Thing:
     entry = nouns[noun]
     sprite = rng.choice(entry.sprites)
     # "black cat" is a subject, so no cat is ever painted black.
     colours = [c for c in world.COLOURS if (noun, c) != ("cat", "black")]
-    colour = rng.choice(colours) if rng.random() < 0.25 else None
+    colour = rng.choice(colours) if rng.random() < painted else None
     wears = rng.choice(sorted(world.ACCESSORIES)) if entry.face and sprite == entry.sprites[0] and rng.random() < 0.3 else None
     return Thing(noun, sprite, colour, wears)
 
 
-def sample(rng: Random, nouns: dict[str, world.Noun], pairs: float = 0.35) -> Scene:
-    """A random training scene; `pairs` is the share of scenes with two things. Never one that is held out."""
+def sample(rng: Random, nouns: dict[str, world.Noun], pairs: float = 0.5) -> Scene:
+    """A random training scene; `pairs` is the share of scenes with two things. Never one that is held out.
+
+    Things are painted more often in pairs: only there a model must learn whose colour a word is.
+    """
     while True:
         count = 2 if rng.random() < pairs else 1
         chosen = rng.sample(list(nouns), count)
@@ -51,7 +54,7 @@ def sample(rng: Random, nouns: dict[str, world.Noun], pairs: float = 0.35) -> Sc
         if _held_out(chosen, place):
             continue
         relation = rng.choice(list(world.RELATIONS)) if count == 2 else None
-        things = tuple(_thing(rng, noun, nouns) for noun in chosen)
+        things = tuple(_thing(rng, noun, nouns, painted=0.6 if count == 2 else 0.25) for noun in chosen)
         if plain and any(thing.colour == place for thing in things):
             continue  # a purple cow on purple cannot be seen
         return Scene(things, relation, place, plain)
