@@ -19,7 +19,7 @@ from golden import common, unet
 
 def evaluate(model, inputs):
     start = time.monotonic()
-    result = unet.evaluate(model, inputs)
+    result = unet.evaluate(model, inputs, unet.kv_parameters(model))
     print(f"{model.dtype}: {time.monotonic() - start:.0f} s", flush=True)
     return result
 
