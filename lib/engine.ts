@@ -111,28 +111,16 @@ export class Engine implements AsyncDisposable {
    * @throws ConesError CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OPTION_INVALID, CONES_LOSS_NOT_FINITE,
    *   CONES_STATE_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED
    */
-  async findConcept(options: FindConceptOptions): Promise<Concept> {
-    const search = await this.startSearch(options);
-    try {
-      await search.run();
-      return await search.finish();
-    } finally {
-      search.dispose();
-    }
+  findConcept(options: FindConceptOptions): Promise<Concept> {
+    return runToEnd(this.startSearch(options));
   }
 
   /**
    * Refines the concepts of several subjects together, so that one picture can show all of them (paper §3.3).
    * @throws ConesError as {@link findConcept}, and CONES_CONCEPT_MISMATCH
    */
-  async refineConcepts(options: RefineConceptsOptions): Promise<Concept> {
-    const refinement = await this.startRefinement(options);
-    try {
-      await refinement.run();
-      return await refinement.finish();
-    } finally {
-      refinement.dispose();
-    }
+  refineConcepts(options: RefineConceptsOptions): Promise<Concept> {
+    return runToEnd(this.startRefinement(options));
   }
 
   /** {@link findConcept} in pieces: run some steps, save the state, resume later, try several densities. */
@@ -211,5 +199,15 @@ export class Engine implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+}
+
+async function runToEnd(starting: Promise<ConceptSearch>): Promise<Concept> {
+  const search = await starting;
+  try {
+    await search.run();
+    return await search.finish();
+  } finally {
+    search.dispose();
   }
 }

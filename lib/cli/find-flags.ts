@@ -71,31 +71,40 @@ export function addPriorFlags(command: Command): Command {
     .option('--no-cache', 'do not keep drawn prior pictures');
 }
 
+/** What every search has for its steps. */
+export function addStepFlags(command: Command): Command {
+  return command
+    .option('--steps <K>', `steps of the search (default: ${defaults.steps})`, number)
+    .option('--batch-size <n>', `subject pictures per step (default: ${defaults.batchSize})`, number)
+    .option('--learning-rate <rate>', `learning rate of ξ (default: ${defaults.learningRate})`, number)
+    .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
+    .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed)
+    .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
+    .option('--no-checkpointing');
+}
+
 export function addFindFlags(command: Command): Command {
   command
     .option('--category <name>', 'what the subject is, such as cat (needed unless captions.json in the folder says it)')
     .option('--identifier <name>', `how prompts will name the subject (default: ${defaults.identifier})`)
     .option('--token <word>', 'the rare word that the model sees for the identifier (default: the next that is free)')
     .option('--others <concept...>', 'concept files to be drawn together with this one: their tokens are not taken')
-    .option('--captions <file>', 'JSON list with a caption, or a list of alternatives, per picture, with the identifier in them (default: "photo of a V1* cat")')
-    .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed);
+    .option('--captions <file>', 'JSON list with a caption, or a list of alternatives, per picture, with the identifier in them (default: "photo of a V1* cat")');
 
-  return addPriorFlags(command)
+  addPriorFlags(command)
     .option('--prior-images <file...>', 'pictures of the category without the subject (default: drawn by the model)')
     .option('--prior-captions <file>', 'JSON list with a caption per prior picture (default: "photo of a cat")')
 
-    .optionsGroup('Search (§3.1):')
-    .option('--steps <K>', `steps of the search (default: ${defaults.steps})`, number)
-    .option('--batch-size <n>', `subject pictures per step (default: ${defaults.batchSize})`, number)
+    .optionsGroup('Search (§3.1):');
+
+  return addStepFlags(command)
     .option('--algorithm <name>', `'a2' or '1' (default: ${defaults.algorithm})`)
     .option('--optimizer <name>', `'adam' or 'sgd' (default: ${defaults.optimizer})`)
-    .option('--learning-rate <rate>', `learning rate of ξ (default: ${defaults.learningRate})`, number)
     .option('--scale-learning-rate', 'multiply the learning rate by the batch size, as the paper')
     .option('--clamp', `keep ξ within [0, 1] (default: ${defaults.clamp})`)
     .option('--no-clamp')
     .option('--straight-through', `see the mask itself in every step, instead of ξ (default: ${defaults.straightThrough})`)
     .option('--no-straight-through', "the paper's search to the letter")
-    .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
     .option('--no-self', 'leave out self-attention')
     .option('--no-cross', 'leave out cross-attention')
     .option('--no-keys', 'leave out key projections')
@@ -104,8 +113,6 @@ export function addFindFlags(command: Command): Command {
     .option('--no-learn-embedding', 'neurons alone, as in the paper')
     .option('--embedding-rate <rate>', `its learning rate (default: ${defaults.embeddingRate})`, number)
     .option('--embedding-init <name>', `where it starts, at the 'token' or at the 'category' (default: ${defaults.embeddingInit})`)
-    .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
-    .option('--no-checkpointing')
 
     .optionsGroup('Selection and report:')
     .option('--ranking <name>', `rank neurons by 'displacement' or 'score' (default: ${defaults.ranking})`)
@@ -123,11 +130,22 @@ export function addFindFlags(command: Command): Command {
     .option('--resume <file>', 'go on from a saved search, with the same other flags');
 }
 
+/** What {@link SharedFlags} say, but for the report. */
+export async function sharedOptions(flags: SharedFlags) {
+  const { priorCount, priorGuidance, priorWeight, priorBatchSize, learningRate, steps, batchSize, timesteps, seed, checkpointing } = flags;
+  return {
+    ...{ priorCount, priorGuidance, priorWeight, priorBatchSize, learningRate, steps, batchSize, timesteps, seed, checkpointing },
+    cacheDir: flags.cache ? flags.cacheDir : null,
+    resume: flags.resume === undefined ? undefined : await readRegularFile(flags.resume),
+  };
+}
+
 /** Reads the files that the flags name. A folder in place of pictures is a subject's (lib/subject-folder.ts); flags go first. */
 export async function findOptions(pictures: readonly string[], flags: FindFlags): Promise<FindConceptOptions> {
   const { images, category, captions } = await readPictures(pictures, flags);
   const { self, cross, keys, values, reportRows, densities, reportPictures, otherCategory, reportSteps, clip } = flags;
   const options = {
+    ...(await sharedOptions(flags)),
     images,
     category,
     identifier: flags.identifier,
@@ -136,20 +154,11 @@ export async function findOptions(pictures: readonly string[], flags: FindFlags)
     captions: (await readCaptions(flags.captions)) ?? captions,
     priorImages: flags.priorImages,
     priorCaptions: await readCaptions(flags.priorCaptions),
-    priorCount: flags.priorCount,
-    priorGuidance: flags.priorGuidance,
-    cacheDir: flags.cache ? flags.cacheDir : null,
     algorithm: flags.algorithm,
     optimizer: flags.optimizer,
-    learningRate: flags.learningRate,
     scaleLearningRate: flags.scaleLearningRate,
     clamp: flags.clamp,
     straightThrough: flags.straightThrough,
-    steps: flags.steps,
-    batchSize: flags.batchSize,
-    priorBatchSize: flags.priorBatchSize,
-    priorWeight: flags.priorWeight,
-    timesteps: flags.timesteps,
     ranking: flags.ranking,
     density: flags.density,
     threshold: flags.threshold,
@@ -157,10 +166,7 @@ export async function findOptions(pictures: readonly string[], flags: FindFlags)
     learnEmbedding: flags.learnEmbedding,
     embeddingRate: flags.embeddingRate,
     embeddingInit: flags.embeddingInit,
-    seed: flags.seed,
-    checkpointing: flags.checkpointing,
     report: { rows: reportRows, densities, pictures: reportPictures, otherCategory, steps: reportSteps, clip: clip === false ? null : clip },
-    resume: flags.resume === undefined ? undefined : await readRegularFile(flags.resume),
   } satisfies AllOptions<FindConceptOptions>;
   // Whether the values make sense is for the engine to say; better before the model is loaded than after.
   searchSettings(options as FindConceptOptions);

@@ -1,10 +1,8 @@
 import type { Command } from 'commander';
-import type { SearchProgress } from '../find-concept/options';
-import { addEngineFlags, addOutputFlags, type EngineFlags, loadEngine, type OutputFlags } from './arguments';
+import { addEngineFlags, addOutputFlags, type EngineFlags, type OutputFlags } from './arguments';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
-import { assertWritable, type Io } from './io';
-import { ProgressBars } from './progress';
-import { addStateFlag, barOf, printFound, runToFile, type SearchOutput } from './search-run';
+import type { Io } from './io';
+import { addStateFlag, type SearchOutput, searchToFile } from './search-run';
 
 interface Flags extends FindFlags, EngineFlags, OutputFlags, SearchOutput {}
 
@@ -22,16 +20,7 @@ export function addFind(program: Command, io: Io): void {
 }
 
 async function find(images: readonly string[], flags: Flags, io: Io): Promise<void> {
-  const start = performance.now();
+  const since = performance.now();
   const options = await findOptions(images, flags);
-  const { output, state } = flags;
-  await Promise.all([output, state ?? output].map(assertWritable));
-
-  await using engine = await loadEngine(flags);
-  using bars = new ProgressBars(io);
-  const onProgress = (progress: SearchProgress) => bars.update(barOf(progress));
-  const search = await engine.startSearch({ ...options, signal: io.signal, onProgress });
-  const concept = await runToFile(search, flags);
-  bars.stop();
-  printFound(io, engine, concept, flags, { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - start) });
+  await searchToFile(io, flags, { options, since }, (engine, all) => engine.startSearch(all));
 }

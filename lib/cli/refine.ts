@@ -1,15 +1,12 @@
 import type { Command } from 'commander';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
-import { readRegularFile } from '../files';
-import type { SearchProgress } from '../find-concept/options';
-import { type RefineConceptsOptions, refineSettings, type RefineSubject } from '../find-concept/refine-options';
+import { REFINED_DENSITY, type RefineConceptsOptions, refineSettings, type RefineSubject } from '../find-concept/refine-options';
 import { readSubject } from '../subject-folder';
-import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, number, numbers, type OutputFlags, seed } from './arguments';
-import { addPriorFlags, defaults, type SharedFlags } from './find-flags';
-import { assertWritable, type Io } from './io';
-import { ProgressBars } from './progress';
-import { addStateFlag, barOf, printFound, runToFile, type SearchOutput } from './search-run';
+import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, number, type OutputFlags } from './arguments';
+import { addPriorFlags, addStepFlags, defaults, sharedOptions, type SharedFlags } from './find-flags';
+import type { Io } from './io';
+import { addStateFlag, type SearchOutput, searchToFile } from './search-run';
 
 interface Flags extends SharedFlags, EngineFlags, OutputFlags, SearchOutput {
   readonly within?: string;
@@ -27,17 +24,10 @@ export function addRefine(program: Command, io: Io): void {
     .option('--within <what>', "'all': among all weights; 'union': within the union of the concepts, as in the paper (default: all)")
     .option('--compose', 'learn also from pictures made of two subjects side by side (default: true)')
     .option('--no-compose')
-    .option('--density <fraction>', 'fraction of all weights to shut (default: 0.02; half of the union with --within union)', number)
-    .option('--steps <K>', `steps of the search (default: ${defaults.steps})`, number)
-    .option('--batch-size <n>', `subject pictures per step (default: ${defaults.batchSize})`, number)
-    .option('--learning-rate <rate>', `learning rate of ξ (default: ${defaults.learningRate})`, number)
-    .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
-    .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed)
+    .option('--density <fraction>', `fraction of all weights to shut (default: ${REFINED_DENSITY}; half of the union with --within union)`, number)
     .option('--report-rows <n>', `rows of held-out noise (default: ${defaults.report.rows})`, number)
-    .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
-    .option('--no-checkpointing')
     .option('--resume <file>', 'go on from a saved refinement, with the same other flags');
-  addStateFlag(command);
+  addStateFlag(addStepFlags(command));
   addPriorFlags(command);
   addEngineFlags(command);
   addOutputFlags(command);
@@ -45,38 +35,19 @@ export function addRefine(program: Command, io: Io): void {
 }
 
 async function refine(files: readonly string[], flags: Flags, io: Io): Promise<void> {
-  const start = performance.now();
-  const { output, state } = flags;
+  const since = performance.now();
+  const { within, compose, density, reportRows } = flags;
   const options = {
+    ...(await sharedOptions(flags)),
     subjects: await readSubjects(files),
-    within: flags.within,
-    compose: flags.compose,
-    density: flags.density,
-    priorCount: flags.priorCount,
-    priorGuidance: flags.priorGuidance,
-    cacheDir: flags.cache ? flags.cacheDir : null,
-    priorWeight: flags.priorWeight,
-    priorBatchSize: flags.priorBatchSize,
-    learningRate: flags.learningRate,
-    steps: flags.steps,
-    batchSize: flags.batchSize,
-    timesteps: flags.timesteps,
-    seed: flags.seed,
-    checkpointing: flags.checkpointing,
-    report: { rows: flags.reportRows },
-    resume: flags.resume === undefined ? undefined : await readRegularFile(flags.resume),
+    within,
+    compose,
+    density,
+    report: { rows: reportRows },
   } satisfies AllOptions<RefineConceptsOptions>;
   // Better before the model is loaded than after.
   refineSettings(options as RefineConceptsOptions);
-  await Promise.all([output, state ?? output].map(assertWritable));
-
-  await using engine = await loadEngine(flags);
-  using bars = new ProgressBars(io);
-  const onProgress = (progress: SearchProgress) => bars.update(barOf(progress));
-  const search = await engine.startRefinement({ ...(options as RefineConceptsOptions), signal: io.signal, onProgress });
-  const concept = await runToFile(search, flags);
-  bars.stop();
-  printFound(io, engine, concept, flags, { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - start) });
+  await searchToFile(io, flags, { options: options as RefineConceptsOptions, since }, (engine, all) => engine.startRefinement(all));
 }
 
 async function readSubjects(files: readonly string[]): Promise<RefineSubject[]> {

@@ -3,11 +3,12 @@ import type { Concept } from '../concept';
 import type { Engine } from '../engine';
 import { AbortError } from '../errors';
 import { writeFileAtomic } from '../files';
-import type { SearchProgress } from '../find-concept/options';
+import type { FindConceptOptions, SearchProgress } from '../find-concept/options';
 import type { ConceptSearch } from '../find-concept/search';
+import { type EngineFlags, loadEngine } from './arguments';
 import { describeConcept } from './describe-concept';
-import { type Io, printJson, printLines } from './io';
-import { duration, type Progress } from './progress';
+import { assertWritable, type Io, printJson, printLines } from './io';
+import { duration, type Progress, ProgressBars } from './progress';
 
 /** Where the results of a search go. */
 export interface SearchOutput {
@@ -21,8 +22,29 @@ export function addStateFlag(command: Command): Command {
   return command.option('--state <file>', 'keep the search there, when done as well as when interrupted (default: only when interrupted, in OUTPUT.state)');
 }
 
+/**
+ * From loading the model to printing what was found.
+ * @param options of the search, `since`: when the command began
+ */
+export async function searchToFile<Options extends { readonly seed?: unknown }>(
+  io: Io,
+  flags: EngineFlags & SearchOutput,
+  { options, since }: { readonly options: Options; readonly since: number },
+  start: (engine: Engine, options: Options & Pick<FindConceptOptions, 'signal' | 'onProgress'>) => Promise<ConceptSearch>,
+): Promise<void> {
+  const { output, state } = flags;
+  await Promise.all([output, state ?? output].map(assertWritable));
+
+  await using engine = await loadEngine(flags);
+  using bars = new ProgressBars(io);
+  const search = await start(engine, { ...options, signal: io.signal, onProgress: (progress) => bars.update(barOf(progress)) });
+  const concept = await runToFile(search, flags);
+  bars.stop();
+  printFound(io, engine, concept, flags, { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - since) });
+}
+
 /** Steps, report and concept file of a search; what is interrupted is saved, to be gone on with. */
-export async function runToFile(search: ConceptSearch, { output, state }: SearchOutput): Promise<Concept> {
+async function runToFile(search: ConceptSearch, { output, state }: SearchOutput): Promise<Concept> {
   let concept: Concept;
   try {
     await search.run();
@@ -45,7 +67,7 @@ async function saveState(search: ConceptSearch, file: string): Promise<void> {
 }
 
 /** What was found, and at what cost. */
-export function printFound(io: Io, engine: Engine, concept: Concept, { output, json }: SearchOutput, cost: { seed: string; milliseconds: number }): void {
+function printFound(io: Io, engine: Engine, concept: Concept, { output, json }: SearchOutput, cost: { seed: string; milliseconds: number }): void {
   const { seed, milliseconds } = cost;
   const peakMemory = engine.memory().peak;
   const info = concept.info();
@@ -54,7 +76,7 @@ export function printFound(io: Io, engine: Engine, concept: Concept, { output, j
   printLines(io, [...describeConcept(output, info), '', summary]);
 }
 
-export function barOf({ phase, step, steps, loss, msPerStep, remainingMs }: SearchProgress): Progress {
+function barOf({ phase, step, steps, loss, msPerStep, remainingMs }: SearchProgress): Progress {
   const detail = loss === undefined || msPerStep === undefined ? undefined : `loss ${loss.toFixed(4)}, ${msPerStep.toFixed(0)} ms/step`;
   return { label: phase, step, steps, remainingMs, detail };
 }

@@ -44,7 +44,7 @@ export async function prepareInputs(session: Session, settings: SearchSettings):
   const range = timestepRange(session, settings);
   const subjectCaptions = captionsOf('findConcept: the option captions', settings.captions, images.length, subjectCaption(identifier, category));
   const pair = settings.report.pictures > 0 ? await findPair(session.config.folder, settings.report.clip) : null;
-  const needsPrior = settings.priorWeight > 0 && settings.priorBatchSize !== 0;
+  const needsPrior = hasPrior(settings);
   const caption = priorCaption(category);
   const priorCount = settings.priorImages?.length ?? settings.priorCount;
   const priorCaptions = needsPrior ? captionsOf('findConcept: the option priorCaptions', settings.priorCaptions, priorCount, caption) : [];
@@ -70,6 +70,11 @@ export async function prepareInputs(session: Session, settings: SearchSettings):
     pair,
     method: `algorithm-${settings.algorithm}${settings.straightThrough ? '-straight-through' : ''}`,
   };
+}
+
+/** Whether a search has prior rows (Eq. 3). */
+export function hasPrior({ priorWeight, priorBatchSize }: SearchSettings): boolean {
+  return priorWeight > 0 && priorBatchSize !== 0;
 }
 
 /** Pictures of a category without the subject, as the base model draws them. */

@@ -46,15 +46,12 @@ export interface RefineConceptsOptions extends Shared {
 }
 
 /** The default density among all weights. */
-const DENSITY = 0.02;
+export const REFINED_DENSITY = 0.02;
 
-const subject = z.strictObject({
+const subject = searchSchema.pick({ captions: true, priorImages: true, priorCaptions: true }).extend({
   concept: conceptOption,
   // An empty list is told as CONES_IMAGES_MISSING.
   images: z.array(imageOption).max(100),
-  captions: z.array(z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])).optional(),
-  priorImages: z.array(imageOption).min(1).max(10_000).optional(),
-  priorCaptions: z.array(z.string().min(1)).optional(),
 });
 
 const schema = searchSchema
@@ -106,7 +103,7 @@ export function refineSettings(options: RefineConceptsOptions): RefineSettings {
     search: {
       ...base,
       ...shared,
-      density: density ?? (within === 'union' ? union.density / 2 : DENSITY),
+      density: density ?? (within === 'union' ? union.density / 2 : REFINED_DENSITY),
       report: { ...base.report, ...report, pictures: 0 },
     },
   };

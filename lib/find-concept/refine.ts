@@ -13,7 +13,7 @@ import type { ImageInput } from '../images';
 import { indefiniteArticle, priorCaption, subjectCaption } from '../prompt';
 import { listCaptions } from './captions';
 import { sideBySide } from './compose';
-import { captionsOf, drawPriorFor, type Inputs, timestepRange } from './inputs';
+import { captionsOf, drawPriorFor, hasPrior, type Inputs, timestepRange } from './inputs';
 import { joinMoments, splitMoments } from './moments';
 import type { RefineSettings } from './refine-options';
 
@@ -47,7 +47,7 @@ export async function refineInputs(session: Session, settings: RefineSettings): 
   const alone = takeTurns(perSubject);
   const together = settings.compose ? await composePictures(perSubject, subjects.map(({ subject }) => subject), Math.min(alone.length, MOST_COMPOSED), size, signal) : [];
   const pictures = takeTurns(settings.compose ? [alone, together] : [alone]);
-  const needsPrior = search.priorWeight > 0 && search.priorBatchSize !== 0;
+  const needsPrior = hasPrior(search);
   const steps = pictures.length + (needsPrior ? subjects.reduce((sum, { priorImages }) => sum + (priorImages?.length ?? 0), 0) : 0);
   onProgress?.({ phase: 'encode', step: 0, steps });
   const subjectMoments = await encodeOnce(session, pictures.map(({ picture }) => picture), size, signal);
