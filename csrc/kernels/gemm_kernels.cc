@@ -22,21 +22,17 @@ constexpr int kVecs = 8, kRows = 4;
 
 constexpr int kWidth = kVecs * kLanes;
 
-// Vector v of a row that has `columns` elements: all of its lanes, some or none.
-CONES_INLINE int used_lanes(int columns, int v) {
-  const int n = columns - v * kLanes;
-  return n < 0 ? 0 : n > kLanes ? kLanes : n;
-}
-CONES_INLINE vec load_columns(const float* row, int columns, int v) {
-  const int n = used_lanes(columns, v);
-  if constexpr (kLanes == 1) return n == 1 ? load(row + v, Full{}) : set(0);
-  return load(row + v * kLanes, Part(n));
-}
-CONES_INLINE void store_columns(float* row, vec x, int columns, int v) {
-  const int n = used_lanes(columns, v);
-  if constexpr (kLanes > 1) return store(row + v * kLanes, x, Part(n));
-  if (n == 1) store(row + v, x, Full{});
-}
+// Which lanes of vector v of a row of C there are: all, or those of its first `columns` elements.
+struct AllColumns {
+  CONES_INLINE Full lanes(int) const { return {}; }
+};
+struct SomeColumns {
+  int columns;
+  CONES_INLINE Part lanes(int v) const {
+    const int n = columns - v * kLanes;
+    return Part(n < 0 ? 0 : n > kLanes ? kLanes : n);
+  }
+};
 
 // Vector v of row k of a panel, without the elements whose bit is 0.
 CONES_INLINE vec load_kept(const float* b, const std::uint8_t* mask, std::int64_t k, int v) {
@@ -59,7 +55,7 @@ struct PointedRows {
   const float* row[R];
   float at(int r, std::int64_t k) const { return row[r][k]; }
 };
-struct Columns {
+struct StridedColumns {
   const float* base;
   std::int64_t stride;
   float at(int r, std::int64_t k) const { return base[k * stride + r]; }
@@ -93,30 +89,38 @@ CONES_INLINE void clear(vec (&acc)[R][V]) {
     for (int v = 0; v < V; ++v) acc[r][v] = set(0);
 }
 
-template <int R, int V>
-CONES_INLINE void add_c(vec (&acc)[R][V], const float* c, std::int64_t c_stride, int columns) {
+template <int R, int V, typename Columns>
+CONES_INLINE void add_c(vec (&acc)[R][V], const float* c, std::int64_t c_stride, Columns columns) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) acc[r][v] = load_columns(c + r * c_stride, columns, v) + acc[r][v];
+    for (int v = 0; v < V; ++v) acc[r][v] = load(c + r * c_stride + v * kLanes, columns.lanes(v)) + acc[r][v];
 }
 
 // acc[r] += rows[r], row by row.
-template <int R, int V>
-CONES_INLINE void add_rows(vec (&acc)[R][V], const float* const* rows, int columns) {
+template <int R, int V, typename Columns>
+CONES_INLINE void add_rows(vec (&acc)[R][V], const float* const* rows, Columns columns) {
   if (rows == nullptr) return;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) acc[r][v] = acc[r][v] + load_columns(rows[r], columns, v);
+    for (int v = 0; v < V; ++v) acc[r][v] = acc[r][v] + load(rows[r] + v * kLanes, columns.lanes(v));
 }
 
-template <int R, int V>
-CONES_INLINE void finish(const vec (&acc)[R][V], float* c, std::int64_t c_stride, int columns) {
+template <int R, int V, typename Columns>
+CONES_INLINE void finish(const vec (&acc)[R][V], float* c, std::int64_t c_stride, Columns columns) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) store_columns(c + r * c_stride, acc[r][v], columns, v);
+    for (int v = 0; v < V; ++v) store(c + r * c_stride + v * kLanes, acc[r][v], columns.lanes(v));
+}
+
+template <int R, int V, typename Columns>
+CONES_INLINE void add_and_store(vec (&acc)[R][V], const GemmTile& t, Columns columns) {
+  if (t.accumulate) add_c(acc, t.c, t.c_stride, columns);
+  add_rows(acc, t.bias, columns);
+  add_rows(acc, t.residual, columns);
+  finish(acc, t.c, t.c_stride, columns);
 }
 
 template <int R, int V, bool kMasked, bool kAhead>
@@ -130,10 +134,9 @@ void run_tile(const GemmTile& t, const std::uint8_t* mask) {
     multiply<R, V, kMasked, kAhead>(acc, a, t.segment[s].b, kWidth, mask, t.depth,
                                     kAhead ? t.ahead + s * t.depth * t.ahead_step : nullptr, t.ahead_step);
   }
-  if (t.accumulate) add_c(acc, t.c, t.c_stride, t.columns);
-  add_rows(acc, t.bias, t.columns);
-  add_rows(acc, t.residual, t.columns);
-  finish(acc, t.c, t.c_stride, t.columns);
+  // Apart, because masks for every row and vector take longer than a short chain's multiplications leave unseen.
+  if (t.columns == V * kLanes) return add_and_store(acc, t, AllColumns{});
+  add_and_store(acc, t, SomeColumns{t.columns});
 }
 
 // Narrow outputs (a convolution to 4 channels) leave the upper vectors out.
@@ -166,9 +169,9 @@ void outer_tile(int rows, int columns, std::int64_t depth, const float* p, std::
     if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, p_stride, q, q_stride, c, c_stride, accumulate);
   vec acc[R][kVecs];
   clear(acc);
-  multiply<R, kVecs, false, false>(acc, Columns{p, p_stride}, q, q_stride, nullptr, depth);
-  if (accumulate) add_c(acc, c, c_stride, columns);
-  finish(acc, c, c_stride, columns);
+  multiply<R, kVecs, false, false>(acc, StridedColumns{p, p_stride}, q, q_stride, nullptr, depth);
+  if (accumulate) add_c(acc, c, c_stride, SomeColumns{columns});
+  finish(acc, c, c_stride, SomeColumns{columns});
 }
 
 }  // namespace

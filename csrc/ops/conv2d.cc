@@ -179,9 +179,9 @@ Tensor conv2d_forward(const Context& context, const Tensor& x, const ConvWeights
     return y;
   }
   const Tensor zeros = context.zeros({weights.in()});
-  if (is_3x3(weights, o) && winograd_pays(weights.in(), weights.out(), out.height, out.width)) {
-    winograd_convolve(context, Map(x.shape()), x.data(), zeros.data(), weights.forward(), false, o.pad_top, o.pad_left,
-                      out.height, out.width, y.data(), epilogue);
+  if (const int tile = is_3x3(weights, o) ? winograd_tile(weights.in(), weights.out(), out.height, out.width) : 0) {
+    winograd_convolve(context, tile, Map(x.shape()), x.data(), zeros.data(), weights.forward(), false, o.pad_top,
+                      o.pad_left, out.height, out.width, y.data(), epilogue);
     return y;
   }
   std::vector<Tap> taps;
@@ -205,8 +205,8 @@ Tensor conv2d_backward_input(const Context& context, const Tensor& dy, const Con
   const bool full = weights.kernel_h() >= o.stride && weights.kernel_w() >= o.stride;  // every pixel meets a tap
   Tensor dx = full ? context.empty(shape) : context.zeros(shape);
   const Tensor zeros = context.zeros({weights.out()});
-  if (is_3x3(weights, o) && winograd_pays(weights.out(), weights.in(), shape[1], shape[2])) {
-    winograd_convolve(context, Map(dy.shape()), dy.data(), zeros.data(), b, true, 2 - o.pad_top, 2 - o.pad_left,
+  if (const int tile = is_3x3(weights, o) ? winograd_tile(weights.out(), weights.in(), shape[1], shape[2]) : 0) {
+    winograd_convolve(context, tile, Map(dy.shape()), dy.data(), zeros.data(), b, true, 2 - o.pad_top, 2 - o.pad_left,
                       shape[1], shape[2], dx.data(), {});
     return dx;
   }

@@ -8,32 +8,39 @@
 namespace cones {
 namespace {
 
-constexpr index_t kProducts = 16;
 constexpr int kMaxTileRows = 16;  // of any instruction set
-// Channels summed in one chain: short, because the transforms amplify rounding.
-constexpr index_t kDepth = 128;
-// Tiles whose transformed inputs exist at a time (4 MB: they stay in the third-level cache), and tiles of one task, whose
-// products [16, tiles, panel] stay in the second level. Where channels are so many that the inputs even of these do not stay
-// near, both are smaller.
+
+// What is different between F(2×2, 3×3) and F(4×4, 3×3).
+struct Variant {
+  index_t outputs, inputs, products;  // sides of a tile, and inputs²
+  // Channels summed in one chain: short, because the transforms amplify rounding.
+  index_t depth;
+  // Tiles of one task, whose products [products, tiles, panel] stay in the second-level cache; and where channels are so many
+  // (kManyChannels) that the transformed inputs of these do not stay near.
+  index_t task_tiles, small_task_tiles;
+};
+constexpr Variant kF2{2, 4, 16, 128, 192, 64}, kF4{4, 6, 36, 64, 96, 48};
+
+// Tiles whose transformed inputs exist at a time: 4 MB, which stay in the third-level cache.
 constexpr index_t kInputFloats = index_t{1} << 20;
-constexpr index_t kTaskTiles = 192, kSmallTaskTiles = 64;
 constexpr index_t kManyChannels = 1366;
 // Panels of output channels that share each tile of inputs while it is in the first-level cache.
 constexpr index_t kTaskPanels = 2;
-// The 16 products of one thing lie a cache line more apart than they are long: at distances of a power of two they would
+// The products of one thing lie a cache line more apart than they are long: at distances of a power of two they would
 // fight for the same few lines of the first-level cache.
 constexpr index_t kPad = 16;
 
 constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 
+template <const Variant& V>
 class Winograd {
  public:
-  Winograd(const Context& context, const Map& map, const float* data, const float* zeros, const PackedMatrix& b,
-           bool flipped, index_t pad_top, index_t pad_left, index_t out_height, index_t out_width, float* out,
-           const Epilogue& epilogue)
+  Winograd(const Context& context, const WinogradTransforms& transforms, const Map& map, const float* data,
+           const float* zeros, const PackedMatrix& b, bool flipped, index_t pad_top, index_t pad_left, index_t out_height,
+           index_t out_width, float* out, const Epilogue& epilogue)
       : context_(context),
         gemm_(*context.kernels->gemm),
-        transforms_(*context.kernels->winograd),
+        transforms_(transforms),
         b_(b),
         flipped_(flipped),
         pad_top_(pad_top),
@@ -43,15 +50,15 @@ class Winograd {
         width_(out_width),
         out_(out),
         epilogue_(epilogue),
-        rows_{map, data, zeros, divide_up(out_height, 2), divide_up(out_width, 2), 2},
+        rows_{map, data, zeros, divide_up(out_height, V.outputs), divide_up(out_width, V.outputs), V.outputs},
         tiles_(map.batch * rows_.grid_height * rows_.grid_width),
-        task_tiles_(channels_ < kManyChannels ? kTaskTiles : kSmallTaskTiles),
-        group_(std::min(tiles_, std::max(task_tiles_, kInputFloats / (kProducts * channels_) / task_tiles_ * task_tiles_))),
-        filter_floats_(kDepth * b.width() + kPad),
+        task_tiles_(channels_ < kManyChannels ? V.task_tiles : V.small_task_tiles),
+        group_(std::min(tiles_, std::max(task_tiles_, kInputFloats / (V.products * channels_) / task_tiles_ * task_tiles_))),
+        filter_floats_(V.depth * b.width() + kPad),
         product_floats_(std::min(group_, task_tiles_) * b.width() + kPad),
-        inputs_(context.empty({kProducts, group_ * channels_ + divide_up(channels_, kDepth) * kPad})),
-        filters_(context.empty({context.pool->threads(), kTaskPanels, kProducts, filter_floats_})),
-        products_(context.empty({context.pool->threads(), kTaskPanels, kProducts, product_floats_})) {}
+        inputs_(context.empty({V.products, group_ * channels_ + divide_up(channels_, V.depth) * kPad})),
+        filters_(context.empty({context.pool->threads(), kTaskPanels, V.products, filter_floats_})),
+        products_(context.empty({context.pool->threads(), kTaskPanels, V.products, product_floats_})) {}
 
   void run() {
     for (index_t begin = 0; begin < tiles_; begin += group_) {
@@ -71,24 +78,24 @@ class Winograd {
   }
 
  private:
-  // Inputs are kept by runs of channels, [C / kDepth][16][group][kDepth], so that a run's rows lie side by side.
-  index_t input_stride(index_t channel) const { return group_ * std::min(kDepth, channels_ - channel) + kPad; }
+  // Inputs are kept by runs of channels, [C / depth][products][group][depth], so that a run's rows lie side by side.
+  index_t input_stride(index_t channel) const { return group_ * std::min(V.depth, channels_ - channel) + kPad; }
   float* input(index_t channel, index_t product, index_t tile) const {
-    return inputs_.data() + kProducts * (channel * group_ + channel / kDepth * kPad) + product * input_stride(channel) +
-           tile * std::min(kDepth, channels_ - channel);
+    return inputs_.data() + V.products * (channel * group_ + channel / V.depth * kPad) + product * input_stride(channel) +
+           tile * std::min(V.depth, channels_ - channel);
   }
 
   void transform_inputs(index_t group_begin, index_t first, index_t last) const {
     const index_t count = last - first;
-    std::vector<const float*> table(static_cast<std::size_t>(kProducts * count));
-    for (index_t p = 0; p < kProducts; ++p)
-      rows_.fill(group_begin + first, group_begin + last, p / 4 - pad_top_, p % 4 - pad_left_,
+    std::vector<const float*> table(static_cast<std::size_t>(V.products * count));
+    for (index_t p = 0; p < V.products; ++p)
+      rows_.fill(group_begin + first, group_begin + last, p / V.inputs - pad_top_, p % V.inputs - pad_left_,
                  table.data() + p * count);
     for (index_t t = 0; t < count; ++t) {
-      const float* pixels[kProducts];
-      for (index_t p = 0; p < kProducts; ++p) pixels[p] = table[static_cast<std::size_t>(p * count + t)];
-      for (index_t c = 0; c < channels_; c += kDepth) {
-        const index_t depth = std::min(kDepth, channels_ - c);
+      const float* pixels[V.products];
+      for (index_t p = 0; p < V.products; ++p) pixels[p] = table[static_cast<std::size_t>(p * count + t)];
+      for (index_t c = 0; c < channels_; c += V.depth) {
+        const index_t depth = std::min(V.depth, channels_ - c);
         transforms_.input(depth, pixels, c, input(c, 0, first + t), input_stride(c));
       }
     }
@@ -98,41 +105,43 @@ class Winograd {
   void convolve_panels(index_t first_panel, index_t group_begin, index_t first, index_t last, int lane) const {
     const index_t width = b_.width(), count = last - first, tap_stride = channels_ * width;
     const index_t panels = std::min(kTaskPanels, b_.panels() - first_panel);
-    float* const filters = filters_.data() + lane * kTaskPanels * kProducts * filter_floats_;
-    float* const products = products_.data() + lane * kTaskPanels * kProducts * product_floats_;
-    for (index_t c = 0; c < channels_; c += kDepth) {
-      const index_t depth = std::min(kDepth, channels_ - c);
+    float* const filters = filters_.data() + lane * kTaskPanels * V.products * filter_floats_;
+    float* const products = products_.data() + lane * kTaskPanels * V.products * product_floats_;
+    for (index_t c = 0; c < channels_; c += V.depth) {
+      const index_t depth = std::min(V.depth, channels_ - c);
       for (index_t i = 0; i < panels; ++i) {
         const float* taps = b_.panel(first_panel + i) + c * width;
         transforms_.filter(depth * width, flipped_ ? taps + 8 * tap_stride : taps, flipped_ ? -tap_stride : tap_stride,
-                           filters + i * kProducts * filter_floats_, filter_floats_);
+                           filters + i * V.products * filter_floats_, filter_floats_);
       }
-      for (index_t p = 0; p < kProducts; ++p)
+      for (index_t p = 0; p < V.products; ++p)
         for (index_t t = 0; t < count; t += gemm_.tile_rows) {
           const int rows = static_cast<int>(std::min<index_t>(gemm_.tile_rows, count - t));
+          const float* const inputs = input(c, p, first + t);
           const float* a[kMaxTileRows];
-          for (int r = 0; r < rows; ++r) a[r] = input(c, p, first + t + r);
+          for (int r = 0; r < rows; ++r) a[r] = inputs + r * depth;
           for (index_t i = 0; i < panels; ++i)
-            gemm_.tile(rows, depth, a, filters + (i * kProducts + p) * filter_floats_,
-                       products + (i * kProducts + p) * product_floats_ + t * width, width, columns(first_panel + i),
+            gemm_.tile(rows, depth, a, filters + (i * V.products + p) * filter_floats_,
+                       products + (i * V.products + p) * product_floats_ + t * width, width, columns(first_panel + i),
                        c > 0);
         }
     }
     for (index_t i = 0; i < panels; ++i)
       for (index_t t = 0; t < count; ++t)
-        write(first_panel + i, group_begin + first + t, products + i * kProducts * product_floats_ + t * width);
+        write(first_panel + i, group_begin + first + t, products + i * V.products * product_floats_ + t * width);
   }
 
   int columns(index_t panel) const { return static_cast<int>(std::min<index_t>(b_.width(), b_.n() - panel * b_.width())); }
 
-  // The 2×2 pixels of one tile.
+  // The pixels of one tile.
   void write(index_t panel, index_t tile, const float* products) const {
-    const index_t x = tile % rows_.grid_width * 2, y = tile / rows_.grid_width % rows_.grid_height * 2;
+    constexpr index_t side = V.outputs;
+    const index_t x = tile % rows_.grid_width * side, y = tile / rows_.grid_width % rows_.grid_height * side;
     const index_t batch = tile / rows_.grid_width / rows_.grid_height, column = panel * b_.width();
-    float* pixels[4];
-    const float* residual[4];
-    for (index_t i = 0; i < 4; ++i) {
-      const index_t row = y + i / 2, line = x + i % 2;
+    float* pixels[side * side];
+    const float* residual[side * side];
+    for (index_t i = 0; i < side * side; ++i) {
+      const index_t row = y + i / side, line = x + i % side;
       const index_t at = ((batch * height_ + row) * width_ + line) * b_.n() + column;
       const bool inside = row < height_ && line < width_;
       pixels[i] = inside ? out_ + at : nullptr;
@@ -145,7 +154,7 @@ class Winograd {
 
   const Context& context_;
   const GemmKernels& gemm_;
-  const WinogradKernels& transforms_;
+  const WinogradTransforms& transforms_;
   const PackedMatrix& b_;
   bool flipped_;
   index_t pad_top_, pad_left_, channels_, height_, width_;
@@ -158,15 +167,24 @@ class Winograd {
 
 }  // namespace
 
-bool winograd_pays(index_t channels, index_t out_channels, index_t out_height, index_t out_width) {
-  return channels >= 32 && out_channels >= 32 && out_height * out_width >= 64;
+int winograd_tile(index_t channels, index_t out_channels, index_t out_height, index_t out_width) {
+  if (channels < 32 || out_channels < 32 || out_height * out_width < 64) return 0;
+  return channels >= 256 ? 4 : 2;
 }
 
-void winograd_convolve(const Context& context, const Map& map, const float* data, const float* zeros,
+void winograd_convolve(const Context& context, int tile, const Map& map, const float* data, const float* zeros,
                        const PackedMatrix& b, bool flipped, index_t pad_top, index_t pad_left, index_t out_height,
                        index_t out_width, float* out, const Epilogue& epilogue) {
-  Winograd winograd(context, map, data, zeros, b, flipped, pad_top, pad_left, out_height, out_width, out, epilogue);
-  if (!context.planning()) winograd.run();
+  const auto convolve = [&]<const Variant& V>(const WinogradTransforms& transforms) {
+    Winograd<V> winograd(context, transforms, map, data, zeros, b, flipped, pad_top, pad_left, out_height, out_width, out,
+                         epilogue);
+    if (!context.planning()) winograd.run();
+  };
+  if (tile == 4) {
+    convolve.template operator()<kF4>(context.kernels->winograd->f4);
+  } else {
+    convolve.template operator()<kF2>(context.kernels->winograd->f2);
+  }
 }
 
 }  // namespace cones

@@ -1,7 +1,7 @@
-// 3×3 convolutions of stride 1 with 16 multiplications for every 36: Winograd's F(2×2, 3×3).
+// 3×3 convolutions of stride 1 by Winograd's F(2×2, 3×3), with 16 multiplications for every 36, or F(4×4, 3×3), with 9.
 //
-// F(4×4, 3×3) would take 9 for every 36, but its transforms amplify rounding: 3 to 4 times PyTorch's error in fp32 whatever
-// the interpolation points, where 2 is the limit. F(2×2) stays within it (docs/optimisation-log.md has the figures).
+// The transforms amplify rounding, those of F(4×4) more: over few channels its error is 3 to 5 times a direct sum's, over 256
+// and more 2.5 times, and over a whole UNet of so many it adds nothing (docs/optimisation-log.md has the figures).
 #pragma once
 
 #include "ops/conv2d_rows.h"
@@ -9,14 +9,16 @@
 
 namespace cones {
 
-/// Whether F(2×2) is faster than the direct way for maps of this size. By measurement; not by the batch or the number of
-/// threads, so that results depend on neither.
-bool winograd_pays(index_t channels, index_t out_channels, index_t out_height, index_t out_width);
+/// Side m of the tiles of outputs with which F(m×m, 3×3) is faster than the direct way, and as accurate as it has to be, for
+/// maps of this size: 2, 4, or 0 where none is. By measurement; not by the batch or the number of threads, so that results
+/// depend on neither.
+int winograd_tile(index_t channels, index_t out_channels, index_t out_height, index_t out_width);
 
-/// out [B, Ho, Wo, O] = the correlation of `map` (padded by zeros at the top and left) with 3×3 filters, + epilogue.
+/// out [B, Ho, Wo, O] = the correlation of `map` (padded by zeros at the top and left) with 3×3 filters, + epilogue, by tiles of
+/// side `tile` (2 or 4).
 /// b: [9 · C, O], row (tap, c); `flipped` turns the filters around, as the gradient of the input needs them.
 /// `zeros`: at least C.
-void winograd_convolve(const Context& context, const Map& map, const float* data, const float* zeros,
+void winograd_convolve(const Context& context, int tile, const Map& map, const float* data, const float* zeros,
                        const PackedMatrix& b, bool flipped, index_t pad_top, index_t pad_left, index_t out_height,
                        index_t out_width, float* out, const Epilogue& epilogue);
 

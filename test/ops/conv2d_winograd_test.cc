@@ -1,7 +1,6 @@
 #include "ops/conv2d_winograd.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -14,12 +13,31 @@ using namespace cones::test;
 namespace {
 
 using Values = std::vector<double>;
-using Tile = std::array<std::array<double, 4>, 4>;
+// |Bᵀ|, |G| and |Aᵀ| of F(m×m, 3×3), from its points by Lagrange's formulas: what the transforms do to a bound of the
+// rounding errors.
+struct Matrices {
+  std::size_t outputs, inputs;
+  std::vector<Values> input, filter, output;
 
-// |Bᵀ|, |G|, |Aᵀ|: what the transforms do to a bound of the rounding errors.
-constexpr double kInput[4][4] = {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 1, 1, 0}, {0, 1, 0, 1}};
-constexpr double kFilter[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, .5, .5}, {0, 0, 1}};
-constexpr double kOutput[2][4] = {{1, 1, 1, 0}, {0, 1, 1, 1}};
+  Matrices(std::size_t m, const Values& points)
+      : outputs(m), inputs(m + 2), input(inputs, Values(inputs)), filter(inputs, Values(3)), output(m, Values(inputs)) {
+    for (std::size_t i = 0; i < inputs; ++i) {
+      const bool infinity = i == points.size();
+      Values polynomial{1};  // Π (x − point) over the other points, lowest power first
+      double at_point = 1;
+      for (std::size_t j = 0; j < points.size(); ++j) {
+        if (j == i) continue;
+        polynomial.insert(polynomial.begin(), 0);
+        for (std::size_t k = 0; k + 1 < polynomial.size(); ++k) polynomial[k] -= points[j] * polynomial[k + 1];
+        if (!infinity) at_point *= points[i] - points[j];
+      }
+      for (std::size_t k = 0; k < polynomial.size(); ++k) input[i][k] = std::abs(polynomial[k]);
+      for (std::size_t k = 0; k < 3; ++k)
+        filter[i][k] = infinity ? k == 2 : std::abs(std::pow(points[i], k) / at_point);
+      for (std::size_t k = 0; k < m; ++k) output[k][i] = infinity ? k == m - 1 : std::abs(std::pow(points[i], k));
+    }
+  }
+};
 
 struct Case {
   index_t batch, height, width, in, out, pad_top, pad_left, out_height, out_width;
@@ -54,29 +72,34 @@ struct Problem {
     return sum;
   }
   // Σ of the absolute values of everything that is added up for one output.
-  double magnitude(index_t b, index_t y, index_t column, index_t o) const {
-    const index_t top = y / 2 * 2 - c.pad_top, left = column / 2 * 2 - c.pad_left;
+  double magnitude(const Matrices& matrices, index_t b, index_t y, index_t column, index_t o) const {
+    const auto m = static_cast<index_t>(matrices.outputs);
+    const index_t top = y / m * m - c.pad_top, left = column / m * m - c.pad_left;
+    const Values &to_row = matrices.output[static_cast<std::size_t>(y % m)],
+                 &to_column = matrices.output[static_cast<std::size_t>(column % m)];
     double sum = 0;
     for (index_t i = 0; i < c.in; ++i)
-      for (index_t p = 0; p < 16; ++p) {
-        double input = 0, filter = 0;
-        for (index_t r = 0; r < 4; ++r)
-          for (index_t s = 0; s < 4; ++s)
-            input += kInput[p / 4][r] * kInput[p % 4][s] * std::abs(pixel(b, top + r, left + s, i));
-        for (index_t r = 0; r < 3; ++r)
-          for (index_t s = 0; s < 3; ++s)
-            filter += kFilter[p / 4][r] * kFilter[p % 4][s] * std::abs(tap(3 * r + s, i, o));
-        sum += kOutput[y % 2][p / 4] * kOutput[column % 2][p % 4] * input * filter;
-      }
+      for (std::size_t p = 0; p < matrices.inputs; ++p)
+        for (std::size_t q = 0; q < matrices.inputs; ++q) {
+          double input = 0, filter = 0;
+          for (std::size_t r = 0; r < matrices.inputs; ++r)
+            for (std::size_t s = 0; s < matrices.inputs; ++s)
+              input += matrices.input[p][r] * matrices.input[q][s] *
+                       std::abs(pixel(b, top + static_cast<index_t>(r), left + static_cast<index_t>(s), i));
+          for (std::size_t r = 0; r < 3; ++r)
+            for (std::size_t s = 0; s < 3; ++s)
+              filter += matrices.filter[p][r] * matrices.filter[q][s] *
+                        std::abs(tap(static_cast<index_t>(3 * r + s), i, o));
+          sum += to_row[p] * to_column[q] * input * filter;
+        }
     return sum;
   }
 };
 
 Values random(const Shape& shape, unsigned seed) { return random_values(static_cast<std::size_t>(shape.size()), seed); }
 
-}  // namespace
-
-TEST("F(2x2, 3x3) equals the convolution in double, within the bound of its roundings") {
+// `roundings`: in the three transforms, each of two dimensions, of the scalar kernels.
+void compare(int tile, const Matrices& matrices, index_t roundings) {
   for (const Case& c : kCases)
     for (const bool flipped : {false, true}) {
       const Problem problem{c, flipped, random(c.x(), 1), random({9, c.in, c.out}, 2)};
@@ -91,11 +114,11 @@ TEST("F(2x2, 3x3) equals the convolution in double, within the bound of its roun
                                       residual[want.size()]};
               want.push_back(problem.output(b, y, x, o) + added[0] + added[1] + added[2]);
               largest = std::max(largest, std::abs(want.back()));
-              bound = std::max(bound, problem.magnitude(b, y, x, o) + std::abs(added[0]) + std::abs(added[1]) +
+              bound = std::max(bound, problem.magnitude(matrices, b, y, x, o) + std::abs(added[0]) + std::abs(added[1]) +
                                           std::abs(added[2]));
             }
-      // Two roundings per multiply-add in the scalar kernels, 4 in each of the three transforms, 3 sums behind them.
-      const double tolerance = static_cast<double>(2 * c.in + 15) * 0x1p-24 * bound / largest;
+      // Two roundings per multiply-add in the scalar kernels, 3 sums behind the transforms.
+      const double tolerance = static_cast<double>(2 * c.in + roundings + 3) * 0x1p-24 * bound / largest;
       for (const char* isa : instruction_sets()) {
         std::vector<Tensor> results;
         for (int threads : {1, 2}) {
@@ -105,7 +128,7 @@ TEST("F(2x2, 3x3) equals the convolution in double, within the bound of its roun
                        tresidual = to_tensor(context, residual, c.y()), zeros = context.zeros({c.in});
           const PackedMatrix packed = PackedMatrix::pack(context, w.data(), 9 * c.in, c.out, c.out, 1);
           Tensor y = context.empty(c.y());
-          winograd_convolve(context, Map(c.x()), x.data(), zeros.data(), packed, flipped, c.pad_top, c.pad_left,
+          winograd_convolve(context, tile, Map(c.x()), x.data(), zeros.data(), packed, flipped, c.pad_top, c.pad_left,
                             c.out_height, c.out_width, y.data(),
                             {.bias = tbias.data(), .residual = tresidual.data(), .group_bias = tgroup.data(),
                              .rows_per_group = c.out_height * c.out_width});
@@ -117,10 +140,20 @@ TEST("F(2x2, 3x3) equals the convolution in double, within the bound of its roun
     }
 }
 
+}  // namespace
+
+TEST("F(2x2, 3x3) equals the convolution in double, within the bound of its roundings") {
+  compare(2, Matrices(2, {0, 1, -1}), 3 * 4);
+}
+
+TEST("F(4x4, 3x3) equals the convolution in double, within the bound of its roundings") {
+  compare(4, Matrices(4, {0, 0.625, -0.625, 1.5, -1.5}), 6 + 10 + 8);
+}
+
 TEST("a convolution that takes the fast way has the direct way's gradient of the input") {
-  // <dy, conv(x)> = <conv_backward(dy), x> in double, for shapes that winograd_pays() accepts.
-  const index_t batch = 2, height = 9, width = 10, in = 33, out = 40;
-  EXPECT(winograd_pays(in, out, height, width) && winograd_pays(out, in, height, width));
+  // <dy, conv(x)> = <conv_backward(dy), x> in double, forward by F(4×4) and backward by F(2×2).
+  const index_t batch = 2, height = 9, width = 10, in = 257, out = 40;
+  EXPECT(winograd_tile(in, out, height, width) == 4 && winograd_tile(out, in, height, width) == 2);
   const Context context = make_context(2);
   const Values x = random({batch, height, width, in}, 1), dy = random({batch, height, width, out}, 2),
                w = random({out, in, 3, 3}, 3);
