@@ -19,6 +19,7 @@ namespace {
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
 constexpr index_t kKeyBlock = 192;  // divides by every kernel's rows; a panel of scores then fits in the first cache
 constexpr int kMostTileRows = 32;
+constexpr index_t kBackwardPanels = 4;  // panels of queries whose sums over queries are one chain
 
 /// Sizes, and how a tensor [B, T, C] is addressed by head.
 struct Sizes {
@@ -195,10 +196,11 @@ void attention_backward(const Context& context, const Tensor& dy, const Tensor& 
   if (dq != nullptr) *dq = context.empty(q.shape());
   if (dk != nullptr) *dk = context.zeros(k.shape());
   if (dv != nullptr) *dv = context.zeros(v.shape());
-  Tensor scratch = context.empty(
-      {context.pool->threads(), dim * kt_stride + 3 * Scratch::round(dim * width) +
-                                    2 * Scratch::round(dim_panels * width * width) +
-                                    2 * Scratch::round(kKeyBlock * width) + 2 * Scratch::round(width)});
+  const index_t columns_floats = Scratch::round(dim * width), rows_floats = dim_panels * width * width;
+  const index_t score_floats = kKeyBlock * width;
+  Tensor scratch = context.empty({context.pool->threads(),
+                                  dim * kt_stride + kBackwardPanels * (3 * columns_floats + 2 * rows_floats +
+                                                                       2 * score_floats + 2 * width)});
   if (context.planning()) return;
 
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
@@ -214,59 +216,89 @@ void attention_backward(const Context& context, const Tensor& dy, const Tensor& 
         std::fill(target + used, target + width, 0.0f);
       }
   };
-  // sums [keys, dim] += weights [keys, tokens] · (packed rows)
-  const auto multiply_rows = [&](index_t keys, index_t panel, const float* weights, const float* packed, float* sums) {
-    for (index_t p = 0; p < dim_panels; ++p)
-      multiply(sizes, keys, sizes.queries_in(panel), weights, width, packed + p * width * width, sums + p * width,
-               channels, static_cast<int>(std::min(width, dim - p * width)), true);
+  // sums [keys, dim] += Σ over `count` panels of weights [keys, tokens] · (packed rows)
+  const auto multiply_rows = [&](index_t keys, index_t count, index_t tokens, const float* weights, const float* packed,
+                                 float* sums) {
+    const float* pointers[kBackwardPanels][kMostTileRows];
+    GemmSegment segments[kBackwardPanels];
+    for (index_t row = 0; row < keys; row += sizes.gemm.tile_rows) {
+      const int rows = static_cast<int>(std::min<index_t>(sizes.gemm.tile_rows, keys - row));
+      for (index_t i = 0; i < count; ++i)
+        for (int r = 0; r < rows; ++r) pointers[i][r] = weights + i * score_floats + (row + r) * width;
+      for (index_t p = 0; p < dim_panels; ++p) {
+        for (index_t i = 0; i < count; ++i) segments[i] = {pointers[i], packed + i * rows_floats + p * width * width};
+        sizes.gemm.run({.rows = rows, .columns = static_cast<int>(std::min(width, dim - p * width)),
+                        .segments = static_cast<int>(count), .depth = tokens, .offset = 0, .segment = segments,
+                        .c = sums + row * channels + p * width, .c_stride = channels, .accumulate = true});
+      }
+    }
   };
 
   const auto run_task = [&](index_t task, int lane) {  // one head of one sample
     const index_t h = task % sizes.heads, b = task / sizes.heads;
     const index_t of_q = sizes.offset(sizes.queries, b, 0, h), of_k = sizes.offset(sizes.keys, b, 0, h);
     Scratch pieces(scratch.data() + lane * scratch.columns());
-    float* kt = pieces.take(dim * kt_stride);       // Kᵀ [dim, keys]
-    float* qt = pieces.take(dim * width);            // Qᵀ [dim, width], in units of log2
-    float* dot = pieces.take(dim * width);           // dOᵀ [dim, width]
-    float* dqt = pieces.take(dim * width);           // Oᵀ, then dQᵀ [dim, width]
-    float* q_rows = pieces.take(dim_panels * width * width);
-    float* do_rows = pieces.take(dim_panels * width * width);
-    float* p = pieces.take(kKeyBlock * width);       // probabilities [keys, width]
-    float* ds = pieces.take(kKeyBlock * width);      // gradient of the scores [keys, width]
-    float* logsumexp2 = pieces.take(width);
-    float* delta = pieces.take(width);               // Σ_c dO · O of each query
+    float* kt = pieces.take(dim * kt_stride);  // Kᵀ [dim, keys]
+    // For each panel of a group:
+    float* qt = pieces.take(kBackwardPanels * columns_floats);   // Qᵀ [dim, width], in units of log2
+    float* dot = pieces.take(kBackwardPanels * columns_floats);  // dOᵀ [dim, width]
+    float* dqt = pieces.take(kBackwardPanels * columns_floats);  // Oᵀ, then dQᵀ [dim, width]
+    float* q_rows = pieces.take(kBackwardPanels * rows_floats);
+    float* do_rows = pieces.take(kBackwardPanels * rows_floats);
+    float* p = pieces.take(kBackwardPanels * score_floats);   // probabilities [keys, width]
+    float* ds = pieces.take(kBackwardPanels * score_floats);  // gradient of the scores [keys, width]
+    float* logsumexp2 = pieces.take(kBackwardPanels * width);
+    float* delta = pieces.take(kBackwardPanels * width);  // Σ_c dO · O of each query
+
+    const auto prepare = [&](index_t panel, index_t i) {
+      float* const own_dot = dot + i * columns_floats;
+      float* const own_out = dqt + i * columns_floats;
+      pack_transposed(sizes, q.data() + of_q, panel, scale * kLog2e, qt + i * columns_floats);
+      pack_transposed(sizes, dy.data() + of_q, panel, 1.0f, own_dot);
+      pack_transposed(sizes, out.data() + of_q, panel, 1.0f, own_out);
+      float* const own_delta = delta + i * width;
+      std::fill_n(own_delta, width, 0.0f);
+      for (index_t c = 0; c < dim; ++c)
+        for (index_t j = 0; j < width; ++j) own_delta[j] += own_dot[c * width + j] * own_out[c * width + j];
+      std::fill_n(logsumexp2 + i * width, width, 0.0f);
+      const float* own = logsumexp.data() + (b * sizes.heads + h) * sizes.queries + panel * width;
+      for (index_t j = 0; j < sizes.queries_in(panel); ++j) logsumexp2[i * width + j] = own[j] * kLog2e;
+      if (dk != nullptr) pack_rows(q.data() + of_q, panel, scale, q_rows + i * rows_floats);
+      if (dv != nullptr) pack_rows(dy.data() + of_q, panel, 1.0f, do_rows + i * rows_floats);
+    };
 
     if (dq != nullptr)
       sizes.vector.transpose(sizes.keys, dim, k.data() + of_k, channels, 1.0f, kt, kt_stride);
-    for (index_t panel = 0; panel < sizes.panels; ++panel) {
+    const index_t whole_panels = sizes.queries / width;
+    for (index_t panel = 0, count; panel < sizes.panels; panel += count) {
+      // Panels go together that have as many queries and see the same keys.
+      count = sizes.causal ? 1 : std::clamp<index_t>(whole_panels - panel, 1, kBackwardPanels);
       const index_t tokens = sizes.queries_in(panel);
       const int columns = sizes.columns_in(panel);
-      pack_transposed(sizes, q.data() + of_q, panel, scale * kLog2e, qt);
-      pack_transposed(sizes, dy.data() + of_q, panel, 1.0f, dot);
-      pack_transposed(sizes, out.data() + of_q, panel, 1.0f, dqt);
-      std::fill_n(delta, width, 0.0f);
-      for (index_t i = 0; i < dim; ++i)
-        for (index_t j = 0; j < width; ++j) delta[j] += dot[i * width + j] * dqt[i * width + j];
-      std::fill_n(logsumexp2, width, 0.0f);
-      const float* own = logsumexp.data() + (b * sizes.heads + h) * sizes.queries + panel * width;
-      for (index_t j = 0; j < tokens; ++j) logsumexp2[j] = own[j] * kLog2e;
-      if (dk != nullptr) pack_rows(q.data() + of_q, panel, scale, q_rows);
-      if (dv != nullptr) pack_rows(dy.data() + of_q, panel, 1.0f, do_rows);
+      for (index_t i = 0; i < count; ++i) prepare(panel + i, i);
 
       for (index_t key = 0; key < sizes.keys; key += kKeyBlock) {
         const index_t keys = sizes.visible_keys(panel, key);
         if (keys == 0) break;
         const index_t at = of_k + key * channels;
-        multiply(sizes, keys, dim, k.data() + at, channels, qt, p, width, columns, false);
-        if (sizes.causal) mask_future(sizes, panel, key, keys, p);
-        multiply(sizes, keys, dim, v.data() + at, channels, dot, ds, width, columns, false);
-        sizes.vector.softmax_panel_backward(keys, columns, panel_stride, p, ds, logsumexp2, delta);
-        if (dv != nullptr) multiply_rows(keys, panel, p, do_rows, dv->data() + at);
-        if (dk != nullptr) multiply_rows(keys, panel, ds, q_rows, dk->data() + at);
-        if (dq != nullptr) multiply(sizes, dim, keys, kt + key, kt_stride, ds, dqt, width, columns, key > 0);
+        for (index_t i = 0; i < count; ++i) {
+          float* const own_p = p + i * score_floats;
+          float* const own_ds = ds + i * score_floats;
+          multiply(sizes, keys, dim, k.data() + at, channels, qt + i * columns_floats, own_p, width, columns, false);
+          if (sizes.causal) mask_future(sizes, panel, key, keys, own_p);
+          multiply(sizes, keys, dim, v.data() + at, channels, dot + i * columns_floats, own_ds, width, columns, false);
+          sizes.vector.softmax_panel_backward(keys, columns, panel_stride, own_p, own_ds, logsumexp2 + i * width,
+                                              delta + i * width);
+          if (dq != nullptr)
+            multiply(sizes, dim, keys, kt + key, kt_stride, own_ds, dqt + i * columns_floats, width, columns, key > 0);
+        }
+        if (dv != nullptr) multiply_rows(keys, count, tokens, p, do_rows, dv->data() + at);
+        if (dk != nullptr) multiply_rows(keys, count, tokens, ds, q_rows, dk->data() + at);
       }
       if (dq != nullptr)
-        sizes.vector.transpose(dim, tokens, dqt, width, scale, dq->data() + of_q + panel * width * channels, channels);
+        for (index_t i = 0; i < count; ++i)
+          sizes.vector.transpose(dim, tokens, dqt + i * columns_floats, width, scale,
+                                 dq->data() + of_q + (panel + i) * width * channels, channels);
     }
   };
   context.parallel(sizes.batch * sizes.heads, task_grain(5 * sizes.queries * sizes.keys * dim),
