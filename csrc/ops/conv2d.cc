@@ -179,7 +179,7 @@ Tensor conv2d_forward(const Context& context, const Tensor& x, const ConvWeights
     return y;
   }
   const Tensor zeros = context.zeros({weights.in()});
-  if (const int tile = is_3x3(weights, o) ? winograd_tile(weights.in(), weights.out(), out.height, out.width) : 0) {
+  if (const int tile = is_3x3(weights, o) ? winograd_tile(1, weights.in(), weights.out(), out.height, out.width) : 0) {
     winograd_convolve(context, tile, Map(x.shape()), x.data(), zeros.data(), weights.forward(), false, o.pad_top,
                       o.pad_left, out.height, out.width, y.data(), epilogue);
     return y;
@@ -205,7 +205,9 @@ Tensor conv2d_backward_input(const Context& context, const Tensor& dy, const Con
   const bool full = weights.kernel_h() >= o.stride && weights.kernel_w() >= o.stride;  // every pixel meets a tap
   Tensor dx = full ? context.empty(shape) : context.zeros(shape);
   const Tensor zeros = context.zeros({weights.out()});
-  if (const int tile = is_3x3(weights, o) ? winograd_tile(weights.out(), weights.in(), shape[1], shape[2]) : 0) {
+  // Rows that have one loss are never without each other.
+  if (const int tile =
+          is_3x3(weights, o) ? winograd_tile(shape[0], weights.out(), weights.in(), shape[1], shape[2]) : 0) {
     winograd_convolve(context, tile, Map(dy.shape()), dy.data(), zeros.data(), b, true, 2 - o.pad_top, 2 - o.pad_left,
                       shape[1], shape[2], dx.data(), {});
     return dx;

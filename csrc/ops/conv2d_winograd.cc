@@ -167,9 +167,12 @@ class Winograd {
 
 }  // namespace
 
-int winograd_tile(index_t channels, index_t out_channels, index_t out_height, index_t out_width) {
-  if (channels < 32 || out_channels < 32 || out_height * out_width < 64) return 0;
-  return channels >= 256 ? 4 : 2;
+int winograd_tile(index_t samples, index_t channels, index_t out_channels, index_t out_height, index_t out_width) {
+  if (channels < 32 || out_channels < 32) return 0;
+  // At least four tiles share the work on the filters, and not more than half of their outputs lie outside of the map.
+  const index_t tiles = divide_up(out_height, kF4.outputs) * divide_up(out_width, kF4.outputs);
+  if (channels >= 256 && samples * tiles >= 4 && 8 * tiles <= out_height * out_width) return 4;
+  return out_height * out_width >= 64 ? 2 : 0;
 }
 
 void winograd_convolve(const Context& context, int tile, const Map& map, const float* data, const float* zeros,

@@ -10,9 +10,9 @@
 namespace cones {
 
 /// Side m of the tiles of outputs with which F(m×m, 3×3) is faster than the direct way, and as accurate as it has to be, for
-/// maps of this size: 2, 4, or 0 where none is. By measurement; not by the batch or the number of threads, so that results
-/// depend on neither.
-int winograd_tile(index_t channels, index_t out_channels, index_t out_height, index_t out_width);
+/// maps of this size: 2, 4, or 0 where none is. By measurement, and not by the number of threads.
+/// `samples`: 1 where a sample's result must not depend on what else is in its batch, the batch where it may.
+int winograd_tile(index_t samples, index_t channels, index_t out_channels, index_t out_height, index_t out_width);
 
 /// out [B, Ho, Wo, O] = the correlation of `map` (padded by zeros at the top and left) with 3×3 filters, + epilogue, by tiles of
 /// side `tile` (2 or 4).

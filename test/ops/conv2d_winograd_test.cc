@@ -153,7 +153,7 @@ TEST("F(4x4, 3x3) equals the convolution in double, within the bound of its roun
 TEST("a convolution that takes the fast way has the direct way's gradient of the input") {
   // <dy, conv(x)> = <conv_backward(dy), x> in double, forward by F(4×4) and backward by F(2×2).
   const index_t batch = 2, height = 9, width = 10, in = 257, out = 40;
-  EXPECT(winograd_tile(in, out, height, width) == 4 && winograd_tile(out, in, height, width) == 2);
+  EXPECT(winograd_tile(1, in, out, height, width) == 4 && winograd_tile(batch, out, in, height, width) == 2);
   const Context context = make_context(2);
   const Values x = random({batch, height, width, in}, 1), dy = random({batch, height, width, out}, 2),
                w = random({out, in, 3, 3}, 3);
