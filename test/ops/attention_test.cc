@@ -122,7 +122,9 @@ TEST("attention: NaN comes through") {
 }
 
 TEST("attention: backward equals finite differences") {
-  const Case cases[] = {{1, 5, 7, 1, 4}, {2, 3, 4, 2, 3}, {1, 35, 3, 1, 2}, {1, 9, 9, 2, 2, true}, {1, 2, 195, 1, 2}};
+  // Groups of panels of queries, whole and ragged, one and two blocks of keys.
+  const Case cases[] = {{1, 5, 7, 1, 4},         {2, 3, 4, 2, 3},     {1, 35, 3, 1, 2}, {1, 200, 3, 1, 2},
+                        {1, 9, 9, 2, 2, true}, {1, 2, 195, 1, 2}, {1, 70, 195, 1, 2}};
   for (const Case& c : cases) {
     const auto q = random_values(c.q_size(), 1), k = random_values(c.k_size(), 2), v = random_values(c.k_size(), 3);
     const auto dy = random_values(c.q_size(), 4);
