@@ -118,7 +118,7 @@ template <class F>
 void input(std::int64_t channels, const float* const* d, std::int64_t offset, float* v, std::int64_t stride) {
   sweep(channels, [&](std::int64_t c, auto at) CONES_INLINE_LAMBDA {
     transform<typename F::Input>([&](int i) CONES_INLINE_LAMBDA { return load(d[i] + offset + c, at); },
-                     [&](int i, vec value) CONES_INLINE_LAMBDA { store(v + i * stride + c, value, at); });
+                                 [&](int i, vec value) CONES_INLINE_LAMBDA { store(v + i * stride + c, value, at); });
   });
 }
 
@@ -126,7 +126,7 @@ template <class F>
 void filter(std::int64_t count, const float* g, std::int64_t tap_stride, float* u, std::int64_t stride) {
   sweep(count, [&](std::int64_t c, auto at) CONES_INLINE_LAMBDA {
     transform<typename F::Filter>([&](int i) CONES_INLINE_LAMBDA { return load(g + i * tap_stride + c, at); },
-                      [&](int i, vec value) CONES_INLINE_LAMBDA { store(u + i * stride + c, value, at); });
+                                  [&](int i, vec value) CONES_INLINE_LAMBDA { store(u + i * stride + c, value, at); });
   });
 }
 
@@ -135,13 +135,13 @@ void output(std::int64_t channels, const float* m, std::int64_t stride, const fl
             const float* const* residual, float* const* y) {
   sweep(channels, [&](std::int64_t c, auto at) CONES_INLINE_LAMBDA {
     transform<typename F::Output>([&](int i) CONES_INLINE_LAMBDA { return load(m + i * stride + c, at); },
-                      [&](int i, vec value) CONES_INLINE_LAMBDA {
-                        if (y[i] == nullptr) return;
-                        if (bias) value = value + load(bias + c, at);
-                        if (group_bias) value = value + load(group_bias + c, at);
-                        if (residual) value = value + load(residual[i] + c, at);
-                        store(y[i] + c, value, at);
-                      });
+                                  [&](int i, vec value) CONES_INLINE_LAMBDA {
+                                    if (y[i] == nullptr) return;
+                                    if (bias) value = value + load(bias + c, at);
+                                    if (group_bias) value = value + load(group_bias + c, at);
+                                    if (residual) value = value + load(residual[i] + c, at);
+                                    store(y[i] + c, value, at);
+                                  });
   });
 }
 

@@ -19,7 +19,8 @@ namespace {
 constexpr float kLog2e = 1.44269504f, kLn2 = 0.693147181f;
 constexpr index_t kKeyBlock = 192;  // divides by every kernel's rows; a panel of scores then fits in the first cache
 constexpr int kMostTileRows = 32;
-constexpr index_t kBackwardPanels = 4;  // panels of queries whose sums over queries are one chain
+constexpr index_t kMostSegments = 4;
+constexpr index_t kBackwardPanels = kMostSegments;  // panels of queries whose sums over queries are one chain
 
 /// Sizes, and how a tensor [B, T, C] is addressed by head.
 struct Sizes {
@@ -56,14 +57,25 @@ struct Sizes {
   }
 };
 
-/// C [rows, columns] = (accumulate ? C : 0) + A [rows, depth] · B, for a packed panel B [depth, width].
+/// Operands of a product that is summed over `count` segments: A [rows, depth] and a packed panel B [depth, width] of each,
+/// so many floats after the last one's.
+struct Segments {
+  index_t count = 1, a_step = 0, b_step = 0;
+};
+
+/// C [rows, columns] = (accumulate ? C : 0) + Σ over segments of A · B.
 void multiply(const Sizes& sizes, index_t rows, index_t depth, const float* a, index_t a_stride, const float* b,
-              float* c, index_t c_stride, int columns, bool accumulate) {
-  const float* pointers[kMostTileRows];
+              float* c, index_t c_stride, int columns, bool accumulate, const Segments& segments = {}) {
+  const float* pointers[kMostSegments][kMostTileRows];
+  GemmSegment segment[kMostSegments];
+  for (index_t i = 0; i < segments.count; ++i) segment[i] = {pointers[i], b + i * segments.b_step};
   for (index_t row = 0; row < rows;) {
     const int count = static_cast<int>(std::min<index_t>(sizes.gemm.tile_rows, rows - row));
-    for (int i = 0; i < count; ++i) pointers[i] = a + (row + i) * a_stride;
-    sizes.gemm.tile(count, depth, pointers, b, c + row * c_stride, c_stride, columns, accumulate);
+    for (index_t i = 0; i < segments.count; ++i)
+      for (int r = 0; r < count; ++r) pointers[i][r] = a + i * segments.a_step + (row + r) * a_stride;
+    sizes.gemm.run({.rows = count, .columns = columns, .segments = static_cast<int>(segments.count), .depth = depth,
+                    .offset = 0, .segment = segment, .c = c + row * c_stride, .c_stride = c_stride,
+                    .accumulate = accumulate});
     row += count;
   }
 }
@@ -219,19 +231,9 @@ void attention_backward(const Context& context, const Tensor& dy, const Tensor& 
   // sums [keys, dim] += Σ over `count` panels of weights [keys, tokens] · (packed rows)
   const auto multiply_rows = [&](index_t keys, index_t count, index_t tokens, const float* weights, const float* packed,
                                  float* sums) {
-    const float* pointers[kBackwardPanels][kMostTileRows];
-    GemmSegment segments[kBackwardPanels];
-    for (index_t row = 0; row < keys; row += sizes.gemm.tile_rows) {
-      const int rows = static_cast<int>(std::min<index_t>(sizes.gemm.tile_rows, keys - row));
-      for (index_t i = 0; i < count; ++i)
-        for (int r = 0; r < rows; ++r) pointers[i][r] = weights + i * score_floats + (row + r) * width;
-      for (index_t p = 0; p < dim_panels; ++p) {
-        for (index_t i = 0; i < count; ++i) segments[i] = {pointers[i], packed + i * rows_floats + p * width * width};
-        sizes.gemm.run({.rows = rows, .columns = static_cast<int>(std::min(width, dim - p * width)),
-                        .segments = static_cast<int>(count), .depth = tokens, .offset = 0, .segment = segments,
-                        .c = sums + row * channels + p * width, .c_stride = channels, .accumulate = true});
-      }
-    }
+    for (index_t p = 0; p < dim_panels; ++p)
+      multiply(sizes, keys, tokens, weights, width, packed + p * width * width, sums + p * width, channels,
+               static_cast<int>(std::min(width, dim - p * width)), true, {count, score_floats, rows_floats});
   };
 
   const auto run_task = [&](index_t task, int lane) {  // one head of one sample

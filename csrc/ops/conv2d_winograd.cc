@@ -18,8 +18,9 @@ struct Variant {
   // Tiles of one task, whose products [products, tiles, panel] stay in the second-level cache; and where channels are so many
   // (kManyChannels) that the transformed inputs of these do not stay near.
   index_t task_tiles, small_task_tiles;
+  WinogradTransforms WinogradKernels::*transforms;
 };
-constexpr Variant kF2{2, 4, 16, 128, 192, 64}, kF4{4, 6, 36, 64, 96, 48};
+constexpr Variant kF2{2, 4, 16, 128, 192, 64, &WinogradKernels::f2}, kF4{4, 6, 36, 64, 96, 48, &WinogradKernels::f4};
 
 // Tiles whose transformed inputs exist at a time: 4 MB, which stay in the third-level cache.
 constexpr index_t kInputFloats = index_t{1} << 20;
@@ -35,12 +36,12 @@ constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 template <const Variant& V>
 class Winograd {
  public:
-  Winograd(const Context& context, const WinogradTransforms& transforms, const Map& map, const float* data,
-           const float* zeros, const PackedMatrix& b, bool flipped, index_t pad_top, index_t pad_left, index_t out_height,
-           index_t out_width, float* out, const Epilogue& epilogue)
+  Winograd(const Context& context, const Map& map, const float* data, const float* zeros, const PackedMatrix& b,
+           bool flipped, index_t pad_top, index_t pad_left, index_t out_height, index_t out_width, float* out,
+           const Epilogue& epilogue)
       : context_(context),
         gemm_(*context.kernels->gemm),
-        transforms_(transforms),
+        transforms_(context.kernels->winograd->*V.transforms),
         b_(b),
         flipped_(flipped),
         pad_top_(pad_top),
@@ -178,16 +179,11 @@ int winograd_tile(index_t samples, index_t channels, index_t out_channels, index
 void winograd_convolve(const Context& context, int tile, const Map& map, const float* data, const float* zeros,
                        const PackedMatrix& b, bool flipped, index_t pad_top, index_t pad_left, index_t out_height,
                        index_t out_width, float* out, const Epilogue& epilogue) {
-  const auto convolve = [&]<const Variant& V>(const WinogradTransforms& transforms) {
-    Winograd<V> winograd(context, transforms, map, data, zeros, b, flipped, pad_top, pad_left, out_height, out_width, out,
-                         epilogue);
+  const auto convolve = [&]<const Variant& V>() {
+    Winograd<V> winograd(context, map, data, zeros, b, flipped, pad_top, pad_left, out_height, out_width, out, epilogue);
     if (!context.planning()) winograd.run();
   };
-  if (tile == 4) {
-    convolve.template operator()<kF4>(context.kernels->winograd->f4);
-  } else {
-    convolve.template operator()<kF2>(context.kernels->winograd->f2);
-  }
+  tile == 4 ? convolve.template operator()<kF4>() : convolve.template operator()<kF2>();
 }
 
 }  // namespace cones

@@ -13,6 +13,7 @@ using namespace cones::test;
 namespace {
 
 using Values = std::vector<double>;
+
 // |Bᵀ|, |G| and |Aᵀ| of F(m×m, 3×3), from its points by Lagrange's formulas: what the transforms do to a bound of the
 // rounding errors.
 struct Matrices {
