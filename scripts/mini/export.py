@@ -24,4 +24,4 @@ def export_unet(p: Profile, work: Path, out: Path, start: Path) -> None:
     """The newly trained UNet beside everything else of an earlier result."""
     if out.resolve() != start.resolve():
         shutil.copytree(start / "mini", out / "mini", dirs_exist_ok=True)
-    models.write_model(train_unet.load(p, work / "unet"), out / "mini" / "unet", models.UNET_WEIGHTS)
+    models.write_model(train_unet.load(p, work / "unet"), out / "mini" / "unet", models.DIFFUSERS_WEIGHTS)

@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 import world
 from config import Profile
 
-UNET_WEIGHTS = "diffusion_pytorch_model.safetensors"
+DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
 SCALING_FACTOR = 0.18215  # Stable Diffusion's; vae.py folds the latents' statistics into the model to make it fit
 
 
@@ -102,8 +102,8 @@ def export(out: Path, tokenizer_dir: Path, text: CLIPTextModel, unet_: UNet2DCon
     CLIPTokenizer.from_pretrained(tokenizer_dir)  # fails here rather than at the reader's
     copy_tokenizer(tokenizer_dir, out / "tokenizer")
     write_model(text, out / "text_encoder", "model.safetensors", dtype)
-    write_model(unet_, out / "unet", UNET_WEIGHTS, dtype)
-    write_model(vae_, out / "vae", "diffusion_pytorch_model.safetensors", dtype)
+    write_model(unet_, out / "unet", DIFFUSERS_WEIGHTS, dtype)
+    write_model(vae_, out / "vae", DIFFUSERS_WEIGHTS, dtype)
 
 
 def export_clip(out: Path, tokenizer_dir: Path, model: CLIPModel, dtype: torch.dtype = torch.float16) -> None:
