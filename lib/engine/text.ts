@@ -76,9 +76,12 @@ async function encodeTexts(session: Session, texts: readonly Text[], warnings: W
   const size = maxLength * width;
   const data = new Float32Array(texts.length * size);
   const done = new Map<string, Float32Array>();
+  // Two concepts may have learned different embeddings for one token.
+  const numbers = new Map<unknown, number>();
+  const numberOf = (embedding: unknown) => numbers.get(embedding) ?? (numbers.set(embedding, numbers.size), numbers.size - 1);
   for (const [i, { text, subjects }] of texts.entries()) {
     const learned = subjects.filter(({ embedding }) => embedding);
-    const key = JSON.stringify([text, learned.map(({ identifier }) => identifier)]);
+    const key = JSON.stringify([text, learned.map(({ token, embedding }) => [token, numberOf(embedding)])]);
     let states = done.get(key);
     if (!states) {
       const encoding = session.tokenizer.encode(text);

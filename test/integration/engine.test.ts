@@ -88,6 +88,16 @@ describe('concepts', () => {
     expect(together).toEqual(alone.flat());
   });
 
+  test('with one identifier and different embeddings, two in one batch are as two single calls', async () => {
+    const learned = (concept: Concept, value: number) =>
+      concept.with({ subjects: [{ ...first.subjects[0]!, embedding: { dtype: 'float32', values: Float32Array.from({ length: 32 }, (__, i) => value * Math.sin(i)) } }] });
+    const concepts = [[learned(first, 1)], [learned(first, -1)], [first]];
+    const prompt = concepts.map(() => 'a V1* cat');
+    const together = await bytes(engine, { prompt, concepts });
+    expect(new Set(together).size).toBe(3);
+    expect(together).toEqual((await Promise.all(concepts.map((own) => bytes(engine, { concepts: own })))).flat());
+  });
+
   test('of one request shut their union', async () => {
     const union = Concept.union(first, second);
     expect(union.neuronCount).toBeGreaterThan(first.neuronCount);
