@@ -56,7 +56,7 @@ const searchSchema = z.strictObject({
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
   layers: layersOption,
   learnEmbedding: z.boolean().default(true),
-  checkpointing: z.boolean().default(false),
+  checkpointing: z.boolean().optional(),
 });
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
@@ -78,7 +78,7 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   const latent = latentSize(session, size.height, size.width);
   const priorBatch = settings.priorBatchSize ?? settings.batchSize;
   const priors = priorBatch > 0 ? (settings.priorImages ?? settings.priorCount) : 0;
-  const search = model.planSearch({
+  const planned = (checkpointing: boolean) => model.planSearch({
     ...latent,
     batch: settings.batchSize + priorBatch,
     pictures: settings.images + priors,
@@ -87,8 +87,11 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     tensors: Int32Array.from(selectTensors(session.kvTensors, settings.layers)),
     optimizer: settings.optimizer,
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
-    checkpointing: settings.checkpointing,
+    checkpointing,
   });
+  let search = planned(settings.checkpointing ?? false);
+  // As the search does: activations are recomputed when keeping them would need more memory than there is.
+  if (settings.checkpointing === undefined && search.peak > available(session)) search = planned(true);
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
   const preparingPriors = () =>

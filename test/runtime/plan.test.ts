@@ -84,6 +84,19 @@ test.each([
   expect(peak).toBeGreaterThan(0.9 * plan.peak);
 });
 
+test('findConcept recomputes activations where memory asks for it, and its plan says so', async () => {
+  const options = { batchSize: 8, priorBatchSize: 8, priorCount: 2, images: 3 };
+  await using ample = await load();
+  const kept = ample.planSearch(options);
+  expect(kept).toEqual(ample.planSearch({ ...options, checkpointing: false }));
+  await using tight = await load({ memoryLimit: (kept.peak + ample.planSearch({ ...options, checkpointing: true }).peak) / 2 });
+  expect(tight.planSearch({ ...options, checkpointing: false }).fits).toBe(false);
+  const plan = tight.planSearch(options);
+  expect(plan).toMatchObject({ fits: true, peak: tight.planSearch({ ...options, checkpointing: true }).peak });
+  await tight.findConcept(await searchOptions({ batchSize: 8, priorBatchSize: 8, steps: 2 }));
+  expect(tight.memory().peak).toBeLessThanOrEqual(plan.peak);
+});
+
 test('findConcept, prior pictures given', async () => {
   await using engine = await load();
   const { report, images, ...others } = await searchOptions({ batchSize: 1, steps: 2, priorCount: undefined });
