@@ -8,6 +8,7 @@ import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
 import { readRegularFile, writeFileAtomic } from './files';
+import { joinSubjects } from './prompt';
 import { show } from './show';
 
 export type { LayerOverlap, Overlap } from './concept-file/overlap';
@@ -265,7 +266,7 @@ function combine(
   }));
   return Concept.create({
     fingerprint: first.fingerprint,
-    subjects: subjectsOf === 'all' ? mergeSubjects(concepts) : first.subjects,
+    subjects: subjectsOf === 'all' ? joinSubjects(concepts) : first.subjects,
     method,
     steps: 0,
     engineVersion: first.engineVersion,
@@ -294,21 +295,6 @@ function shapes(concepts: readonly [Concept, ...Concept[]]): Map<string, readonl
 
 function tensorOf(concept: Concept, name: string, shape: readonly number[]): ConceptTensor {
   return concept.tensors.get(name) ?? { shape, indices: new Uint32Array() };
-}
-
-function mergeSubjects(concepts: readonly Concept[]): Subject[] {
-  const merged = new Map<string, Subject>();
-  for (const subject of concepts.flatMap(({ subjects }) => subjects)) {
-    const known = merged.get(subject.identifier);
-    if (known && !isDeepStrictEqual(known, subject)) {
-      throw new ConesError(
-        'CONES_OPTION_INVALID',
-        `Two concepts use the identifier ${subject.identifier} for different subjects: rename one first, with concept.with({ subjects }).`,
-      );
-    }
-    merged.set(subject.identifier, subject);
-  }
-  return [...merged.values()];
 }
 
 function dataOf({ fingerprint, subjects, method, steps, engineVersion, report, tensors }: Concept): ConceptData {

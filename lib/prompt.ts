@@ -107,7 +107,7 @@ function sharedTokens(subjects: readonly Subject[]): PromptWarning[] {
 }
 
 /**
- * All subjects of the concepts of one request, each once.
+ * All subjects of several concepts, each once. Identifiers are the same in any case, as in prompts.
  * @throws ConesError CONES_OPTION_INVALID when two of them mean different things by one identifier.
  */
 export function joinSubjects(concepts: readonly { readonly subjects: readonly Subject[] }[]): Subject[] {
@@ -117,23 +117,16 @@ export function joinSubjects(concepts: readonly { readonly subjects: readonly Su
     const known = joined.get(key);
     if (known === undefined) {
       joined.set(key, subject);
-    } else if (known.token !== subject.token || !isDeepStrictEqual(known.embedding, subject.embedding)) {
+    } else if (!isDeepStrictEqual({ ...known, identifier: key }, { ...subject, identifier: key })) {
       throw new ConesError(
         'CONES_OPTION_INVALID',
         `Two concepts use the identifier "${subject.identifier}", for the ${known.category} "${known.token}" and for ` +
-          `the ${subject.category} "${subject.token}". Use one of them, or search one again with another identifier.`,
+          `the ${subject.category} "${subject.token}"${known.token === subject.token ? ' with another learned embedding or category' : ''}. ` +
+          'Use one of them, or rename one with concept.with({ subjects }).',
       );
     }
   }
   return [...joined.values()];
-}
-
-/** The first of `V1*`, `V2*`, … that is not taken. */
-export function freeIdentifier(taken: Iterable<string>): string {
-  const names = new Set(Array.from(taken, (name) => name.toLowerCase()));
-  let n = 1;
-  while (names.has(`v${n}*`)) n++;
-  return `V${n}*`;
 }
 
 /**

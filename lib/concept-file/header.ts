@@ -34,7 +34,7 @@ export const subjectsOf = <T extends z.ZodType<{ identifier: string }>>(subject:
     .array(subject)
     .min(1)
     .max(LIMITS.subjects)
-    .refine((all) => unique(all.map(({ identifier }) => identifier)), 'identifiers must differ');
+    .refine((all) => unique(all.map(({ identifier }) => identifier.toLowerCase())), 'identifiers must differ, in more than case');
 
 export const totalWeights = {
   check: (all: readonly { shape: readonly number[] }[]) => all.reduce((sum, one) => sum + weightsOf(one.shape), 0) <= LIMITS.weights,

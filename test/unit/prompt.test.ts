@@ -4,7 +4,6 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import type { Subject } from '../../lib/concept-file/types';
 import {
-  freeIdentifier,
   freeToken,
   indefiniteArticle,
   joinSubjects,
@@ -101,6 +100,7 @@ describe('joinSubjects', () => {
     ['another token', { ...cat, token: 'ucd' }],
     ['another token, in another case', { ...cat, identifier: 'v1*', token: 'ucd' }],
     ['another embedding', { ...cat, ...values(1, 2) }],
+    ['another category', { ...cat, category: 'dog' }],
   ])('one identifier with %s is an error', (_, other) => {
     expect(code(() => joinSubjects([{ subjects: [cat] }, { subjects: [other] }]))).toBe('CONES_OPTION_INVALID');
   });
@@ -114,11 +114,6 @@ describe('joinSubjects', () => {
 
 describe('choosing names', () => {
   const lengths = { tokenId: (word: string) => (word.length <= 3 ? [...word].reduce((n, c) => n * 128 + c.charCodeAt(0), 0) : null) };
-
-  test('freeIdentifier', () => {
-    expect(freeIdentifier([])).toBe('V1*');
-    expect(freeIdentifier(['V1*', '<x>', 'v2*', 'V4*'])).toBe('V3*');
-  });
 
   test('freeToken skips what is taken and what is not one token', () => {
     expect(freeToken(lengths, ['long', 'abc', 'def'], [])).toBe('abc');
