@@ -37,7 +37,7 @@ Tensor Tensor::reshape(const Shape& shape) const {
 }
 
 bool Tensor::give_away() const {
-  if (storage_.use_count() != 1) return false;
+  if (!defined() || shared()) return false;
   Memory::give_away(storage_);
   return true;
 }

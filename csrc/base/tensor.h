@@ -50,6 +50,8 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;
   /// Rows [begin, end) of the first dimension; shares storage.
   Tensor slice(index_t begin, index_t end) const;
+  /// Whether other tensors have the same storage.
+  bool shared() const { return storage_.use_count() > 1; }
   /// Takes the storage off its memory's account (Memory::give_away). False, and nothing done, where others share it.
   bool give_away() const;
 

@@ -10,16 +10,27 @@ namespace {
 
 constexpr index_t kGrain = 1 << 16;  // elements; about what waking a thread costs
 
-}  // namespace
-
-Tensor add_forward(const Context& context, const Tensor& a, const Tensor& b) {
+// y may be a or b.
+void add_to(const Context& context, const Tensor& a, const Tensor& b, const Tensor& y) {
   check(a.size() == b.size(), "add: both sides have one size");
-  Tensor y = context.empty(a.shape());
-  if (context.planning()) return y;
+  if (context.planning()) return;
   context.parallel(y.size(), kGrain, [&](index_t begin, index_t end, int) {
     context.kernels->vector->add(end - begin, a.data() + begin, b.data() + begin, y.data() + begin);
   });
+}
+
+}  // namespace
+
+Tensor add_forward(const Context& context, const Tensor& a, const Tensor& b) {
+  Tensor y = context.empty(a.shape());
+  add_to(context, a, b, y);
   return y;
+}
+
+Tensor add_onto(const Context& context, const Tensor& a, Tensor b) {
+  if (b.shared()) return add_forward(context, a, b);
+  add_to(context, a, b, b);
+  return b.reshape(a.shape());
 }
 
 Var add(Tape& tape, const Var& a, const Var& b) {
@@ -28,7 +39,7 @@ Var add(Tape& tape, const Var& a, const Var& b) {
   if (y.requires_grad())
     tape.record([&context, da = a.gradient(), db = b.gradient(), dy = y.gradient()] {
       if (!dy->tensor.defined()) return;
-      // Both sides may share one tensor: accumulate() never writes in place.
+      // Both sides may have one tensor: accumulate() never writes to one that is shared.
       const Tensor gradient = std::exchange(dy->tensor, Tensor());
       Tape::accumulate(context, da, gradient);
       Tape::accumulate(context, db, gradient);

@@ -50,11 +50,12 @@ Tensor kv_project_forward(const Context& context, const Tensor& x, const KvWeigh
 }
 
 Tensor kv_project_backward_input(const Context& context, const Tensor& dy, const KvWeights& weights,
-                                 const KvView& view) {
+                                 const KvView& view, const Tensor& onto) {
   const index_t in = weights.in(), out = weights.out();
   const index_t batch = view.masks.empty() ? 1 : static_cast<index_t>(view.masks.size());
   const index_t rows = dy.size() / out / batch;  // per batch row
   Tensor dx = context.empty({batch, rows, in});
+  check(!onto.defined() || onto.size() == dx.size(), "kv_project: gradients of one input have one size");
   const PackedMatrix* scaled = view.scaled ? view.scaled->backward(weights.index()) : nullptr;
   for_each_run(view, batch, [&](index_t begin, index_t end, const ConceptMask* mask) {
     PackedMatrix masked;
@@ -63,7 +64,7 @@ Tensor kv_project_backward_input(const Context& context, const Tensor& dy, const
         scaled ? *scaled : masked.defined() ? masked : weights.base().backward(context);
     if (context.planning()) return;
     gemm(context, dy.data() + begin * rows * out, out, (end - begin) * rows, matrix, dx.data() + begin * rows * in, in,
-         {}, nullptr);
+         {.residual = onto.defined() ? onto.data() + begin * rows * in : nullptr});
   });
   return dx;
 }
@@ -78,7 +79,7 @@ Var kv_project(Tape& tape, const Var& x, const KvWeights& weights, const KvView&
                wants_weight] {
     if (!dy->tensor.defined()) return;
     // dx first: the search turns the weight gradient into an update of ξ.
-    if (dx) Tape::accumulate(context, dx, kv_project_backward_input(context, dy->tensor, weights, view));
+    if (dx) dx->tensor = kv_project_backward_input(context, dy->tensor, weights, view, dx->tensor);
     if (wants_weight) {
       const index_t rows = kept.rows();
       parameters->add_outer(context, weights.parameter(), kept.reshape({rows, weights.in()}),

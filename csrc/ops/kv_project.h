@@ -53,9 +53,9 @@ struct KvView {
 
 /// x [B, T, in] → [B, T, out]
 Tensor kv_project_forward(const Context& context, const Tensor& x, const KvWeights& weights, const KvView& view);
-/// dy [B, T, out] → dx [B, T, in]
+/// dy [B, T, out] → dx [B, T, in]; + `onto`, what the input's gradient is so far, where defined.
 Tensor kv_project_backward_input(const Context& context, const Tensor& dy, const KvWeights& weights,
-                                 const KvView& view);
+                                 const KvView& view, const Tensor& onto = {});
 Var kv_project(Tape& tape, const Var& x, const KvWeights& weights, const KvView& view);
 
 }  // namespace cones

@@ -67,10 +67,13 @@ Tensor linear_forward(const Context& context, const Tensor& x, const LinearWeigh
   return y;
 }
 
-Tensor linear_backward_input(const Context& context, const Tensor& dy, const LinearWeights& weights) {
+Tensor linear_backward_input(const Context& context, const Tensor& dy, const LinearWeights& weights,
+                             const Tensor& onto) {
   check(dy.columns() == weights.out(), "linear: the last dimension of dy is the layer's output size");
   Tensor dx = context.empty(with_columns(dy.shape(), weights.in()));
-  gemm(context, dy.data(), weights.out(), dy.rows(), weights.backward(context), dx.data(), weights.in());
+  check(!onto.defined() || onto.size() == dx.size(), "linear: gradients of one input have one size");
+  gemm(context, dy.data(), weights.out(), dy.rows(), weights.backward(context), dx.data(), weights.in(),
+       {.residual = onto.data()});
   return dx;
 }
 
@@ -87,7 +90,7 @@ Var linear(Tape& tape, const Var& x, const LinearWeights& weights, const Var* re
     const Tensor gradient = dy->tensor.reshape({dy->tensor.size() / weights.out(), weights.out()});
     Tape::accumulate(context, dresidual, dy->tensor);
     dy->tensor = Tensor();
-    if (dx) Tape::accumulate(context, dx, linear_backward_input(context, gradient, weights).reshape(shape));
+    if (dx) dx->tensor = linear_backward_input(context, gradient, weights, dx->tensor).reshape(shape);
     if (kept.defined())
       parameters->add_outer(context, *weights.weight(), kept.reshape({kept.rows(), weights.in()}), gradient);
     if (wants_bias) parameters->add(context, *weights.bias(), column_sums(context, gradient));

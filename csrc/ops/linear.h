@@ -36,8 +36,9 @@ class LinearWeights {
 /// y [..., N] for x [..., K]; + residual [..., N] where given.
 Tensor linear_forward(const Context& context, const Tensor& x, const LinearWeights& weights,
                       const Tensor* residual = nullptr);
-/// dx [..., K] for dy [..., N].
-Tensor linear_backward_input(const Context& context, const Tensor& dy, const LinearWeights& weights);
+/// dx [..., K] for dy [..., N]; + `onto` [..., K], what the input's gradient is so far, where defined.
+Tensor linear_backward_input(const Context& context, const Tensor& dy, const LinearWeights& weights,
+                             const Tensor& onto = {});
 
 Var linear(Tape& tape, const Var& x, const LinearWeights& weights, const Var* residual = nullptr);
 

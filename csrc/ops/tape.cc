@@ -33,8 +33,7 @@ void Tape::accumulate(const Context& context, const GradientRef& gradient, Tenso
     return;
   }
   check(gradient->tensor.size() == contribution.size(), "gradient contributions have one size");
-  // Out of place: either side may be shared with another gradient (add() hands one tensor to both of its inputs).
-  gradient->tensor = add_forward(context, gradient->tensor, contribution.reshape(gradient->tensor.shape()));
+  gradient->tensor = add_onto(context, gradient->tensor, std::move(contribution));
 }
 
 Var Tape::checkpoint(const std::vector<Var>& inputs,
