@@ -56,8 +56,9 @@ const engineOptions = z.strictObject({
 });
 
 /**
- * A text-to-image model in memory. Jobs of one engine run one after another on a thread of their own and never block the
- * event loop; several engines, and engines in several worker threads, are independent.
+ * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
+ * their steps together, searches let others in between theirs. Several engines, and engines in several worker threads, are
+ * independent.
  *
  * @example
  * await using engine = await Engine.load('models/mini');

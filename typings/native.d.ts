@@ -2,8 +2,9 @@
  * The contract of the native addon (csrc/addon). lib/ is its only caller: it validates, the addon parses and queues.
  *
  * Conventions: latents are `[B, C, h, w]` as in diffusers, pictures are `[B, H, W, 3]` in [-1, 1], embeddings `[B, T, D]`.
- * Inputs are copied when a call is made. Jobs of one model run one after another on a thread of their own, in the order of
- * the calls; a job rejects with an `Error` whose `code` is one of lib/errors.ts.
+ * Inputs are copied when a call is made. Jobs of one model run on a thread of their own and begin in the order of the calls;
+ * samplings and searches go step by step, and others begin between their steps; jobs of one search never overlap. A job rejects with
+ * an `Error` whose `code` is one of lib/errors.ts.
  */
 
 /** Stops jobs between two of their blocks. Shared by any number of jobs. */
@@ -117,9 +118,8 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
   masks?: (NativeMask | null)[];
-  /** Called on the JavaScript thread after every step; `x0` [B, C, h, w] only where `preview` is true. */
-  onStep?: (step: number, x0: Float32Array | null) => void;
-  preview?: boolean;
+  /** Called on the JavaScript thread after every step. */
+  onStep?: (step: number) => void;
 }
 
 export interface NativeGradient extends NativeDenoise {

@@ -1,4 +1,5 @@
-// A thread that runs a model's jobs one after another.
+// A thread that runs a model's jobs. Most are one piece of work; drawings and searches go step by step, and between their steps
+// others get in: who wants a picture does not wait for a whole search.
 #pragma once
 
 #include <condition_variable>
@@ -6,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "addon/instance.h"
@@ -24,8 +26,9 @@ class Progress {
   std::uint64_t id_;
 };
 
-/// Runs on the job's thread; what it returns makes the promise's value on the JavaScript thread.
-using Work = std::function<Settle(const std::atomic<bool>& aborted, const Progress& progress)>;
+/// Runs on the job's thread; what it returns makes the promise's value on the JavaScript thread. Nothing: there is more to do,
+/// it is called again. Before it has returned for the first time it may throw NotNow, and is tried again later.
+using Work = std::function<std::optional<Settle>(const std::atomic<bool>& aborted, const Progress& progress)>;
 
 class JobQueue : public std::enable_shared_from_this<JobQueue> {
  public:
@@ -42,6 +45,7 @@ class JobQueue : public std::enable_shared_from_this<JobQueue> {
     Napi::Object keep;                 // stays alive until the job ends
     Napi::Function callback = {};      // for Progress::notify
     NativeAbort* abort = nullptr;
+    const void* series = nullptr;      // jobs with the same one run one after another: those of one search
   };
   Napi::Promise add(Napi::Env env, const Options& options, Work work);
   /// Sets the abort flag of every job that has not finished.
@@ -54,14 +58,19 @@ class JobQueue : public std::enable_shared_from_this<JobQueue> {
     std::uint64_t id;
     Flag aborted;
     Work work;
+    const void* series;
   };
+  enum class Outcome { ended, unfinished, not_now };
   void run();
-  void run_job(Job job);
+  bool begin_one(std::unique_lock<std::mutex>& lock);
+  Outcome take_step(std::unique_lock<std::mutex>& lock, Job& job, bool may_wait);
+  Outcome call(Job& job, bool may_wait);
 
   Instance& instance_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Job> waiting_;
+  std::deque<Job> waiting_;  // have not begun
+  std::deque<Job> begun_;    // are between two steps
   Flag running_;
   bool stopping_ = false;
   std::thread thread_;

@@ -43,6 +43,7 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
   model_ = loaded.model;
   queue_ = loaded.queue;
+  samplings_ = std::make_shared<SamplingGroup>();
 }
 
 Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {

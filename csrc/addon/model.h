@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "addon/job_queue.h"
+#include "addon/sampling_group.h"
 #include "model/model.h"
 
 namespace cones::addon {
@@ -56,6 +57,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   std::shared_ptr<Model> model_;
   std::shared_ptr<JobQueue> queue_;
+  std::shared_ptr<SamplingGroup> samplings_;
 };
 
 }  // namespace cones::addon

@@ -1,4 +1,4 @@
-// NativeModel's jobs without gradients: memory, text, pictures, denoising, sampling, masks. Each copies its arguments, queues the
+// NativeModel's jobs without gradients: memory, text, pictures, denoising, masks (sampling: sample_job.cc). Each copies its arguments, queues the
 // work, and makes JavaScript values of the result.
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,6 @@
 #include "addon/mask.h"
 #include "addon/model.h"
 #include "base/error.h"
-#include "diffusion/sampler.h"
 
 namespace cones::addon {
 namespace {
@@ -146,46 +145,6 @@ Napi::Value NativeModel::denoise(const Napi::CallbackInfo& info) {
                const Var output = m->unet().forward(tape, {.latents = Var(in.latent_tensor(context)),
                                                            .timesteps = timesteps, .text = text, .view = view});
                return array_result(to_channels_first(output.value()));
-             });
-}
-
-Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Napi::Object o = options_of(info, 0);
-  LatentArguments in(o, *model(env));
-  std::vector<float> negative;
-  if (has(o, "negativeEmbeddings")) negative = elements<float>(o, "negativeEmbeddings");
-  const auto flat = elements<double>(o, "steps");
-  constexpr std::size_t fields = sizeof(SolverStep) / sizeof(double);
-  if (flat.empty() || flat.size() % fields != 0) invalid(env, "steps must hold 8 numbers per step.");
-  std::vector<SolverStep> steps;
-  for (std::size_t i = 0; i < flat.size(); i += fields)
-    steps.push_back({flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6], flat[i + 7]});
-
-  return run(env, o, "onStep",
-             [m = model(env), in = std::move(in), negative = std::move(negative), steps = std::move(steps),
-              seeds = elements<std::uint64_t>(o, "seeds"), guidance = number(o, "guidance"),
-              preview = boolean(o, "preview")](const std::atomic<bool>& aborted, const Progress& progress) -> Settle {
-               const Context context = m->context(&aborted);
-               in.check_rows(seeds.size(), "seeds");
-               const bool guided = !negative.empty() && guidance != 1;
-               m->require_memory(m->plan_sample(in.shape[0], in.shape[1], in.shape[2], in.tokens, guided));
-               SampleInput input{.latents = in.latent_tensor(context),
-                                 .embeddings = in.text_tensor(context, *m),
-                                 .negative_embeddings = {},
-                                 .guidance = guidance,
-                                 .steps = steps,
-                                 .seeds = seeds,
-                                 .masks = mask_pointers(in.masks),
-                                 .on_step = {}};
-               if (guided) input.negative_embeddings = to_tensor(context, negative, in.text_shape(*m));
-               input.on_step = [&](int step, const Tensor& x0) {
-                 std::vector<float> values = preview ? to_channels_first(x0) : std::vector<float>();
-                 progress.notify([step, values = std::move(values)](Napi::Env e) -> std::vector<napi_value> {
-                   return {Napi::Number::New(e, step + 1), values.empty() ? e.Null() : to_array(e, values)};
-                 });
-               };
-               return array_result(to_channels_first(cones::sample(context, m->unet(), input)));
              });
 }
 

@@ -150,9 +150,10 @@ Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<Model> model, J
     const index_t width = model->unet().config().cross_attention_dim;
     const Shape text{static_cast<index_t>(embeddings.size()) / (tokens * width), tokens, width};
     if (text[0] == 0) fail("CONES_OPTION_INVALID", "A search needs the text states of at least one caption.");
-    model->require_memory(
-        model->plan_search(shape, text, data.subject_batch + data.prior_batch, options, identifier ? &*identifier : nullptr)
-            .peak);
+    const Model::SearchPlan plan =
+        model->plan_search(shape, text, data.subject_batch + data.prior_batch, options, identifier ? &*identifier : nullptr);
+    model->require_memory(plan.peak);
+    const std::size_t before = model->available_memory();
 
     SearchDataOptions filled = data;
     filled.moments = to_channels_last(context, moments, shape);
@@ -162,6 +163,10 @@ Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<Model> model, J
     job->data = std::make_unique<SearchData>(std::move(filled));
     job->search = std::make_unique<ConceptSearch>(context, model->unet(), options);
     if (identifier) job->identifier = std::make_unique<LearnedIdentifier>(context, model->text(), *identifier);
+    // Another search may have been let go of meanwhile.
+    const std::size_t after = std::min(model->available_memory(), before);
+    job->still_to_hold = plan.held - std::min(before - after, plan.held);
+    job->step_bytes = plan.peak - plan.held;
     return [job, queue](Napi::Env env) -> Napi::Value {
       Created created{job, queue->shared_from_this()};
       return Instance::of(env).search_class.New({Napi::External<Created>::New(env, &created)});
@@ -202,22 +207,32 @@ Napi::Value NativeSearch::step(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(job(info.Env())->search->steps_done()));
 }
 
+Napi::Value NativeSearch::queue(Napi::Env env, JobQueue::Options options, Work work) {
+  options.series = job(env).get();
+  return queue_->add(env, options, std::move(work));
+}
+
 Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) invalid(env, "run needs its options.");
   const auto o = info[0].As<Napi::Object>();
-  const std::int64_t steps = integer(o, "steps", 0, std::int64_t{1} << 40);
-  return queue_->add(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
-             [j = job(env), steps](const std::atomic<bool>& aborted, const Progress& progress) -> Settle {
-               // Backward packs its weights when it first needs them, and a step that ends there is half a step. Between this
-               // and the first step's end remains a moment in which a change of the files does that.
-               j->model->check_unchanged();
-               const Context context = j->model->context(&aborted);
-               const int subjects = j->data->options().subject_batch;
-               for (std::int64_t i = 0; i < steps; ++i) {
+  return queue(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
+               [j = job(env), left = integer(o, "steps", 0, std::int64_t{1} << 40), memory = std::shared_ptr<void>()](
+                   const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
+                 const Settle nothing = [](Napi::Env e) { return e.Undefined(); };
+                 if (left == 0) return nothing;
+                 if (!memory) {
+                   // Backward packs its weights when it first needs them, and a step that ends there is half a step. Between
+                   // this and the first step's end remains a moment in which a change of the files does that.
+                   j->model->check_unchanged();
+                   memory = j->model->share_memory(j->still_to_hold, j->step_bytes);
+                 }
+                 const Context context = j->model->context(&aborted);
+                 const int subjects = j->data->options().subject_batch;
                  const auto begin = std::chrono::steady_clock::now();
                  const TrainingBatch batch = j->data->batch(context, j->search->steps_done());
                  const StepResult result = j->search->step(context, batch, j->identifier.get());
+                 j->still_to_hold = 0;
                  double subject = 0, prior = 0;
                  for (int r = 0; r < static_cast<int>(result.rows.size()); ++r)
                    (r < subjects ? subject : prior) += result.rows[static_cast<std::size_t>(r)];
@@ -230,9 +245,9 @@ Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
                            Napi::Number::New(e, subject), Napi::Number::New(e, prior), Napi::Number::New(e, time)};
                  });
                  context.check_aborted();
-               }
-               return [](Napi::Env e) { return e.Undefined(); };
-             });
+                 if (--left == 0) return nothing;
+                 return std::nullopt;
+               });
 }
 
 Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
@@ -241,7 +256,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
   const auto o = info[0].As<Napi::Object>();
   if (has(o, "masks")) invalid(env, "A search's update takes no masks: what is shut is what it searches.");
   if (job(env)->identifier) invalid(env, "A search that learns its identifier encodes its own captions: use run().");
-  return queue_->add(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
+  return queue(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
              [j = job(env), in = LatentArguments(o, *job(env)->model), target = elements<float>(o, "target"),
               timesteps = elements<double>(o, "timesteps"), weights = elements<double>(o, "weights")](
                  const std::atomic<bool>& aborted, const Progress&) -> Settle {
@@ -267,7 +282,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
-  return queue_->add(info.Env(), {.keep = Value()},
+  return queue(info.Env(), {.keep = Value()},
              [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
                return [bytes = j->save()](Napi::Env e) mutable { return hand_over(e, std::move(bytes)); };
              });
@@ -281,7 +296,7 @@ Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
   Napi::Object keep = Napi::Object::New(info.Env());
   keep.Set("search", Value());
   keep.Set("state", buffer);
-  return queue_->add(info.Env(), {.keep = keep},
+  return queue(info.Env(), {.keep = keep},
              [j = job(info.Env()), bytes = std::span(buffer.Data(), buffer.Length())](
                  const std::atomic<bool>&, const Progress&) -> Settle {
                j->load(bytes);
@@ -292,13 +307,13 @@ Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
 Napi::Value NativeSearch::embedding(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!job(env)->identifier) invalid(env, "This search learns no identifier.");
-  return queue_->add(env, {.keep = Value()}, [j = job(env)](const std::atomic<bool>&, const Progress&) -> Settle {
+  return queue(env, {.keep = Value()}, [j = job(env)](const std::atomic<bool>&, const Progress&) -> Settle {
     return [values = to_vector(j->identifier->embedding())](Napi::Env e) { return to_array(e, values); };
   });
 }
 
 Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {
-  return queue_->add(info.Env(), {.keep = Value()},
+  return queue(info.Env(), {.keep = Value()},
              [j = job(info.Env()), by = ranking_of(info[0])](const std::atomic<bool>&, const Progress&) -> Settle {
                std::vector<std::vector<float>> values;
                for (std::size_t i = 0; i < j->search->size(); ++i) values.push_back(to_vector(j->search->ranking(by, i)));
@@ -311,7 +326,7 @@ Napi::Value NativeSearch::ranking(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::select_threshold(const Napi::CallbackInfo& info) {
-  return queue_->add(info.Env(), {.keep = Value()},
+  return queue(info.Env(), {.keep = Value()},
              [j = job(info.Env()), by = ranking_of(info[0]), threshold = number_argument(info[1], "threshold")](
                  const std::atomic<bool>&, const Progress&) -> Settle {
                return [indices = j->search->select_threshold(by, threshold)](Napi::Env e) {
@@ -323,7 +338,7 @@ Napi::Value NativeSearch::select_threshold(const Napi::CallbackInfo& info) {
 Napi::Value NativeSearch::select_count(const Napi::CallbackInfo& info) {
   const double count = number_argument(info[1], "count");
   if (!(count >= 0 && count <= 1e15)) invalid(info.Env(), "count must be a whole number, 0 or more.");
-  return queue_->add(info.Env(), {.keep = Value()},
+  return queue(info.Env(), {.keep = Value()},
              [j = job(info.Env()), by = ranking_of(info[0]), count](const std::atomic<bool>& aborted, const Progress&) -> Settle {
                const Context context = j->model->context(&aborted);
                return [selection = j->search->select_count(context, by, static_cast<std::int64_t>(count))](

@@ -20,6 +20,8 @@ struct SearchJob {
   std::unique_ptr<SearchData> data;
   std::unique_ptr<ConceptSearch> search;
   std::unique_ptr<LearnedIdentifier> identifier;  // null unless it is learned
+  std::size_t still_to_hold = 0;  // bytes that the first step takes for good: backward's weights, moments
+  std::size_t step_bytes = 0;     // that every step needs besides
 
   /// The search's state and then the identifier's; load() changes both or neither.
   std::vector<std::byte> save() const;
@@ -54,6 +56,8 @@ class NativeSearch : public Napi::ObjectWrap<NativeSearch> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   const std::shared_ptr<SearchJob>& job(Napi::Env env) const;
+  /// Queues `work` behind everything else that this search was asked for.
+  Napi::Value queue(Napi::Env env, JobQueue::Options options, Work work);
 
   std::shared_ptr<SearchJob> job_;
   std::shared_ptr<JobQueue> queue_;

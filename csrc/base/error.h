@@ -16,6 +16,12 @@ class Error : public std::runtime_error {
   const char* code_;
 };
 
+/// A job cannot begin beside what is under way, which keeps memory between its steps; later it may.
+class NotNow : public Error {
+ public:
+  using Error::Error;
+};
+
 [[noreturn]] void fail(const char* code, const std::string& message);
 
 /// Guards an invariant that only a bug in cones can break (CONES_INTERNAL).

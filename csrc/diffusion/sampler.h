@@ -1,11 +1,12 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
 // Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/samplers computes coefficients and this one
-// loop runs them all.
+// loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <functional>
+#include <span>
 #include <vector>
 
 #include "model/unet.h"
@@ -27,10 +28,36 @@ struct SampleInput {
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
   std::vector<const ConceptMask*> masks;    // [B] or empty; a picture's mask serves its negative prompt too
-  std::function<void(int step, const Tensor& x0)> on_step;  // may be empty
 };
 
-/// The final latents [B, h, w, C].
-Tensor sample(const Context& context, const UNet& unet, const SampleInput& input);
+/// The pictures of one call on their way. Between steps it holds latents, the last prediction and the text's keys and
+/// values, which do not change from step to step.
+class Sampling {
+ public:
+  Sampling(const Context& context, const UNet& unet, SampleInput input);
+
+  std::size_t steps_done() const { return done_; }
+  bool finished() const { return done_ == input_.steps.size(); }
+  /// The latents so far [B, h, w, C].
+  const Tensor& latents() const { return x_; }
+  /// Rows of its UNet calls: two a picture with guidance.
+  index_t rows() const { return guided_ ? 2 * x_.dim(0) : x_.dim(0); }
+  /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
+  std::array<index_t, 3> size() const { return size_; }
+
+  /// One step of all, none of which is finished, in one UNet call. Nobody's pictures depend on who else is there: every op
+  /// computes a row by itself. After an error all are where they were.
+  static void advance(const Context& context, const UNet& unet, std::span<Sampling* const> together);
+
+ private:
+  void solve(const Context& context, const float* output);
+  SampleInput input_;
+  std::array<index_t, 3> size_;
+  bool guided_;
+  std::vector<const ConceptMask*> masks_;  // [rows]
+  TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
+  Tensor x_, previous_x0_;
+  std::size_t done_ = 0;
+};
 
 }  // namespace cones

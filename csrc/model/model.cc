@@ -75,9 +75,15 @@ void Model::require_memory(std::size_t bytes) const {
   if (bytes <= available_memory()) return;
   const std::size_t in_use = memory_->in_use();
   const auto mib = [](std::size_t value) { return std::to_string(value >> 20) + " MiB"; };
-  fail("CONES_OUT_OF_MEMORY", "The job needs " + mib(bytes) + " besides the " + mib(in_use) +
+  throw NotNow("CONES_OUT_OF_MEMORY", "The job needs " + mib(bytes) + " besides the " + mib(in_use) +
                                   " in use, more than the memory limit of " + mib(options_.memory_limit) +
                                   ". Use a smaller batch or picture, enable checkpointing, or raise memoryLimit.");
+}
+
+std::shared_ptr<void> Model::share_memory(std::size_t held, std::size_t step) const {
+  require_memory(held + std::max(step, steps_->empty() ? 0 : *steps_->rbegin()));
+  const auto mine = steps_->insert(step);
+  return std::shared_ptr<void>(nullptr, [all = steps_, mine](void*) { all->erase(mine); });
 }
 
 index_t Model::encode_pass(index_t batch, index_t height, index_t width, std::size_t available) const {
@@ -112,20 +118,28 @@ std::size_t Model::plan_text(index_t rows, index_t tokens) const {
 }
 
 std::size_t Model::plan_sample(index_t batch, index_t height, index_t width, index_t tokens, bool guided) const {
+  return plan_together({{batch, guided}}, height, width, tokens).peak;
+}
+
+Model::SamplePlan Model::plan_together(const std::vector<SampleRows>& calls, index_t height, index_t width,
+                                       index_t tokens) const {
   const Context context = planning_context();
   const UNetConfig& config = unet_->config();
-  const Shape text{batch, tokens, config.cross_attention_dim};
-  SampleInput input{.latents = context.empty({batch, height, width, config.in_channels}),
-                    .embeddings = context.empty(text),
-                    .negative_embeddings = {},
-                    .guidance = guided ? 2.0 : 1.0,
-                    .steps = std::vector<SolverStep>(2),  // the second holds the first's prediction, as all others do
-                    .seeds = {},
-                    .masks = {},
-                    .on_step = {}};
-  if (guided) input.negative_embeddings = context.empty(text);
-  sample(context, *unet_, input);
-  return context.memory->peak();
+  std::vector<std::unique_ptr<Sampling>> samplings;
+  std::vector<Sampling*> together;
+  for (const auto& [batch, guided] : calls) {
+    const Shape text{batch, tokens, config.cross_attention_dim};
+    SampleInput input;
+    input.latents = context.empty({batch, height, width, config.in_channels});
+    input.embeddings = context.empty(text);
+    if (guided) input.negative_embeddings = context.empty(text);
+    input.guidance = guided ? 2.0 : 1.0;
+    input.steps.resize(2);  // the second holds the first's prediction, as all others do
+    samplings.push_back(std::make_unique<Sampling>(context, *unet_, std::move(input)));
+    together.push_back(samplings.back().get());
+  }
+  for (int step = 0; step < 2; ++step) Sampling::advance(context, *unet_, together);
+  return {context.memory->peak(), context.memory->in_use()};
 }
 
 Model::SearchPlan Model::plan_search(const Shape& moments, const Shape& embeddings, int rows,

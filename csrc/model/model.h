@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,8 +60,11 @@ class Model {
   MemoryUse memory() const;
   /// Bytes that are not in use.
   std::size_t available_memory() const;
-  /// CONES_OUT_OF_MEMORY, before anything runs, when a job that needs `bytes` on top of what is in use does not fit.
+  /// CONES_OUT_OF_MEMORY as NotNow, before anything runs, when a job that needs `bytes` on top of what is in use does not fit.
   void require_memory(std::size_t bytes) const;
+  /// The same for a job that goes step by step, among others: it holds `held` more bytes between steps and `step` besides
+  /// during one. As long as the result lives, everybody's steps are sure to fit.
+  std::shared_ptr<void> share_memory(std::size_t held, std::size_t step) const;
 
   /// How many of `batch` pictures are encoded or decoded in one pass: small ones go together, because alone they do not
   /// occupy the threads; fewer where `available` bytes would not hold them, but always one.
@@ -75,6 +79,15 @@ class Model {
   std::size_t plan_gradient(index_t batch, index_t height, index_t width, index_t tokens,
                             const std::vector<const Parameter*>& parameters, bool checkpointing) const;
   std::size_t plan_sample(index_t batch, index_t height, index_t width, index_t tokens, bool guided) const;
+  /// Of several calls' pictures together, and what they hold between steps.
+  struct SamplePlan {
+    std::size_t peak, held;
+  };
+  struct SampleRows {
+    index_t batch;
+    bool guided;
+  };
+  SamplePlan plan_together(const std::vector<SampleRows>& calls, index_t height, index_t width, index_t tokens) const;
   struct SearchPlan {
     std::size_t peak;  // of a step
     std::size_t held;  // between steps: state, pictures and captions
@@ -95,6 +108,8 @@ class Model {
   std::unique_ptr<UNet> unet_;
   std::unique_ptr<Vae> vae_;
   std::size_t weight_bytes_ = 0;
+  /// share_memory's `step` of everybody.
+  const std::shared_ptr<std::multiset<std::size_t>> steps_ = std::make_shared<std::multiset<std::size_t>>();
 };
 
 }  // namespace cones

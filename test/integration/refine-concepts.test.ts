@@ -113,7 +113,7 @@ test('an abort ends it', async () => {
   const onProgress = ({ phase }: { phase: string }) => void (phase === 'search' && controller.abort());
   const search: ConceptSearch = await engine.startRefinement(await options({ steps: 1000, signal: controller.signal, onProgress }));
   expect(await rejection(search.run())).toMatchObject({ code: 'CONES_ABORTED' });
-  expect(search.step).toBeLessThan(1000);
+  expect(search.step).toBeLessThan(100); // those that were on their way
   search.dispose();
 });
 

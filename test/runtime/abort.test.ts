@@ -38,7 +38,7 @@ describe('a signal', () => {
     const controller = new AbortController();
     const { seen, onProgress } = stopAtFirst(() => controller.abort());
     expect(await rejection(engine.generate({ ...drawing, signal: controller.signal, onProgress }))).toMatchObject(ABORTED);
-    expect(seen.length).toBeLessThan(MANY);
+    expect(seen.length).toBeLessThan(MANY / 10); // those that were on their way
     await expectUsable();
   });
 
@@ -95,7 +95,7 @@ describe('a callback that throws', () => {
       throw mine;
     });
     expect(await rejection(engine.generate({ ...drawing, onProgress }))).toBe(mine);
-    expect(seen.length).toBeLessThan(MANY);
+    expect(seen.length).toBeLessThan(MANY / 10); // those that were on their way
     await expectUsable();
   });
 

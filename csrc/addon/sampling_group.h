@@ -1,0 +1,46 @@
+// The drawings that are under way on one model: they take their steps together, so that many requests at once cost less than one
+// after another. All on the thread of the model's jobs.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "addon/job_queue.h"
+#include "diffusion/sampler.h"
+#include "model/model.h"
+
+namespace cones::addon {
+
+class SamplingGroup {
+ public:
+  struct Member {
+    Sampling sampling;
+    Progress progress;
+    const std::atomic<bool>* aborted;
+    Model::SampleRows rows;
+    std::size_t held;              // bytes between steps
+    std::shared_ptr<void> memory;  // Model::share_memory
+    bool ahead = false;            // took its step with somebody else's
+  };
+
+  /// What a new member will be: its latents' shape [B, h, w, C], tokens, guidance; and its input, made once there is memory.
+  struct Request {
+    Shape shape;
+    index_t tokens;
+    bool guided;
+    std::function<SampleInput(const Context&)> input;
+  };
+  /// A new member, which stays as long as the caller holds it. NotNow where memory is short or enough rows are under way.
+  std::shared_ptr<Member> join(const Model& model, const Request& request, const Progress& progress,
+                               const std::atomic<bool>& aborted);
+  /// A step of `caller`, unless it is ahead, and of all others that fit and are not ahead. True when `caller` is finished.
+  bool advance(const Model& model, Member& caller);
+
+ private:
+  std::vector<std::shared_ptr<Member>> others(const Member* but = nullptr) const;
+  std::vector<std::weak_ptr<Member>> members_;
+};
+
+}  // namespace cones::addon
