@@ -124,6 +124,7 @@ def cases():
         for spacing in ["leading", "linspace", "trailing"]:
             for steps in [1, 3, 7, 30]:  # 3, 7, 30: do not divide 1000
                 yield case(sampler, {"timestep_spacing": spacing}, steps)
+        yield case(sampler, {"timestep_spacing": "trailing"}, 48)  # timesteps halfway between two, by NumPy's rounding of its step
         yield case(sampler, {"timestep_spacing": "leading", "steps_offset": 0}, 10)
         yield case(sampler, {"num_train_timesteps": 100}, 10)
         yield case(sampler, {"trained_betas": [0.001 * (i + 1) for i in range(20)], "num_train_timesteps": 20}, 6)

@@ -90,8 +90,11 @@ export function spacedTimesteps(
       const ratio = Math.floor(count / points);
       return Array.from({ length: steps }, (_, i) => (points - 1 - i) * ratio + config.stepsOffset);
     }
-    case 'trailing':
-      return Array.from({ length: steps }, (_, i) => roundHalfEven(count - i * (count / steps)) - 1);
+    case 'trailing': {
+      // As NumPy's `arange` rounds its step, which decides where a timestep lies halfway between two.
+      const step = count - count / steps - count;
+      return Array.from({ length: steps }, (_, i) => roundHalfEven(count + i * step) - 1);
+    }
   }
 }
 
