@@ -38,7 +38,8 @@ Model::Model(const ModelOptions& options)
   text_ = std::make_unique<ClipText>(load, *text_weights_, options.text);
   unet_ = std::make_unique<UNet>(load, *unet_weights_, options.unet);
   vae_ = std::make_unique<Vae>(load, *vae_weights_, options.vae);
-  text_weights_->check_all_used({"position_ids"});  // a buffer that old files carry
+  // A buffer that old files carry; the projection of a CLIPTextModelWithProjection, which the UNet does not see.
+  text_weights_->check_all_used({"position_ids", "text_projection.weight"});
   unet_weights_->check_all_used();
   vae_weights_->check_all_used();
   weight_bytes_ = memory_->in_use();

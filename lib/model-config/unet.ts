@@ -63,8 +63,11 @@ const KEYS = {
     cross_attention_norm: [null],
   },
   // Attention is fp32 already; dropout is for training; the shape of the weights tells the kind of projection;
-  // the last belongs to addition_embed_type.
-  ignored: ['upcast_attention', 'dropout', 'use_linear_projection', 'addition_embed_type_num_heads'],
+  // the fourth belongs to addition_embed_type; the others are what diffusers' EMAModel writes about its averaging.
+  ignored: [
+    ...['upcast_attention', 'dropout', 'use_linear_projection', 'addition_embed_type_num_heads'],
+    ...['decay', 'min_decay', 'optimization_step', 'update_after_step', 'use_ema_warmup', 'inv_gamma', 'power'],
+  ],
 };
 
 /** Reads `unet/` of a model folder. */
@@ -102,6 +105,10 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
   }
   if (blockOutChannels[0]! % 2 !== 0) {
     throw invalid(file, `"block_out_channels" starts with ${blockOutChannels[0]}, which sine and cosine cannot share`);
+  }
+
+  if (blockOutChannels[0]! / 2 === config.freq_shift) {
+    throw invalid(file, `"freq_shift" is half of the first "block_out_channels", ${blockOutChannels[0]}: the time embedding divides by their difference`);
   }
 
   const headsKey = config.num_attention_heads != null ? 'num_attention_heads' : 'attention_head_dim';

@@ -21,9 +21,11 @@ const weightMap = z.record(z.string(), shardName).refine((map) => Object.keys(ma
 export async function findWeights(folder: string, stem: string): Promise<string[]> {
   for (const variant of VARIANTS) {
     const single = path.resolve(folder, `${stem}${variant}.safetensors`);
-    if (await isFile(single)) return [single];
     const index = path.resolve(folder, `${stem}.safetensors.index${variant}.json`);
-    if (await isFile(index)) return shards(index);
+    // diffusers leaves an old single file beside the shards that it saves, and reads the shards; transformers reads the single file.
+    for (const file of stem === 'model' ? [single, index] : [index, single]) {
+      if (await isFile(file)) return file === single ? [single] : shards(index);
+    }
   }
   throw new ConesError(
     'CONES_MODEL_NOT_FOUND',

@@ -46,6 +46,10 @@ describe('model folders', () => {
     size.writeBigUInt64LE(BigInt(text.length));
     writeFileSync(file, Buffer.concat([size, text, bytes.subarray(8 + length)]));
   }
+  const append = (header: Record<string, Entry>, name: string) => {
+    const end = Math.max(...Object.values(header).map(({ data_offsets }) => data_offsets?.[1] ?? 0));
+    header[name] = { dtype: 'F16', shape: [0], data_offsets: [end, end] };
+  };
   const CONV = 'conv_in.weight';
   const rename = (header: Record<string, Entry>, from: string, to: string) => {
     header[to] = header[from]!;
@@ -63,11 +67,7 @@ describe('model folders', () => {
     ['an unknown config key', 'CONES_CONFIG_UNSUPPORTED', /"new_trick" is 1/, (file) => editJson(file('vae/config.json'), { new_trick: 1 })],
     ['an unsupported class', 'CONES_CONFIG_UNSUPPORTED', /UNet3D/, (file) => editJson(file('model_index.json'), { unet: ['diffusers', 'UNet3D'] })],
     ['a missing tensor', 'CONES_TENSOR_MISSING', /conv_in\.weight/, (file) => editHeader(file(UNET), (header) => rename(header, CONV, 'conv_inn.weight'))],
-    ['an extra tensor', 'CONES_TENSOR_UNEXPECTED', /extra\.weight/, (file) =>
-      editHeader(file(UNET), (header) => {
-        const end = Math.max(...Object.values(header).map(({ data_offsets }) => data_offsets?.[1] ?? 0));
-        header['extra.weight'] = { dtype: 'F16', shape: [0], data_offsets: [end, end] };
-      })],
+    ['an extra tensor', 'CONES_TENSOR_UNEXPECTED', /extra\.weight/, (file) => editHeader(file(UNET), (header) => append(header, 'extra.weight'))],
     ['a tensor of another shape', 'CONES_TENSOR_SHAPE', /conv_in\.weight/, (file) => editHeader(file(UNET), (header) => header[CONV]!.shape.reverse())],
     ['a tensor of another type', 'CONES_TENSOR_SHAPE', /conv_in\.weight.*I16/, (file) => editHeader(file(UNET), (header) => (header[CONV]!.dtype = 'I16'))],
     ['truncated weights', 'CONES_SAFETENSORS_INVALID', /outside the file/, (file) => truncateSync(file(UNET), 100_000)],
@@ -81,6 +81,16 @@ describe('model folders', () => {
     ['a shape that its bytes do not fill', 'CONES_SAFETENSORS_INVALID', /shape and type need/, (file) => editHeader(file(UNET), (header) => (header[CONV]!.shape[0]! *= 2))],
   ])('%s', async (_, code, message, damage) => {
     await expectCode(Engine.load(damaged(damage), { threads: 1 }), code, message);
+  });
+
+  test('a projection that pictures do not need, and notes about averaging, are none', async () => {
+    const copy = damaged((file) => {
+      editHeader(file('text_encoder/model.safetensors'), (header) => append(header, 'text_projection.weight'));
+      editJson(file('text_encoder/config.json'), { architectures: ['CLIPTextModelWithProjection'] });
+      editJson(file('unet/config.json'), { decay: 0.9999, optimization_step: 7, use_ema_warmup: false });
+    });
+    await using loaded = await Engine.load(copy, { threads: 1 });
+    expect(loaded.fingerprint).toBe(engine.fingerprint);
   });
 
   test('a folder that does not exist', () => expectCode(Engine.load(path.join(folder, 'none')), 'CONES_MODEL_NOT_FOUND'));

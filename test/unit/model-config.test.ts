@@ -261,6 +261,21 @@ describe('weights', () => {
     expect(model.unet.files).toEqual([path.join(root, `${unet}.safetensors`)]);
   });
 
+  test('shards go before a single file, as in diffusers; in the text encoder after it, as in transformers', async () => {
+    const index = { weight_map: { x: 'a.safetensors' } };
+    const model = await loadModelConfig(
+      writeModel({
+        [`${unet}.safetensors`]: '',
+        [`${unet}.safetensors.index.json`]: index,
+        ['unet/a.safetensors']: '',
+        ['text_encoder/model.safetensors.index.json']: index,
+        ['text_encoder/a.safetensors']: '',
+      }),
+    );
+    expect(model.unet.files).toEqual([path.join(root, 'unet/a.safetensors')]);
+    expect(model.text.files).toEqual([path.join(root, 'text_encoder/model.safetensors')]);
+  });
+
   test('sharded', async () => {
     const shards = ['a-00001-of-00002.safetensors', 'a-00002-of-00002.safetensors'];
     const model = await loadModelConfig(
@@ -343,6 +358,7 @@ describe('invalid values', () => {
     ['unet/config.json', { block_out_channels: [320, 640, 1280, 1e300] }, '"block_out_channels.3"'],
     ['unet/config.json', { norm_num_groups: 7 }, '"norm_num_groups" 7'],
     ['unet/config.json', { norm_num_groups: 0 }, '"norm_num_groups" is 0'],
+    ['unet/config.json', { block_out_channels: [2, 640, 1280, 1280], freq_shift: 1 }, '"freq_shift" is half'],
     ['unet/config.json', { attention_head_dim: [8, 8] }, '"attention_head_dim" has 2 entries'],
     ['unet/config.json', { attention_head_dim: 7 }, '7 attention heads'],
     ['unet/config.json', { attention_head_dim: null }, '"attention_head_dim" is null'],
