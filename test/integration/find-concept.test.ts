@@ -52,6 +52,14 @@ describe('findConcept()', () => {
     expect(images).toHaveLength(1);
   });
 
+  test('the loss is the subject\'s and λ times the prior\'s, whatever their batches (Eq. 4)', async () => {
+    const losses: SearchProgress[] = [];
+    const onProgress = (progress: SearchProgress) => void (progress.phase === 'search' && losses.push(progress));
+    await engine.findConcept(await searchOptions({ batchSize: 2, priorBatchSize: 3, priorWeight: 0.25, onProgress }));
+    expect(losses).toHaveLength(3);
+    for (const { loss, subjectLoss, priorLoss } of losses) expect(loss).toBeCloseTo(subjectLoss! + 0.25 * priorLoss!, 6);
+  });
+
   test('takes a given density, or threshold, without a sweep', async () => {
     const weights = engine.kvTensors.reduce((sum, { shape: [rows, columns] }) => sum + rows * columns, 0);
     const dense = await engine.findConcept(await searchOptions({ density: 0.03 }));
