@@ -5,7 +5,15 @@ import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './e
 import type { GenerateOptions } from './engine/generate';
 import { Generation } from './engine/generation';
 import { decode, encodeImage, type EncodeImageOptions, type Moments, type Pixels } from './engine/pictures';
-import { type GeneratePlanOptions, type MemoryPlan, planGenerate, planSearch, type SearchPlanOptions } from './engine/plan';
+import {
+  type GeneratePlanOptions,
+  type MemoryPlan,
+  planGenerate,
+  planRefinement,
+  planSearch,
+  type RefinementPlanOptions,
+  type SearchPlanOptions,
+} from './engine/plan';
 import { Session } from './engine/session';
 import {
   conceptGradient,
@@ -101,7 +109,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Draws pictures. Await the result, or iterate over the steps first.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
+   *   CONES_ABORTED, CONES_DISPOSED
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
@@ -110,7 +119,7 @@ export class Engine implements AsyncDisposable {
   /**
    * Finds the concept neurons of a subject (paper §3.1, Algorithm A2).
    * @throws ConesError CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OPTION_INVALID, CONES_LOSS_NOT_FINITE,
-   *   CONES_STATE_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED
+   *   CONES_STATE_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
    */
   findConcept(options: FindConceptOptions): Promise<Concept> {
     return runToEnd(this.startSearch(options));
@@ -134,7 +143,10 @@ export class Engine implements AsyncDisposable {
     return ConceptSearch.startRefinement(this.#session, options);
   }
 
-  /** Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. */
+  /**
+   * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_ABORTED, CONES_DISPOSED
+   */
   encodePrompt(prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
     return encodePrompt(this.#session, prompt, options);
   }
@@ -142,22 +154,33 @@ export class Engine implements AsyncDisposable {
   /**
    * The autoencoder's posterior `[B, 2C, h, w]` (mean, log-variance; not scaled) of picture files, or of pixels
    * `[B, H, W, 3]` in [-1, 1].
+   * @throws ConesError CONES_OPTION_INVALID, CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OUT_OF_MEMORY, CONES_ABORTED,
+   *   CONES_DISPOSED
    */
   encodeImage(images: readonly ImageInput[] | Pixels, options: EncodeImageOptions = {}): Promise<Moments> {
     return encodeImage(this.#session, images, options);
   }
 
-  /** Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, C, h, w]` as the UNet has them. */
+  /**
+   * Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, C, h, w]` as the UNet has them.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
   decode(latents: Latents, options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
     return decode(this.#session, latents, options);
   }
 
-  /** The UNet's output `[B, C, h, w]` for noisy latents; `timesteps` has one entry per row, or one for all. */
+  /**
+   * The UNet's output `[B, C, h, w]` for noisy latents; `timesteps` has one entry per row, or one for all.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
   denoise(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, options: DenoiseOptions = {}): Promise<Float32Array> {
     return denoise(this.#session, latents, timesteps, embeddings, options);
   }
 
-  /** Loss and gradients with respect to K-V weights (Eq. 2–4). */
+  /**
+   * Loss and gradients with respect to K-V weights (Eq. 2–4), or to any weights of the UNet.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
   conceptGradient(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, options: GradientOptions): Promise<ConceptGradient> {
     return conceptGradient(this.#session, latents, timesteps, embeddings, options);
   }
@@ -178,19 +201,34 @@ export class Engine implements AsyncDisposable {
     return this.#session.model.isa;
   }
 
+  /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */
   memory(): MemoryUse {
     this.#session.assertUsable();
     return this.#session.model.memory();
   }
 
-  /** The memory that {@link generate} would need with these options, computed without drawing. */
+  /**
+   * The memory that {@link generate} would need with these options, computed without drawing.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
   planGenerate(options: GeneratePlanOptions = {}): MemoryPlan {
     return planGenerate(this.#session, options);
   }
 
-  /** The memory that {@link findConcept} would need with these options, computed without searching. */
+  /**
+   * The memory that {@link findConcept} would need with these options, computed without searching.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
   planSearch(options: SearchPlanOptions = {}): MemoryPlan {
     return planSearch(this.#session, options);
+  }
+
+  /**
+   * The memory that {@link refineConcepts} would need with these options, computed without searching.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
+  planRefinement(options: RefinementPlanOptions = {}): MemoryPlan {
+    return planRefinement(this.#session, options);
   }
 
   /** Aborts what is running and frees the weights. May be called more than once. */

@@ -8,7 +8,7 @@ export type { EngineOptions, MemoryUse } from './engine';
 export type { GenerateOptions, GenerateProgress, GenerateResult } from './engine/generate';
 export { Generation } from './engine/generation';
 export type { EncodeImageOptions, Moments, Pixels } from './engine/pictures';
-export type { GeneratePlanOptions, MemoryPlan, SearchPlanOptions } from './engine/plan';
+export type { GeneratePlanOptions, MemoryPlan, RefinementPlanOptions, SearchPlanOptions } from './engine/plan';
 export type { ConceptGradient, DenoiseOptions, Embeddings, GradientOptions, Latents, RowConcepts } from './engine/tensors';
 export type { EncodedPrompts, EncodePromptOptions, Warning } from './engine/text';
 export { AbortError, ConesError, ERROR_CODES } from './errors';

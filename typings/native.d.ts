@@ -312,7 +312,7 @@ export class NativeModel {
   tokenGradient(options: NativeTokenGradient): Promise<Float32Array>;
   /** pixels [B, H, W, 3] in [-1, 1] → moments [B, 2C, h, w] (mean, log-variance). */
   encodeImages(pixels: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
-  /** latents [B, C, h, w], not yet divided by the scaling factor by the caller: pass `1 / scaling_factor · z` → [B, H, W, 3]. */
+  /** latents [B, C, h, w], divided by the scaling factor already → [B, H, W, 3]. */
   decode(latents: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
   denoise(options: NativeDenoise): Promise<Float32Array>;
   sample(options: NativeSample): Promise<Float32Array>;

@@ -26,7 +26,7 @@ void scale(std::int64_t n, const float* theta, const float* displacement, float*
 void shut(std::int64_t n, const float* theta, const float* displacement, float cut, float* gamma) {
   const vec lowest = set(cut), zero = set(0);
   sweep(n, [&](std::int64_t i, auto at) {
-    store(gamma + i, where_positive(load(displacement + i, at) - lowest, zero, load(theta + i, at)), at);
+    store(gamma + i, where_not_negative(load(displacement + i, at) - lowest, zero, load(theta + i, at)), at);
   });
 }
 

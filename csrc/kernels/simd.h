@@ -44,7 +44,7 @@ CONES_INLINE vec keep(vec a, Part part) { return _mm512_maskz_mov_ps(part.mask, 
 constexpr float kLowestPower = -152;
 CONES_INLINE vec scale_by_power(vec x, vec n) { return _mm512_scalef_ps(x, n); }
 /// a ≥ 0 ? x : y.
-CONES_INLINE vec where_positive(vec a, vec x, vec y) {
+CONES_INLINE vec where_not_negative(vec a, vec x, vec y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GE_OQ), y, x);
 }
 
@@ -74,7 +74,7 @@ CONES_INLINE vec scale_by_power(vec x, vec n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
   return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
-CONES_INLINE vec where_positive(vec a, vec x, vec y) {
+CONES_INLINE vec where_not_negative(vec a, vec x, vec y) {
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GE_OQ));
 }
 
@@ -119,7 +119,7 @@ CONES_INLINE vec scale_by_power(vec x, vec n) {
   __builtin_memcpy(&power, &bits, sizeof power);
   return {x.x * power};
 }
-CONES_INLINE vec where_positive(vec a, vec x, vec y) { return a.x >= 0 ? x : y; }
+CONES_INLINE vec where_not_negative(vec a, vec x, vec y) { return a.x >= 0 ? x : y; }
 
 #endif
 

@@ -74,7 +74,7 @@ struct Gelu {
   static CONES_INLINE vec derivative(vec x) {
     const Gaussian g = gaussian(abs(x));
     const vec phi = g.exponential * set(0.398942280f);  // density
-    return fma(x, phi, where_positive(x, set(1.0f) - g.tail, g.tail));
+    return fma(x, phi, where_not_negative(x, set(1.0f) - g.tail, g.tail));
   }
 };
 

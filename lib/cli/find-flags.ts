@@ -104,7 +104,7 @@ export function addFindFlags(command: Command): Command {
     .option('--clamp', `keep ξ within [0, 1] (default: ${defaults.clamp})`)
     .option('--no-clamp')
     .option('--straight-through', `see the mask itself in every step, instead of ξ (default: ${defaults.straightThrough})`)
-    .option('--no-straight-through', "the paper's search to the letter")
+    .option('--no-straight-through', "see ξ ⊙ θ in every step, as in the paper, and sweep densities")
     .option('--no-self', 'leave out self-attention')
     .option('--no-cross', 'leave out cross-attention')
     .option('--no-keys', 'leave out key projections')

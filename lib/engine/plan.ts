@@ -1,6 +1,7 @@
 /** What a job will need, before it starts: the native side counts every tensor of a run without computing anything. */
 import { z } from 'zod';
 import type { FindConceptOptions } from '../find-concept/options';
+import type { RefineConceptsOptions } from '../find-concept/refine-options';
 import { selectTensors } from '../find-concept/layers';
 import { layersOption, PRIOR_COUNT } from '../find-concept/options';
 import { PRIOR_BATCH } from '../find-concept/prior';
@@ -38,6 +39,16 @@ export type SearchPlanOptions = Pick<
   readonly priorImages?: number;
 };
 
+/** The options of {@link RefineConceptsOptions} that decide about memory, with the same defaults. */
+export type RefinementPlanOptions = Pick<RefineConceptsOptions, 'compose' | 'priorCount' | 'batchSize' | 'priorBatchSize' | 'checkpointing'> & {
+  /** Number of subjects. Default 2. */
+  readonly subjects?: number;
+  /** Number of pictures of the one that has most. Default 5. */
+  readonly images?: number;
+  /** Number of prior pictures given for the subject that has most. Default: none are, and `priorCount` are drawn for each. */
+  readonly priorImages?: number;
+};
+
 const generateSchema = z.strictObject({
   count: z.int().min(1).max(2 ** 24).default(1),
   batchSize: z.int().min(1).max(1024).default(4),
@@ -57,6 +68,12 @@ const searchSchema = z.strictObject({
   layers: layersOption,
   learnEmbedding: z.boolean().default(true),
   checkpointing: z.boolean().optional(),
+});
+
+const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true, batchSize: true, priorBatchSize: true, checkpointing: true }).extend({
+  subjects: z.int().min(2).max(8).default(2),
+  images: z.int().min(1).max(100).default(5),
+  compose: z.boolean().default(true),
 });
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
@@ -103,6 +120,21 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     planDrawing(session, { ...drawing, decoded: true }, available(session) - search.held).bytes,
   );
   return memoryPlan(session, Math.max(preparing, search.peak, search.held + report));
+}
+
+/** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
+export function planRefinement(session: Session, options: RefinementPlanOptions = {}): MemoryPlan {
+  const { subjects, images, compose, priorImages, priorCount, ...same } = parseOptions('planRefinement', refinementSchema, options);
+  const pairs = (subjects * (subjects - 1)) / 2;
+  return planSearch(session, {
+    ...same,
+    // Each subject's pictures come as often as the longest list's, and one of two subjects with each (refine.ts).
+    images: subjects * images * (compose ? 2 : 1),
+    ...(priorImages === undefined ? { priorCount: subjects * priorCount } : { priorImages: subjects * priorImages }),
+    // One of each subject and each category, six of each pair.
+    captions: 2 * subjects + (compose ? 6 * pairs : 0),
+    learnEmbedding: false,
+  });
 }
 
 function available(session: Session): number {

@@ -45,7 +45,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   const sweep: SweepEntry[] = [];
   const auto = selection.threshold === undefined && (selection.density ?? 'auto') === 'auto';
   const { report, signal, onProgress } = settings;
-  const total = (auto ? report.densities.length : 1) + 2 + (report.pictures > 0 ? 1 : 0);
+  const total = (auto ? report.densities.length : 1) + 2 + (report.pictures > 0 ? 1 : 0) + (found.union ? 1 : 0);
   let done = 0;
   const progress = () => onProgress?.({ phase: 'report', step: done++, steps: total });
 
@@ -88,8 +88,9 @@ export async function measure(session: Session, settings: SearchSettings, found:
   const random = await losses(await randomConcept(concept, Number(BigInt.asUintN(32, BigInt(settings.seed)))));
   if (report.pictures > 0) progress();
   const pictures = report.pictures > 0 ? await comparePictures(session, settings, found, concept) : null;
-  progress();
+  if (found.union) progress();
   const union = found.union && { union: await losses(found.union) };
+  progress();
   const result: SearchReport = { loss: { untouched, ...union, shut, random }, sweep, pictures };
   return concept.with({ report: result as unknown as { [key: string]: Json } });
 }

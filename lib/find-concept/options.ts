@@ -45,7 +45,10 @@ export interface FindConceptOptions {
   readonly priorGuidance?: number;
   /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
   readonly cacheDir?: string | null;
-  /** 'a2' (Algorithm A2, the paper's choice) or '1' (Algorithm 1). Default 'a2'. */
+  /**
+   * 'a2' (Algorithm A2, the paper's choice) or '1', which differs in what it multiplies gradients by: θ^k = ξ ⊙ θ instead of θ
+   * (Eq. 11). Optimiser and ranking stay options of their own; Algorithm 1's are 'sgd' and 'score'. Default 'a2'.
+   */
   readonly algorithm?: 'a2' | '1';
   /** Updates of ξ. Default 'adam'; the paper's learning rates are Adam's. */
   readonly optimizer?: 'adam' | 'sgd';
@@ -58,7 +61,7 @@ export interface FindConceptOptions {
   /**
    * Straight-through (docs/search.md): every step sees the mask itself, θ with the `density` of weights that moved most at
    * zero, instead of ξ ⊙ θ, so that neurons are chosen for what shutting them together does. Their number grows from none to
-   * all over the first 30 steps. False: the paper's search to the letter. Default true; false where `algorithm: '1'`,
+   * all over the first 30 steps. False: ξ ⊙ θ, as in the paper (docs/search.md lists the rest of its search). Default true; false where `algorithm: '1'`,
    * `ranking: 'score'` or a `threshold` asks for that.
    */
   readonly straightThrough?: boolean;
@@ -82,6 +85,7 @@ export interface FindConceptOptions {
   readonly density?: number | 'auto';
   /** Shut what ranks above this (τ of Eq. 9, or βτ of Eq. A20) instead of a given density. */
   readonly threshold?: number;
+  /** Which K-V weights are searched. Default: all. */
   readonly layers?: LayerSelection;
   /**
    * Also learn the identifier's token embedding on the same loss (as Textual Inversion), and keep it in the concept: 1.5 KB
@@ -97,10 +101,13 @@ export interface FindConceptOptions {
   readonly seed?: number | bigint;
   /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
   readonly checkpointing?: boolean;
+  /** How the result is measured. */
   readonly report?: ReportOptions;
   /** Goes on from a state that {@link ConceptSearch.save} returned, with the same other options. */
   readonly resume?: Uint8Array;
+  /** Called after every step of every phase. */
   readonly onProgress?: (progress: SearchProgress) => void;
+  /** Ends the search after the step that it is in, with an AbortError. */
   readonly signal?: AbortSignal;
 }
 

@@ -86,6 +86,8 @@ export function refineSettings(options: RefineConceptsOptions): RefineSettings {
     if (entry.priorCaptions && !entry.priorImages) throw problem(`subjects.${i}.priorCaptions needs priorImages`);
     return { ...entry, subject };
   });
+  const idle = (['priorCount', 'priorGuidance'] as const).find((name) => options[name] !== undefined);
+  if (idle && given.every(({ priorImages }) => priorImages)) throw problem(`${idle} is for pictures that the model draws, and every subject has priorImages`);
   const [first, ...others] = given.map(({ concept }) => concept);
   // Tells, too, when two have one identifier.
   const union = Concept.union(first!, ...others);

@@ -86,6 +86,7 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'conceptGradient, tensors': (v) => engine.conceptGradient(latents, [1], states, { target: latents.data, tensors: v }),
   planGenerate: (v) => engine.planGenerate(v),
   planSearch: (v) => engine.planSearch(v),
+  planRefinement: (v) => engine.planRefinement(v),
   generate: (v) => engine.generate(v),
   'generate, iterated': iterate,
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),

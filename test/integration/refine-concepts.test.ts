@@ -42,6 +42,17 @@ test('the result draws all subjects, with their words and embeddings, and tells 
   expect(warnings).toEqual([]);
 });
 
+test.each([true, false])('its memory is planned, composed pictures %s', async (compose) => {
+  await using own = await load();
+  const settings = { compose, batchSize: 4, priorCount: 2 };
+  const plan = own.planRefinement({ ...settings, images: 3 });
+  await own.refineConcepts(await options({ ...settings, steps: 2, report: { rows: 8 } }));
+  const { peak } = own.memory();
+  expect(peak).toBeLessThanOrEqual(plan.peak);
+  expect(peak).toBeGreaterThan(0.9 * plan.peak);
+  expect(own.planRefinement({ ...settings, subjects: 3 }).peak).toBeGreaterThan(own.planRefinement(settings).peak);
+});
+
 test('on models/mini it predicts the pictures of both better than their union does, and than random weights', async () => {
   const root = path.join(__dirname, '../..');
   await using mini = await Engine.load(path.join(root, 'models/mini'));
@@ -131,6 +142,7 @@ describe('is refused', () => {
     ['a concept of another model', 'CONES_CONCEPT_MISMATCH', /base model/, ([a, b]) => ({ subjects: [{ ...a, concept: cat.with({ fingerprint: `sha256:${'0'.repeat(64)}` }) }, b] })],
     ['captions for other pictures', 'CONES_OPTION_INVALID', /subjects\.1\.captions has 1 entries for 2/, ([a, b]) => ({ subjects: [a, { ...b, captions: ['a V2* dog'] }] })],
     ['prior captions without pictures', 'CONES_OPTION_INVALID', /subjects\.0\.priorCaptions/, ([a, b]) => ({ subjects: [{ ...a, priorCaptions: ['a cat'] }, b] })],
+    ['a number of prior pictures where all are given', 'CONES_OPTION_INVALID', /priorCount is for pictures/, ([a, b]) => ({ subjects: [a, b].map((one) => ({ ...one, priorImages: one.images })) })],
     ['options of a search for one', 'CONES_OPTION_INVALID', /learnEmbedding/, () => ({ learnEmbedding: true } as object)],
     ['timesteps beyond the schedule', 'CONES_OPTION_INVALID', /timesteps/, () => ({ timesteps: [0, 2000] })],
     ['a density of nothing', 'CONES_OPTION_INVALID', /density/, () => ({ density: 0 })],
