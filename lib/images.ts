@@ -111,7 +111,9 @@ async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => P
     }
   }
   try {
-    return await decode(sharp(source, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
+    // libvips reads on threads of its own: in a copy, because the caller may give the bytes away meanwhile.
+    const bytes = typeof source === 'string' ? source : Buffer.from(source);
+    return await decode(sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
   } catch (cause) {
     throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${reason(cause)}.`, { cause });
   }
@@ -119,14 +121,19 @@ async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => P
 
 /**
  * Encodes a picture as a file in memory.
- * @throws ConesError CONES_OPTION_INVALID for data of another size, or metadata that the format cannot hold.
+ * @throws ConesError CONES_OPTION_INVALID for data of another size, or a picture or metadata that the format cannot hold.
  */
 export async function encodeImage(picture: Picture, options: EncodeOptions): Promise<Buffer> {
   const { format, quality, metadata } = parseOptions('A picture\'s file', encodeOptions, options);
   const checked = parseOptions('A picture', pictureOption, picture);
   const { width, height } = checked;
-  const image = sharp(toBytes(checked), { raw: { width, height, channels: 3 } });
-  if (format === 'png') return addPngText(await image.png().toBuffer(), metadata);
+  // A copy, as in decoding().
+  const image = sharp(Uint8Array.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
+  const encoded = (file: sharp.Sharp) =>
+    file.toBuffer().catch((cause: unknown) => {
+      throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${reason(cause)}.`, { cause });
+    });
+  if (format === 'png') return addPngText(await encoded(image.png()), metadata);
   if (Object.keys(metadata).length > 0) {
     // EXIF texts are ASCII.
     const text = JSON.stringify(metadata).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
@@ -135,7 +142,7 @@ export async function encodeImage(picture: Picture, options: EncodeOptions): Pro
     }
     image.withExif({ IFD0: { ImageDescription: text } });
   }
-  return (format === 'jpeg' ? image.jpeg({ quality, chromaSubsampling: '4:4:4' }) : image.webp({ quality })).toBuffer();
+  return encoded(format === 'jpeg' ? image.jpeg({ quality, chromaSubsampling: '4:4:4' }) : image.webp({ quality }));
 }
 
 /** [height, width, 3] bytes; floats outside [-1, 1] are clamped. */

@@ -36,6 +36,16 @@ describe('loadImage', () => {
     expect([...data]).toEqual([-1, -0.6, 1, -0.2, 0.2, 0.6].map(Math.fround));
   });
 
+  test('bytes that are given away meanwhile were copied', async () => {
+    const png = await pixels(64, 64, (x, y) => [x, y, 0]).png().toBuffer();
+    const wanted = await loadImage(png, { width: 64, height: 64 });
+    const given = Uint8Array.from(png);
+    const loading = loadImage(given, { width: 64, height: 64 });
+    structuredClone(given.buffer, { transfer: [given.buffer] });
+    expect(given).toHaveLength(0);
+    expect(await loading).toEqual(wanted);
+  });
+
   test('from a file', async () => {
     const file = path.join(folder, 'a.png');
     await pixels(2, 2, () => RED).png().toFile(file);
@@ -195,6 +205,8 @@ describe('encodeImage', () => {
     ['data that is no pixels', { ...picture, data: [1, 2, 3, 4, 5, 6] as never }, {}],
     ['a key that PNG does not allow', picture, { metadata: { ' key': 'x' } }],
     ['an empty key', picture, { metadata: { '': 'x' } }],
+    ['a side that WebP does not have', { width: 20_000, height: 1, data: new Uint8Array(60_000) }, { format: 'webp' }],
+    ['a side that JPEG does not have', { width: 70_000, height: 1, data: new Uint8Array(210_000) }, { format: 'jpeg' }],
     ['metadata longer than EXIF', picture, { format: 'jpeg', metadata: { prompt: 'x'.repeat(70_000) } }],
   ])('refuses %s', async (_, bad, options) => {
     await expect(encodeImage(bad, { format: 'png', ...options })).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
