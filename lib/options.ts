@@ -22,8 +22,12 @@ export const seedOption = z.union([
   z.bigint().min(0n).max(2n ** 64n - 1n),
 ]);
 
+/** Not `instanceof`: a signal may come from another realm. */
 export const signalOption = z
-  .custom<AbortSignal>((value) => typeof (value as AbortSignal | undefined)?.addEventListener === 'function', 'must be an AbortSignal')
+  .custom<AbortSignal>((value) => {
+    const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
+    return typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function';
+  }, 'must be an AbortSignal')
   .optional();
 
 /** A picture file, or its bytes. */
@@ -31,7 +35,21 @@ export const imageOption = z.union([z.string().min(1), z.instanceof(Uint8Array)]
 
 export const conceptOption = z.custom<Concept>((value) => value instanceof Concept, 'must be a Concept (Concept.load(file))');
 
-/** A callback option. */
-export function functionOption<F>() {
-  return z.custom<F>((value) => typeof value === 'function', 'must be a function').optional();
+/**
+ * A callback option. Nobody waits for an asynchronous one: what it rejects with is thrown by its next call, and so ends the job as if
+ * it had been thrown there.
+ */
+export function functionOption<F extends (...values: never[]) => void>() {
+  return z
+    .custom<F>((value) => typeof value === 'function', 'must be a function')
+    .transform((callback): F => {
+      let rejected: { readonly error: unknown } | undefined;
+      const call = (...values: Parameters<F>): void => {
+        if (rejected) throw rejected.error;
+        const result: unknown = callback(...values);
+        if (result instanceof Promise) result.catch((error: unknown) => (rejected = { error }));
+      };
+      return call as F;
+    })
+    .optional();
 }

@@ -34,7 +34,7 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
           ? (progress) => {
               this.#progress.push(progress);
               this.#wake();
-              onProgress?.(progress);
+              return onProgress?.(progress);
             }
           : onProgress,
     });

@@ -99,6 +99,19 @@ describe('a callback that throws', () => {
     await expectUsable();
   });
 
+  test('or rejects, if it is asynchronous, ends it with its next call', async () => {
+    const mine = new Mine('of the caller');
+    const seen: number[] = [];
+    const onProgress = async ({ step }: { step: number }) => {
+      seen.push(step);
+      await Promise.resolve();
+      if (step === 2) throw mine;
+    };
+    expect(await rejection(engine.generate({ ...drawing, onProgress: onProgress as (progress: { step: number }) => void }))).toBe(mine);
+    expect(seen.length).toBeLessThan(MANY / 10);
+    await expectUsable();
+  });
+
   test('in the last step, too', async () => {
     const mine = new Mine('of the caller');
     const onProgress = ({ step, steps }: { step: number; steps: number }) => {
