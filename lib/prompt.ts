@@ -20,6 +20,9 @@ export interface ResolvedPrompt {
   readonly warnings: readonly PromptWarning[];
 }
 
+/** A prompt is searched for all of their names at every place. */
+const MOST_SUBJECTS = 256;
+
 /** Names that a prompt of any length is warned about. */
 const MOST_WARNINGS = 16;
 
@@ -125,6 +128,9 @@ export function joinSubjects(concepts: readonly { readonly subjects: readonly Su
           'Use one of them, or rename one with concept.with({ subjects }).',
       );
     }
+  }
+  if (joined.size > MOST_SUBJECTS) {
+    throw new ConesError('CONES_OPTION_INVALID', `The concepts have ${joined.size} subjects; draw up to ${MOST_SUBJECTS} at once.`);
   }
   return [...joined.values()];
 }

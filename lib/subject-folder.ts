@@ -11,6 +11,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { ConesError } from './errors';
 import { ioError, readJsonFile } from './files';
+import { searchSchema } from './find-concept/options';
 import { parseOptions } from './options';
 import { withIdentifier } from './prompt';
 
@@ -28,14 +29,14 @@ const PICTURE = /\.(?:avif|gif|hei[cf]|jpe?g|png|tiff?|webp)$/i;
 
 const text = z.string().trim().min(1).max(10_000);
 const schema = z.object({
-  category: z.string().trim().min(1).max(200).optional(),
+  category: searchSchema.shape.category.optional(),
   captions: z.array(z.union([text, z.array(text).min(1).max(1000)])).max(1000).optional(),
 });
 
 const optionsSchema = z.strictObject({
   folder: z.string().min(1),
-  identifier: z.string().trim().min(1).default('V1*'),
-  category: z.string().trim().min(1).optional(),
+  identifier: searchSchema.shape.identifier,
+  category: searchSchema.shape.category.optional(),
 });
 
 /**

@@ -5,12 +5,9 @@ import { type Json, LIMITS } from './types';
 
 /** The JSON header: its schema, and the checks that make parsing a hostile one safe. */
 
-// Names end up in terminals and logs: nothing that moves the cursor or reorders text.
-const text = z
-  .string()
-  .min(1)
-  .max(LIMITS.text)
-  .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]*$/u, 'control characters are not allowed');
+/** Names end up in terminals and logs: nothing that moves the cursor or reorders text. */
+const printable = z.string().regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]*$/u, 'control characters are not allowed');
+const text = printable.min(1).max(LIMITS.text);
 const count = (max: number) => z.int().min(0).max(max);
 const dtype = z.enum(['float16', 'float32']);
 
@@ -22,6 +19,7 @@ const shape = z
 
 /** Parts that the header and the data in memory (data.ts) have in common. */
 export const common = {
+  printable,
   text,
   dtype,
   shape,

@@ -117,9 +117,10 @@ export async function conceptGradient(
   options: GradientOptions,
 ): Promise<ConceptGradient> {
   const settings = parseOptions('conceptGradient', gradientSchema, { ...options, latents, timesteps, embeddings });
+  const target = settings.target.slice();
   const input = await unetInput(session, settings);
   const { batch } = input;
-  const { target, wantLatents, wantEmbeddings, checkpointing } = settings;
+  const { wantLatents, wantEmbeddings, checkpointing } = settings;
   requireLength('target', target, latents.data.length);
   const weights = Float64Array.from(settings.weights ?? Array.from({ length: batch }, () => 1 / batch));
   requireLength('weights', weights, batch);
@@ -158,6 +159,8 @@ async function unetInput(session: Session, { latents, timesteps, embeddings, con
   const { inChannels, crossAttentionDim } = session.config.unet;
   if (channels !== inChannels) throw invalid(`the latents have ${channels} channels, the UNet takes ${inChannels}`);
   requireLength('latents', latents.data, batch * channels * height * width);
+  // Masks may have to be made first, and whoever calls may write to the arrays meanwhile.
+  const [latentData, embeddingData] = [latents.data.slice(), embeddings.data.slice()];
   const [rows, tokens, size] = embeddings.shape;
   if (rows !== batch || size !== crossAttentionDim) {
     throw invalid(`the embeddings are [${embeddings.shape.join(', ')}], wanted [${batch}, T, ${crossAttentionDim}]`);
@@ -167,12 +170,12 @@ async function unetInput(session: Session, { latents, timesteps, embeddings, con
   requireLength('timesteps', perRow, batch);
   const masks = await rowMasks(session, batch, concepts);
   return {
-    latents: latents.data,
+    latents: latentData,
     batch,
     height,
     width,
     timesteps: Float64Array.from(perRow),
-    embeddings: embeddings.data,
+    embeddings: embeddingData,
     tokens,
     ...(masks ? { masks } : {}),
   };

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
+import { ConesError } from '../errors';
 import { conceptOption, parseOptions, signalOption } from '../options';
 import { joinSubjects, resolvePrompt } from '../prompt';
+import { show } from '../show';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';
 
@@ -35,10 +37,11 @@ const schema = z.strictObject({
 
 /**
  * Engine.encodePrompt.
- * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_ABORTED
+ * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ABORTED
  */
 export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
   const settings = parseOptions('encodePrompt', schema, { ...options, prompt });
+  settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);
   return encodePrompts(session, prompts, prompts.map(() => subjects), settings.signal);
@@ -104,9 +107,20 @@ function beginning(text: string): string {
   return text.length <= 1000 ? text : `${text.slice(0, 1000)} …`;
 }
 
+/** @throws ConesError CONES_CONCEPT_MISMATCH */
 function replacement(session: Session, learned: readonly Subject[], width: number) {
   const rows = new Float32Array(learned.length * width);
-  learned.forEach(({ embedding }, i) => rows.set(embedding!.values.subarray(0, width), i * width));
-  const ids = learned.map(({ token }) => session.tokenizer.tokenId(token) ?? -1);
+  const ids = learned.map(({ identifier, token, embedding }, i) => {
+    const id = session.tokenizer.tokenId(token);
+    const { values } = embedding!;
+    if (id === null) throw mismatch(`${identifier} stands for "${show(token)}", which is not one token of this model`);
+    if (values.length !== width) throw mismatch(`the embedding of ${identifier} has ${values.length} values, those of this model ${width}`);
+    rows.set(values, i * width);
+    return id;
+  });
   return { replaceIds: Int32Array.from(ids), replaceRows: rows };
+}
+
+function mismatch(what: string): ConesError {
+  return new ConesError('CONES_CONCEPT_MISMATCH', `The concept does not fit: ${what}. Load the model that it was made for.`);
 }

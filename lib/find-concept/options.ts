@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { Clip } from '../clip';
 import type { Concept, Subject } from '../concept';
+import { common } from '../concept-file/header';
+import { LIMITS } from '../concept-file/types';
 import { ConesError } from '../errors';
 import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../images';
@@ -144,6 +146,9 @@ export interface SearchProgress {
   readonly remainingMs?: number;
 }
 
+/** What a concept file can hold; told before the search rather than after it. */
+const name = common.printable.trim().min(1).max(LIMITS.text);
+
 const fraction = z.number().gt(0).max(1);
 
 export const layersOption = z
@@ -186,9 +191,9 @@ const NEEDS_PLAIN_SEARCH = [
 export const searchSchema = z.strictObject({
   // An empty list is told as CONES_IMAGES_MISSING.
   images: z.array(imageOption).max(1000),
-  category: z.string().trim().min(1).max(200),
-  identifier: z.string().trim().min(1).max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
-  token: z.string().trim().min(1).optional(),
+  category: name.max(200),
+  identifier: name.max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
+  token: name.optional(),
   others: z.array(conceptOption).default([]),
   captions: z.array(z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])).optional(),
   priorImages: z.array(imageOption).min(1).max(10_000).optional(),
@@ -220,7 +225,7 @@ export const searchSchema = z.strictObject({
       rows: z.int().min(1).max(4096).default(32),
       densities: z.array(fraction).min(1).max(64).default([0.001, 0.0025, 0.005, 0.01, 0.0132, 0.02, 0.04, 0.08]),
       pictures: z.int().min(0).max(64).default(2),
-      otherCategory: z.string().trim().min(1).optional(),
+      otherCategory: name.max(200).optional(),
       steps: z.int().min(1).max(1000).default(20),
       clip: z.union([z.string().min(1), z.custom<Clip>((value) => value instanceof Clip, 'must be a Clip or its folder')]).nullable().optional(),
     })

@@ -31,8 +31,15 @@ export interface PriorOptions {
   readonly signal: AbortSignal | undefined;
 }
 
-export function defaultCacheDir(): string {
-  return path.join(process.env['XDG_CACHE_HOME'] ?? path.join(os.homedir(), '.cache'), 'cones');
+/** null where the user has no home. */
+export function defaultCacheDir(): string | null {
+  const given = process.env['XDG_CACHE_HOME'];
+  if (given !== undefined && path.isAbsolute(given)) return path.join(given, 'cones');
+  try {
+    return path.join(os.homedir(), '.cache', 'cones');
+  } catch {
+    return null;
+  }
 }
 
 /** Posterior moments [count, 2C, h, w] of drawn prior pictures: their latents as the mean, without variance. */

@@ -96,6 +96,7 @@ export function refineSettings(options: RefineConceptsOptions): RefineSettings {
   if (names.size < subjects.length || tokens.size < subjects.length) {
     throw problem('subjects: two of them have the same identifier or the same rare word: find one of them again, with the option others');
   }
+  if (within === 'union' && union.neuronCount === 0) throw problem("within: 'union' needs concepts that have neurons");
   const base = searchSettings({ images: [], category: subjects[0]!.subject.category, learnEmbedding: false, straightThrough: true });
   return {
     subjects,

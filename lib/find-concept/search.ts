@@ -4,6 +4,7 @@ import { Concept, type ConceptTensor, type Subject } from '../concept';
 import type { Session } from '../engine/session';
 import { encodePrompts } from '../engine/text';
 import { ConesError } from '../errors';
+import { toConesError } from '../native';
 import { runInPieces } from '../pieces';
 import { alphasCumprod } from '../schedule';
 import { show } from '../show';
@@ -123,7 +124,11 @@ export class ConceptSearch {
   /** Steps done so far. */
   get step(): number {
     this.#session.assertUsable();
-    return this.#search.step;
+    try {
+      return this.#search.step;
+    } catch (error) {
+      throw toConesError(error);
+    }
   }
 
   /**

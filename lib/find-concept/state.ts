@@ -48,6 +48,7 @@ const PIECE = 2 << 20;
 
 function* copy(from: Uint8Array, to: Uint8Array): Pieces<void> {
   for (let begin = 0; begin < to.length; begin += PIECE) {
+    if (from.length !== to.length) throw new ConesError('CONES_STATE_INVALID', 'The saved search was given away or cut off while it was read.');
     to.set(from.subarray(begin, Math.min(begin + PIECE, to.length)), begin);
     yield;
   }

@@ -118,6 +118,21 @@ describe('concepts', () => {
     expect(fresh.fingerprint).toBe(engine.fingerprint);
   });
 
+  test('arrays may be written to as soon as denoise() and conceptGradient() have been called', async () => {
+    const values = () => native().randomNormal(4n, 0, 256);
+    const text = await engine.encodePrompt('a cat');
+    const call = async (spoil: boolean) => {
+      const concepts = conceptOf(engine, 2); // whose mask has to be made first
+      const [data, target, embeddings] = [values(), values(), { ...text, data: text.data.slice() }];
+      const latents = { data, shape: [1, 4, 8, 8] as const };
+      const results = [engine.denoise(latents, [500], embeddings, { concepts }), engine.conceptGradient(latents, [500], embeddings, { concepts, target })] as const;
+      if (spoil) for (const array of [data, target, embeddings.data]) array.fill(NaN);
+      const [output, { loss }] = await Promise.all(results);
+      return [...output, loss];
+    };
+    expect(await call(true)).toEqual(await call(false));
+  });
+
   test('per row in denoise() are as single calls', async () => {
     const size = 256;
     const data = native().randomNormal(4n, 0, 3 * size);

@@ -143,6 +143,7 @@ describe('generate()', () => {
     ['concepts that are none', { prompt: 'a', concepts: [{}] }, 'CONES_OPTION_INVALID', /concepts/],
     ['lists of concepts for other prompts', { prompt: 'a', concepts: [[], []] }, 'CONES_OPTION_INVALID', /one list per prompt/],
     ['a signal that is none', { prompt: 'a', signal: {} }, 'CONES_OPTION_INVALID', /signal/],
+    ['half a signal', { prompt: 'a', signal: { aborted: false, addEventListener: () => undefined } }, 'CONES_OPTION_INVALID', /signal/],
     ['a callback that is none', { prompt: 'a', onProgress: 5 }, 'CONES_OPTION_INVALID', /onProgress/],
   ])('%s', (_, options, code, message) => expectCode(engine.generate(options as never), code, message));
 
@@ -183,6 +184,23 @@ describe('generate()', () => {
     await expectCode(engine.generate({ prompt: 'a V1* cat', concepts: [other] }), 'CONES_CONCEPT_MISMATCH', name);
   });
 
+  test('a concept with an embedding, or for a word, that this model does not have', async () => {
+    const embedded = (token: string, length: number) =>
+      conceptOf(engine, 0).with({ subjects: [{ identifier: 'V1*', token, category: 'cat', embedding: { dtype: 'float32', values: new Float32Array(length) } }] });
+    for (const length of [5, 31, 33, 64]) await expectCode(engine.generate({ prompt: 'a V1* cat', concepts: [embedded('q', length)] }), 'CONES_CONCEPT_MISMATCH', /embedding.* 32/);
+    await expectCode(engine.generate({ prompt: 'a V1* cat', concepts: [embedded('qz', 32)] }), 'CONES_CONCEPT_MISMATCH', /qz/);
+  });
+
+  test('a concept of another model in encodePrompt', async () => {
+    const other = conceptOf(engine, 0).with({ fingerprint: `sha256:${'0'.repeat(64)}` });
+    await expectCode(engine.encodePrompt('a V1* cat', { concepts: [other] }), 'CONES_CONCEPT_MISMATCH');
+  });
+
+  test('more subjects than a prompt is searched for', async () => {
+    const many = Array.from({ length: 257 }, (_, i) => conceptOf(engine, i, 9999, `<s${i}>`));
+    await expectCode(engine.encodePrompt('a cat', { concepts: many }), 'CONES_OPTION_INVALID', /257 subjects/);
+  });
+
   test('two concepts with one identifier for different subjects', async () => {
     const [a, b] = [conceptOf(engine, 0), conceptOf(engine, 1, 7, 'V1*', 'z')];
     await expectCode(engine.generate({ prompt: 'a V1* cat', concepts: [a, b] }), 'CONES_OPTION_INVALID', /identifier "?V1\*/);
@@ -208,6 +226,10 @@ describe('findConcept()', () => {
     ['a picture file that does not exist', { images: ['/none/cat.png'] }, 'CONES_IO', /cat\.png/],
     ['bytes that are no picture', { images: [Buffer.from('no picture')] }, 'CONES_IMAGE_INVALID', /picture/],
     ['no category', { category: ' ' }, 'CONES_OPTION_INVALID', /category/],
+    ['a category that a concept file cannot hold', { category: 'ca\nt' }, 'CONES_OPTION_INVALID', /category.*control/],
+    ['half a surrogate', { category: 'cat \ud800' }, 'CONES_OPTION_INVALID', /category/],
+    ['an identifier that turns text round', { identifier: 'V1\u202e' }, 'CONES_OPTION_INVALID', /identifier/],
+    ['a token without end', { token: 'q'.repeat(1e6) }, 'CONES_OPTION_INVALID', /token/],
     ['an identifier of two words', { identifier: 'V1* V2*' }, 'CONES_OPTION_INVALID', /identifier/],
     ['a token that is several', { token: 'qz' }, 'CONES_OPTION_INVALID', /single token/],
     ['captions for other pictures', { captions: ['a V1* cat'] }, 'CONES_OPTION_INVALID', /one each/],
@@ -239,6 +261,24 @@ describe('findConcept()', () => {
 
   test('prior pictures together with a number of them', async () => {
     await expectCode(engine.findConcept(await searchOptions({ priorImages: [await picture(9)] })), 'CONES_OPTION_INVALID', /priorCount.*priorImages/);
+  });
+
+  test('a search that was disposed', async () => {
+    const search = await engine.startSearch(await searchOptions());
+    search.dispose();
+    await expectCode(search.run(), 'CONES_DISPOSED');
+    await expectCode(Promise.resolve().then(() => search.step), 'CONES_DISPOSED');
+  });
+
+  test('a state that is given away while it is read', async () => {
+    const options = await searchOptions({ steps: 1 });
+    const search = await engine.startSearch(options);
+    const state = Uint8Array.from(await search.save());
+    search.dispose();
+    const resumed = engine.startSearch({ ...options, resume: state, onProgress: ({ phase, step, steps }) => {
+      if (phase === 'prior' && step === steps) structuredClone(state.buffer, { transfer: [state.buffer] });
+    } });
+    await expectCode(resumed, 'CONES_STATE_INVALID');
   });
 
   test('a truncated picture', async () => {
