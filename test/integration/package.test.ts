@@ -58,12 +58,14 @@ test('import and require give the same exports, not copies of them', () => {
   expect(same).toBe(true);
 });
 
-test('the addon loads from prebuilds/', () => {
+test('with the addon in prebuilds/ and the model in the package, it draws', () => {
   expect(evaluate(`
-    ${withRequire}
-    const { native } = require('./node_modules/cones/dist/native.js');
-    console.log(JSON.stringify(typeof native().loadModel));
-  `)).toBe('function');
+    import { Engine } from 'cones';
+    const engine = await Engine.load('node_modules/cones/models/mini', { threads: 1 });
+    const { images: [{ width, height, data }] } = await engine.generate({ prompt: 'a cat', steps: 1, seed: 1 });
+    console.log(JSON.stringify([width, height, data.length]));
+    await engine.dispose();
+  `)).toEqual([64, 64, 64 * 64 * 3]);
 });
 
 test('without an addon, the error says how to build it, and the rest of the package works', () => {
