@@ -32,6 +32,7 @@ const FLAGS = {
   model: { type: 'string', default: path.join(root, 'models/mini') },
   clip: { type: 'string', default: path.join(root, 'models/mini-clip') },
   mobilenet: { type: 'string' }, // safetensors file of scripts/mini/mobilenet.py: nearest subject in its features, too
+  concepts: { type: 'string' }, // folder to write the concepts to, for scripts/mini/report.py --masks
   ceiling: { type: 'string' }, // folder of scripts/mini/report.py's results with --tune-rate
   python: { type: 'string', default: 'python3' }, // with PyTorch, for --mobilenet
 };
@@ -40,6 +41,7 @@ async function main() {
   const { Clip, Engine, makeGrid, saveImage } = await import(path.join(root, 'dist/index.mjs'));
   const { values: flags } = parseArgs({ options: FLAGS });
   await mkdir(flags.out, { recursive: true }); // not after half an hour
+  if (flags.concepts) await mkdir(flags.concepts, { recursive: true });
   const begin = performance.now();
   const engine = await Engine.load(flags.model);
   const clip = await Clip.load(flags.clip);
@@ -69,6 +71,7 @@ async function main() {
     const { pictures, ...measured } = await measurePictures(draw, judge, subject, concept);
     results.push({ subject: subject.name, noun: subject.category, density: concept.density, ...search, ...measured });
     concepts.push({ subject, concept });
+    if (flags.concepts) await writeConcept(path.join(flags.concepts, `${subject.name}.json`), concept);
     drawn.push({ subject, pictures });
     console.error(summary(results.at(-1)));
   }
@@ -112,6 +115,12 @@ async function main() {
   }
   console.log(text);
   await Promise.all([engine.dispose(), clip.dispose()]);
+}
+
+/** What PyTorch needs to shut the same neurons. */
+async function writeConcept(file, { subjects: [{ token, embedding }], tensors }) {
+  const neurons = Object.fromEntries([...tensors].map(([name, { indices }]) => [name, [...indices]]));
+  await writeFile(file, JSON.stringify({ token, embedding: embedding ? [...embedding.values] : null, neurons }));
 }
 
 /** The subject's own picture, then for every scene: untouched, shut, shut with the bare category. */

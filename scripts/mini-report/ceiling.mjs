@@ -2,11 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** `{ subject, variants: { untouched, …, tuned } }` of every result in a folder that has the ceiling of one of these subjects. */
+/** `{ subject, variants: { untouched, …, tuned, mask } }` of every result in a folder that has the ceiling of one of these subjects. */
 export function ceilingOf(folder, subjects) {
   return readdirSync(folder)
     .filter((file) => file.endsWith('.json'))
     .map((file) => JSON.parse(readFileSync(path.join(folder, file), 'utf8')))
-    .filter((result) => result.variants?.tuned && subjects.includes(result.subject))
+    .filter((result) => result.variants?.tuned && result.variants.mask && subjects.includes(result.subject))
     .map(({ subject, variants, settings }) => ({ subject, variants, settings }));
 }

@@ -77,7 +77,7 @@ ${table(
       subject, losses(loss.untouched), ...loss.fixed.map(besideRandom), percent(density, 2), besideRandom(loss),
     ]),
   )}
-${unions.length > 0 ? unionText(unions, among, name) : ''}${ceiling.length > 0 ? ceilingText(ceiling, results) : ''}
+${unions.length > 0 ? unionText(unions, among, name) : ''}${ceiling.length > 0 ? ceilingText(ceiling) : ''}
 ## Time and memory
 
 With ${costs.threads} threads: loading ${costs.load.toFixed(1)} s; a picture of 20 steps with guidance ${costs.picture.seconds.toFixed(2)} s, at most ${mib(costs.picture.peak)} of weights and tensors;
@@ -123,34 +123,35 @@ ${table(
 const aloneText = ({ untouched, own, union, refined }, key, format) =>
   `${[own, union, refined].map((one) => format(one[key])).join(' → ')} (${format(untouched[key])})`;
 
-/** By scripts/mini/report.py, whose losses are on fresh renders: comparable among themselves only. */
-const ceilingText = (ceiling, results) => `
+const ceilingText = (ceiling) => `
 ## The ceiling: all K-V weights fine-tuned
 
-By \`scripts/mini/report.py --tune-rate\` (PyTorch): 300 steps of Adam on all K-V weights, from the same captions. Losses, untouched → tuned, are
-on fresh renders of the subject and compare among themselves only. Nearest and image, in mini-clip, of the tuned model's pictures beside
-the mask's above; change: what tuning does to pictures of the bare category and of another one, beside what the mask does.
+By \`scripts/mini/report.py --tune-rate\` (PyTorch): 300 steps of Adam on all K-V weights, from the same pictures and captions; beside it the
+masks above, measured by the same script on the same noise and prompts. Losses on fresh renders of the subject, and of its category
+in training's sprites: untouched → tuned (mask). Nearest and image in mini-clip; change: of pictures of the bare category and of another one.
 
 ${table(
   ['subject', 'subject loss', 'prior loss', 'nearest: tuned, mask', 'image: tuned, mask', 'category changed: tuned, mask', 'other changed: tuned, mask'],
-  withMean(ceiling.map((row) => besideMask(row, results.find(({ subject }) => subject === row.subject)))).map(({ subject, loss, prior, nearest, image, category, other }) => [
-    subject, loss.map(three).join(' → '), prior.map(three).join(' → '), nearest.map((value) => percent(value)).join(', '),
+  withMean(ceiling.map(ceilingRow)).map(({ subject, loss, prior, nearest, image, category, other }) => [
+    subject, beside(loss), beside(prior), nearest.map((value) => percent(value)).join(', '),
     image.map(three).join(', '), category.map(three).join(', '), other.map(three).join(', '),
   ]),
 )}
 `;
 
 const withMean = (rows) => [...rows, { ...meanOf(rows), subject: '**mean**' }];
+const beside = ([untouched, tuned, mask]) => `${three(untouched)} → ${three(tuned)} (${three(mask)})`;
 
-function besideMask({ subject, variants: { untouched, tuned } }, mask) {
+function ceilingRow({ subject, variants: { untouched, tuned, mask } }) {
+  const both = (value) => [tuned, mask].map(value);
   return {
     subject,
-    loss: [untouched.subject_loss, tuned.subject_loss],
-    prior: [untouched.prior_loss, tuned.prior_loss],
-    nearest: [tuned.identifier.nearest, mask.identifier.shut.nearest],
-    image: [tuned.identifier.alignment, mask.identifier.shut.image],
-    // Its pictures are in [-1, 1], ours in [0, 1].
-    category: [tuned.category.change / 2, mask.category.change],
-    other: [tuned.other.change / 2, mask.other.change],
+    loss: [untouched, tuned, mask].map((variant) => variant.subject_loss),
+    prior: [untouched, tuned, mask].map((variant) => variant.prior_loss),
+    nearest: both(({ identifier }) => identifier.nearest),
+    image: both(({ identifier }) => identifier.alignment),
+    // Its pictures are in [-1, 1].
+    category: both(({ category }) => category.change / 2),
+    other: both(({ other }) => other.change / 2),
   };
 }

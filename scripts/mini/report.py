@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 
@@ -35,7 +35,6 @@ from sampling import Mini, grid  # noqa: E402
 from search import Examples, Settings, held_out_loss, search, shut, shut_random  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-IDENTIFIER = world.IDENTIFIERS[0]
 
 
 class Likeness:
@@ -65,28 +64,47 @@ def load_pictures(name: str, size: int) -> Tensor:
     return data.to_model(np.stack([np.asarray(picture) for picture in pictures]))
 
 
-def rendered(mini: Mini, renderer: Renderer, thing: scene.Thing, places: list[str], identifier: str | None, count: int) -> Examples:
-    """Fresh renders of one thing in the given places, with captions, to measure the loss on."""
+def rendered(mini: Mini, renderer: Renderer, thing: scene.Thing, places: list[str], identifier: str | None, count: int) -> tuple[Tensor, list[str]]:
+    """Latents of fresh renders of one thing in the given places, with captions, to measure the loss on."""
     pictures, captions = [], []
     for i in range(count):
         what = scene.Scene((thing,), None, places[i % len(places)], False)
         pictures.append(renderer.draw(Random(f"{thing.sprite} held out {i}"), what))
         says = subjects.caption(thing.noun, what.place, False)
         captions.append(scene.with_identifier(says, thing.noun, identifier) if identifier else says)
-    return Examples(mini.encode_pictures(data.to_model(np.stack(pictures))), mini.encode_prompts(captions))
+    return mini.encode_pictures(data.to_model(np.stack(pictures))), captions
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A concept of the engine's: a file of `npm run mini:report -- --concepts`."""
+    token: str
+    embedding: Tensor | None
+    weights: dict[str, Tensor]
+    """With its neurons shut."""
+
+    @staticmethod
+    def read(mini: Mini, file: Path) -> Mask:
+        found = json.loads(file.read_text())
+        named, weights = dict(mini.unet.named_parameters()), {}
+        for name, indices in found["neurons"].items():
+            weights[name] = named[name].detach().clone()
+            weights[name].view(-1)[indices] = 0
+        return Mask(found["token"], None if found["embedding"] is None else torch.tensor(found["embedding"]), weights)
 
 
 def examine(name: str, mini: Mini, likeness: Likeness, judged: Judged, renderer: Renderer, settings: Settings,
-            densities: list[float], out: Path, guidance: float, tune_rate: float | None) -> dict:
+            densities: list[float], out: Path, guidance: float, tune_rate: float | None, mask: Mask | None) -> dict:
     subject, size = world.SUBJECTS[name], renderer.size
     category, free = subject.category, subjects.places(name)[1]
-    other = "dog" if category != "dog" else "cat"
+    identifier = mask.token if mask else world.IDENTIFIERS[0]
+    other = "tree" if category != "tree" else "house"  # as in scripts/mini-report
 
-    # The search's input: five pictures, mirrored too, and prior pictures that the model itself draws (paper section 3.1).
+    # The search's input: five pictures, and prior pictures that the model itself draws (paper section 3.1).
     said = json.loads((ROOT / "examples" / "subjects" / name / "captions.json").read_text())["captions"]
-    said = [scene.with_identifier(caption, category, IDENTIFIER) for caption in said] * 2
+    said = [scene.with_identifier(caption, category, identifier) for caption in said]
     pictures = load_pictures(name, size)
-    own = Examples(mini.encode_pictures(torch.cat([pictures, pictures.flip(3)])), mini.encode_prompts(said))
+    own = Examples(mini.encode_pictures(pictures), mini.encode_prompts(said))
     asked = [subjects.caption(category, place, place in world.COLOURS) for place in [*world.PLACES, *list(world.COLOURS)[:6]]] * 4
     prior = Examples(mini.sample_latents(asked, seed=5, guidance=3.0), mini.encode_prompts(asked))
 
@@ -94,23 +112,30 @@ def examine(name: str, mini: Mini, likeness: Likeness, judged: Judged, renderer:
     displacement = search(mini, own, prior, settings) if densities else None
     seconds = time.monotonic() - begun
 
-    fresh = rendered(mini, renderer, scene.Thing(category, name), free, IDENTIFIER, 12)
+    fresh = rendered(mini, renderer, scene.Thing(category, name), free, identifier, 12)
     kept = rendered(mini, renderer, scene.Thing(category, world.CORE_NOUNS[category].sprites[0]), free, None, 12)
     variants: dict[str, dict[str, Tensor]] = {"untouched": {}}
+    embeddings: dict[str, Tensor | None] = {}
     variants |= {f"{density:.2%}": shut(mini, displacement, density) for density in densities}
     if densities:
         variants["random " + f"{densities[-1]:.2%}"] = shut_random(mini, densities[-1])
     if tune_rate:
         variants["tuned"] = search(mini, own, prior, Settings(steps=settings.steps, batch=settings.batch, rate=tune_rate, tune=True))
 
+    if mask:
+        variants["mask"], embeddings["mask"] = mask.weights, mask.embedding
+
     result = {"subject": name, "category": category, "settings": asdict(settings), "search_seconds": seconds, "variants": {}}
     rows = [pictures.repeat(3, 1, 1, 1)[:12]]
     base: dict[str, Tensor] = {}
     for label, weights in variants.items():
-        row: dict = {"subject_loss": held_out_loss(mini, weights, fresh), "prior_loss": held_out_loss(mini, weights, kept)}
-        for kind, noun, phrase in (("identifier", category, f"{IDENTIFIER} {category}"), ("category", category, category), ("other", other, other)):
+        with mini.learned(identifier, embeddings.get(label)):
+            row: dict = {f"{kind}_loss": held_out_loss(mini, weights, Examples(latents, mini.encode_prompts(captions)))
+                         for kind, (latents, captions) in (("subject", fresh), ("prior", kept))}
+        for kind, noun, phrase in (("identifier", category, f"{identifier} {category}"), ("category", category, category), ("other", other, other)):
             prompts = [subjects.caption(phrase, place, False) for place in free] * 4
-            drawn = mini.sample(prompts, seed=7, guidance=guidance, weights=weights)
+            with mini.learned(identifier, embeddings.get(label)):
+                drawn = mini.sample(prompts, seed=7, guidance=guidance, weights=weights)
             base.setdefault(kind, drawn)
             row[kind] = {**likeness.measure(drawn, name), **judged.score(drawn, [(noun,)] * 12, free * 4),
                          "change": (drawn - base[kind]).abs().mean().item()}
@@ -140,6 +165,7 @@ def main() -> None:
     parser.add_argument("--layers", choices=["all", "self", "cross"], default="all")
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--tune-rate", type=float, help="also fine-tune all K-V weights at this rate, as the ceiling")
+    parser.add_argument("--masks", type=Path, help="folder of `npm run mini:report -- --concepts`: measure these masks, too")
     parser.add_argument("--out", type=Path, help="default: <work>/<profile>/subjects")
     args = parser.parse_args()
     p = PROFILES[args.profile]
@@ -152,7 +178,8 @@ def main() -> None:
     renderer = Renderer(sprites.load(args.work / "pack" / "sprites.zip"), p.size, p.loose)
     settings = Settings(args.steps, args.rate, args.batch, args.prior, tuple(args.timesteps), False, args.layers)
     for name in args.subjects:
-        examine(name, mini, likeness, judged, renderer, settings, args.densities, args.out or work / "subjects", args.guidance, args.tune_rate)
+        examine(name, mini, likeness, judged, renderer, settings, args.densities, args.out or work / "subjects", args.guidance, args.tune_rate,
+                Mask.read(mini, args.masks / f"{name}.json") if args.masks else None)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """An exported model folder, for evaluation: prompts to text states, text states to pictures."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -33,6 +35,17 @@ class Mini:
         """`[B, 77, D]`."""
         ids = self.tokenizer(prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         return self.text(ids.to(self.device)).last_hidden_state
+
+    @contextmanager
+    def learned(self, word: str, embedding: Tensor | None) -> Iterator[None]:
+        """With another token embedding `[D]` for a word."""
+        table, token = self.text.get_input_embeddings().weight, self.tokenizer.convert_tokens_to_ids(f"{word}</w>")
+        own = table[token].clone()
+        table[token] = own if embedding is None else embedding
+        try:
+            yield
+        finally:
+            table[token] = own
 
     @torch.no_grad()
     def encode_pictures(self, x: Tensor) -> Tensor:
