@@ -54,7 +54,7 @@ def labels(p: Profile, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     nouns = list(world.WORLDS[p.world])
     target, place = torch.zeros(len(rows), len(nouns)), torch.zeros(len(rows), dtype=torch.long)
     for i, row in enumerate(rows):
-        what = scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world])
+        what = scene.of_row(p, row)
         for thing in what.things:
             target[i, nouns.index(thing.noun)] = 1
         place[i] = places().index(what.place)

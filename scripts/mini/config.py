@@ -15,6 +15,8 @@ class Profile:
     """Picture height and width in pixels; latents are an eighth of it."""
     loose: bool
     """Whether positions, sizes and tilts vary freely (see render.Renderer)."""
+    rich: bool
+    """Whether scenes have up to four things, things in baskets and buckets, and styles."""
     seed: int
     scenes: int
     """Rendered scenes that everything is trained on."""
@@ -55,14 +57,14 @@ class Profile:
 
 PROFILES = {
     "cpu": Profile(
-        name="cpu", world="core", size=64, loose=False, seed=20230723, scenes=40_000,
+        name="cpu", world="core", size=64, loose=False, rich=False, seed=20230723, scenes=40_000,
         latent_channels=8, vae_channels=(24, 48, 96, 96), vae_steps=3_500, vae_batch=16, decoder_steps=1_150,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=8,
         clip_steps=900, clip_batch=96,
         unet_channels=(112, 160), unet_layers=2, unet_head_dim=16, unet_steps=7_500, unet_batch=32, unet_rate=1e-3,
         device="cpu", threads=1),
     "gpu": Profile(
-        name="gpu", world="full", size=128, loose=True, seed=20230723, scenes=100_000,
+        name="gpu", world="full", size=128, loose=True, rich=True, seed=20230723, scenes=100_000,
         latent_channels=4, vae_channels=(24, 48, 96, 96), vae_steps=5_000, vae_batch=64, decoder_steps=3_000,
         text_width=576, text_layers=2, text_mlp=384, vision_width=192, vision_layers=4, vision_patch=16,
         clip_steps=2_500, clip_batch=256,

@@ -37,16 +37,16 @@ def _render(p: Profile, packed: Path, folder: Path, rows: range) -> list[list[st
     pictures = np.load(folder / "pictures.npy", mmap_mode="r+")
     captions = []
     for row in rows:
-        what = scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world])
+        what = scene.of_row(p, row)
         pictures[row] = renderer.draw(Random(f"{p.seed}-{row} picture"), what)
         rng = Random(f"{p.seed}-{row} captions")
         captions.append([scene.caption(rng, what, distract=DISTRACT)] + [scene.caption(rng, what) for _ in range(CAPTIONS - 1)])
     return captions
 
 
-def two_things(p: Profile) -> np.ndarray:
-    """`[N]`, whether a scene holds two things."""
-    return np.array([len(scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world]).things) == 2 for row in range(p.scenes)])
+def relations(p: Profile) -> np.ndarray:
+    """`[N]`, each scene's relation; empty where it holds one thing."""
+    return np.array([scene.of_row(p, row).relation or "" for row in range(p.scenes)])
 
 
 def pictures(folder: Path) -> np.ndarray:

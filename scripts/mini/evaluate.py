@@ -92,7 +92,7 @@ def main() -> None:
     judged = Judged(p, classifier.load(p, work / "judge"))
 
     rows = range(len(data.pictures(work / "scenes")) * 9 // 10, len(data.pictures(work / "scenes")))[::8]
-    scenes = [scene.sample(Random(f"{p.seed}-{row}"), world.WORLDS[p.world]) for row in rows]
+    scenes = [scene.of_row(p, row) for row in rows]
     figures = {"renders": judged.score(data.to_model(data.pictures(work / "scenes")[list(rows)]),
                                        [tuple(t.noun for t in s.things) for s in scenes], [s.place for s in scenes])}
     left = [i for i, what in enumerate(scenes) if what.relation == "left"]

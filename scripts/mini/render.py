@@ -4,7 +4,7 @@ from __future__ import annotations
 from random import Random
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 import world
 from scene import Scene, Thing
@@ -26,7 +26,8 @@ class Renderer:
         """`[size, size, 3]` uint8. Everything that the scene leaves open (positions, sizes, shades) comes from `rng`."""
         size = self.size
         canvas = _plain(rng, size, scene.place) if scene.plain else _PLACES[scene.place](rng, size)
-        for thing, (x, y, extent) in zip(scene.things, (_loose_layout if self.loose else _grid_layout)(rng, scene)):
+        layout = _many_layout if len(scene.things) > 2 else _loose_layout if self.loose else _grid_layout
+        for thing, (x, y, extent) in zip(scene.things, layout(rng, scene)):
             sprite = self._thing(thing)
             if rng.random() < 0.5:
                 sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -35,7 +36,7 @@ class Renderer:
             if self.loose:
                 sprite = sprite.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, expand=True)
             canvas.paste(sprite, (round(x * size - sprite.width / 2), round(y * size - sprite.height / 2)), sprite)
-        return np.asarray(canvas)
+        return np.asarray(_STYLES[scene.style](canvas) if scene.style else canvas)
 
     def _thing(self, thing: Thing) -> Image.Image:
         if thing.sprite in world.SUBJECTS:
@@ -45,7 +46,7 @@ class Renderer:
             sprite = tint(sprite, world.COLOURS[thing.colour])
         if thing.wears:
             sprite = self._dress(sprite, thing.wears)
-        return sprite
+        return _inside(sprite, self.sprites[world.CONTAINERS[thing.within]]) if thing.within else sprite
 
     def _subject(self, subject: world.Subject) -> Image.Image:
         sprite = self.sprites[subject.sprite]
@@ -74,6 +75,15 @@ def _on_top(base: Image.Image, top: Image.Image, share: float) -> Image.Image:
     out = Image.new("RGBA", (base.width, base.height + rise))
     out.alpha_composite(base, (0, rise))
     out.alpha_composite(top, ((base.width - width) // 2, 0))
+    return out
+
+
+def _inside(thing: Image.Image, container: Image.Image) -> Image.Image:
+    """The upper part of `thing` looking out of a container as wide as it."""
+    container = container.resize((thing.width, round(container.height * thing.width / container.width)), Image.Resampling.LANCZOS)
+    out = Image.new("RGBA", (thing.width, round(thing.height * 0.55) + container.height))
+    out.alpha_composite(thing.crop((0, 0, thing.width, min(thing.height, out.height - container.height // 4))), (0, 0))
+    out.alpha_composite(container, (0, out.height - container.height))
     return out
 
 
@@ -131,7 +141,17 @@ def _loose_layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]
     return [(*place, extent) for place, extent in zip(places, extents)]
 
 
+def _many_layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]:
+    """Three in a row, or four in two rows."""
+    jitter = lambda: rng.uniform(-0.02, 0.02)
+    if len(scene.things) == 3:
+        return [(x + jitter(), 0.55 + 2 * jitter(), 0.31) for x in (0.18, 0.5, 0.82)]
+    return [(x + jitter(), y + jitter(), 0.42) for y in (0.27, 0.73) for x in (0.27, 0.73)]
+
+
 # --- places ---------------------------------------------------------------------------------------------------------
+# None looks the same in a mirror: a model of symmetric places has nothing to tell left from right by, as it tells top from
+# bottom by the sky, and never learned what "to the left of" means.
 
 def _gradient(size: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> np.ndarray:
     t = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
@@ -148,12 +168,23 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 def _plain(rng: Random, size: int, colour: str) -> Image.Image:
     rgb = _shade(rng, world.COLOURS[colour], 8)
-    return _image(_gradient(size, rgb, tuple(channel * 0.93 for channel in rgb)))
+    pixels = _gradient(size, rgb, tuple(channel * 0.93 for channel in rgb))
+    return _image(pixels * np.linspace(1, 0.8, size, dtype=np.float32)[None, :, None])  # lit from the left
+
+
+def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, across: float, up: float, fill: tuple[int, int, int]) -> None:
+    """An ellipse around (x, y), in pixels."""
+    draw.ellipse([x - across, y - up, x + across, y + up], fill=fill)
 
 
 def _grass(rng: Random, size: int) -> Image.Image:
     pixels = _gradient(size, _shade(rng, (120, 190, 245)), _shade(rng, (215, 238, 252)))
     horizon = round(size * rng.uniform(0.4, 0.6))
+    image = _image(pixels)
+    draw = ImageDraw.Draw(image)
+    _disc(draw, size * 0.12, size * 0.13, size * 0.09, size * 0.09, (255, 246, 180))  # sun
+    _disc(draw, size * 0.95, horizon, size * 0.4, size * rng.uniform(0.14, 0.2), _shade(rng, (90, 165, 90)))  # hill
+    pixels = np.array(image, np.float32)
     pixels[horizon:] = _gradient(size, _shade(rng, (130, 200, 80)), _shade(rng, (50, 140, 50)))[:size - horizon]
     image = _image(pixels)
     draw = ImageDraw.Draw(image)
@@ -167,6 +198,11 @@ def _beach(rng: Random, size: int) -> Image.Image:
     pixels = _gradient(size, _shade(rng, (110, 200, 250)), _shade(rng, (205, 238, 252)))
     sea = round(size * rng.uniform(0.32, 0.42))
     sand = sea + round(size * rng.uniform(0.15, 0.22))
+    image = _image(pixels)
+    draw = ImageDraw.Draw(image)
+    _disc(draw, size * 0.87, size * 0.13, size * 0.09, size * 0.09, (255, 248, 200))  # sun
+    _disc(draw, 0, sea, size * rng.uniform(0.3, 0.4), size * 0.12, _shade(rng, (96, 140, 110)))  # headland
+    pixels = np.array(image, np.float32)
     pixels[sea:sand] = _shade(rng, (30, 130, 200))
     pixels[sand:sand + max(1, size // 32)] = (240, 250, 252)  # foam
     pixels[sand + max(1, size // 32):] = _gradient(size, _shade(rng, (245, 222, 160)), _shade(rng, (222, 184, 118)))[:size - sand - max(1, size // 32)]
@@ -176,13 +212,15 @@ def _beach(rng: Random, size: int) -> Image.Image:
 def _snow(rng: Random, size: int) -> Image.Image:
     pixels = _gradient(size, _shade(rng, (165, 190, 215)), _shade(rng, (215, 226, 238)))
     horizon = round(size * rng.uniform(0.5, 0.62))
+    image = _image(pixels)
+    peak = size * rng.uniform(0.12, 0.24)
+    ImageDraw.Draw(image).polygon([(-size * 0.2, horizon), (peak, size * 0.14), (size * 0.55, horizon)], fill=_shade(rng, (120, 140, 172)))  # mountain
+    pixels = np.array(image, np.float32)
     pixels[horizon:] = _gradient(size, (250, 252, 255), (222, 232, 244))[:size - horizon]
     image = _image(pixels)
     draw = ImageDraw.Draw(image)
-    radius = size / 80
     for _ in range(22):  # flakes
-        x, y = rng.uniform(0, size), rng.uniform(0, size)
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=(255, 255, 255))
+        _disc(draw, rng.uniform(0, size), rng.uniform(0, size), size / 80, size / 80, (255, 255, 255))
     return image
 
 
@@ -190,10 +228,9 @@ def _night(rng: Random, size: int) -> Image.Image:
     image = _image(_gradient(size, _shade(rng, (10, 12, 40), 6), _shade(rng, (36, 40, 92), 8)))
     draw = ImageDraw.Draw(image)
     for _ in range(18):  # stars
-        x, y, radius = rng.uniform(0, size), rng.uniform(0, size * 0.8), rng.uniform(0.3, 0.9) * size / 64
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=(250, 246, 210))
-    x, radius = rng.choice((0.14, 0.86)) * size, size * 0.09
-    draw.ellipse([x - radius, size * 0.13 - radius, x + radius, size * 0.13 + radius], fill=(246, 240, 196))
+        radius = rng.uniform(0.3, 0.9) * size / 64
+        _disc(draw, rng.uniform(0, size), rng.uniform(0, size * 0.8), radius, radius, (250, 246, 210))
+    _disc(draw, size * 0.86, size * 0.13, size * 0.09, size * 0.09, (246, 240, 196))  # moon
     draw.rectangle([0, size * 0.86, size, size], fill=_shade(rng, (18, 34, 40), 5))
     return image
 
@@ -201,8 +238,8 @@ def _night(rng: Random, size: int) -> Image.Image:
 def _sunset(rng: Random, size: int) -> Image.Image:
     image = _image(_gradient(size, _shade(rng, (110, 50, 130)), _shade(rng, (255, 150, 60))))
     draw = ImageDraw.Draw(image)
-    x, horizon, radius = rng.uniform(0.15, 0.85) * size, size * rng.uniform(0.7, 0.78), size * 0.16
-    draw.ellipse([x - radius, horizon - radius, x + radius, horizon + radius], fill=(255, 226, 120))
+    horizon = size * rng.uniform(0.7, 0.78)
+    _disc(draw, rng.uniform(0.12, 0.3) * size, horizon, size * 0.16, size * 0.16, (255, 226, 120))
     draw.rectangle([0, horizon, size, size], fill=_shade(rng, (70, 34, 72), 6))
     return image
 
@@ -214,9 +251,29 @@ def _room(rng: Random, size: int) -> Image.Image:
     pixels[floor:floor + max(1, size // 40)] = (250, 244, 236)  # skirting board
     image = _image(pixels)
     draw = ImageDraw.Draw(image)
-    left = rng.choice((0.06, 0.68)) * size
-    draw.rectangle([left, size * 0.08, left + size * 0.26, size * 0.36], fill=(160, 214, 248), outline=(255, 255, 255), width=max(1, size // 32))
+    draw.rectangle([size * 0.06, size * 0.08, size * 0.32, size * 0.36], fill=(160, 214, 248), outline=(255, 255, 255), width=max(1, size // 32))
     return image
 
 
 _PLACES = {"grass": _grass, "beach": _beach, "snow": _snow, "night": _night, "sunset": _sunset, "room": _room}
+
+# --- styles ---------------------------------------------------------------------------------------------------------
+
+def _sketch(image: Image.Image) -> Image.Image:
+    return ImageOps.invert(ImageOps.autocontrast(image.convert("L").filter(ImageFilter.FIND_EDGES), cutoff=1)).convert("RGB")
+
+
+def _pixel_art(image: Image.Image) -> Image.Image:
+    small = image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX).quantize(24).convert("RGB")
+    return small.resize(image.size, Image.Resampling.NEAREST)
+
+
+def _black_and_white(image: Image.Image) -> Image.Image:
+    return image.convert("L").convert("RGB")
+
+
+def _painting(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.ModeFilter(image.width // 24 | 1))
+
+
+_STYLES = {"sketch": _sketch, "pixel art": _pixel_art, "black and white": _black_and_white, "painting": _painting}

@@ -87,6 +87,15 @@ WORLDS = {"core": CORE_NOUNS, "full": CORE_NOUNS | EXTRA_NOUNS}
 
 ACCESSORIES = {"hat": "1F3A9", "sunglasses": "1F576"}
 
+# What only rich profiles have: things in things, and styles with the ways to say them.
+CONTAINERS = {"basket": "1F9FA", "bucket": "1FAA3"}
+STYLES: dict[str, tuple[str, ...]] = {
+    "sketch": ("a pencil sketch of {}", "a sketch of {}"),
+    "pixel art": ("pixel art of {}",),
+    "black and white": ("a black and white photo of {}",),
+    "painting": ("a painting of {}",),
+}
+
 # Name -> RGB. `tint` in render.py maps a sprite's brightness on a ramp through the colour.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (226, 44, 52),
@@ -111,7 +120,7 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 
 RELATIONS: dict[str, tuple[str, ...]] = {
-    "left": ("{a} to the left of {b}", "{a} on the left and {b} on the right"),
+    "left": ("{a} to the left of {b}",),
     "right": ("{a} to the right of {b}",),
     "beside": ("{a} next to {b}", "{a} and {b}", "{a} beside {b}"),
     "above": ("{a} above {b}",),
@@ -190,7 +199,7 @@ DISTRACTORS = tuple(
 
 def sprite_names() -> list[str]:
     """Every sprite that any world or subject needs."""
-    names = {sprite for noun in WORLDS["full"].values() for sprite in noun.sprites} | set(ACCESSORIES.values())
+    names = {sprite for noun in WORLDS["full"].values() for sprite in noun.sprites} | set(ACCESSORIES.values()) | set(CONTAINERS.values())
     for subject in SUBJECTS.values():
         names |= {subject.sprite} | ({subject.on_top} if subject.on_top else set())
     return sorted(names)
@@ -198,9 +207,9 @@ def sprite_names() -> list[str]:
 
 def words() -> set[str]:
     """Every word that a caption of any world can hold, identifiers and distractors included."""
-    phrases = [*WORLDS["full"], *COLOURS, *PLACES, *ACCESSORIES, *TEMPLATES, *IDENTIFIERS, *DISTRACTORS, *SUBJECTS,
+    phrases = [*WORLDS["full"], *COLOURS, *PLACES, *ACCESSORIES, *CONTAINERS, *TEMPLATES, *IDENTIFIERS, *DISTRACTORS, *SUBJECTS,
                *(phrase for place in PLACES.values() for phrase in place),
-               *(phrase for relation in RELATIONS.values() for phrase in relation),
-               "wearing a an with plain background, and"]
+               *(phrase for ways in (*RELATIONS.values(), *STYLES.values()) for phrase in ways),
+               "wearing a an in with plain background, and"]
     return {word for phrase in phrases for word in phrase.replace("{a}", "").replace("{b}", "").replace("{}", "")
             .replace(",", " ").replace("-", " ").split()}
