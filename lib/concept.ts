@@ -1,5 +1,5 @@
 import { isDeepStrictEqual, types } from 'node:util';
-import { decodeConceptFile, encodeConceptFile, FORMAT_VERSION } from './concept-file/container';
+import { decodeConceptFile, encodeConceptFile, fileLength, FORMAT_VERSION, PREFIX_BYTES } from './concept-file/container';
 import { checkData } from './concept-file/data';
 import { weightsOf } from './concept-file/header';
 import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
@@ -7,7 +7,7 @@ import { runAtOnce, runInPieces } from './pieces';
 import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
-import { readRegularFile, writeFileAtomic } from './files';
+import { readBeginning, readRegularFile, writeFileAtomic } from './files';
 import { joinSubjects } from './prompt';
 import { show } from './show';
 
@@ -98,6 +98,7 @@ export class Concept implements ConceptData {
   /** @throws ConesError `CONES_IO` when the file cannot be read, `CONES_CONCEPT_CORRUPT` when it is no concept file */
   static async load(path: string): Promise<Concept> {
     assertPath('Concept.load', path);
+    await assertPlausibleSize(path);
     const bytes = await readRegularFile(path);
     try {
       return new Concept(await runInPieces(decodeConceptFile(bytes)));
@@ -237,6 +238,20 @@ export class Concept implements ConceptData {
 
 function assertPath(call: string, path: unknown): void {
   if (typeof path !== 'string') throw new ConesError('CONES_OPTION_INVALID', `${call} takes the path of a file; it got ${typeof path}.`);
+}
+
+/** Smaller files are read whatever they are: the decoder tells best what is wrong with them. */
+const SMALL_FILE = 2 ** 24;
+
+/**
+ * Gigabytes are not read only to be refused: the first bytes of a concept file tell how long it is (docs/concept-file.md).
+ * @throws ConesError `CONES_IO`, `CONES_CONCEPT_CORRUPT`
+ */
+async function assertPlausibleSize(path: string): Promise<void> {
+  const { bytes, size } = await readBeginning(path, PREFIX_BYTES);
+  if (size <= SMALL_FILE || size === fileLength(bytes)) return;
+  const message = `${path}: This is not a concept file, or not a whole one: its beginning does not tell its length, ${size} bytes. Give a file that cones has saved.`;
+  throw new ConesError('CONES_CONCEPT_CORRUPT', message);
 }
 
 function assertConcepts(call: string, concepts: readonly unknown[]): void {

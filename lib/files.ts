@@ -1,18 +1,46 @@
 import { randomUUID } from 'node:crypto';
-import { open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from './errors';
 import { reason } from './show';
 
 /** @throws ConesError `CONES_IO` */
-export async function readRegularFile(file: string): Promise<Buffer> {
+export function readRegularFile(file: string): Promise<Buffer> {
+  return withRegularFile(file, (handle) => handle.readFile());
+}
+
+/**
+ * At most the first `length` bytes of a file, and its size: to look at what may be gigabytes of something else.
+ * @throws ConesError `CONES_IO`
+ */
+export function readBeginning(file: string, length: number): Promise<{ bytes: Buffer; size: number }> {
+  return withRegularFile(file, async (handle) => {
+    const { size } = await handle.stat();
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
+    return { bytes: buffer.subarray(0, bytesRead), size };
+  });
+}
+
+async function withRegularFile<T>(file: string, read: (handle: FileHandle) => Promise<T>): Promise<T> {
   try {
-    // A pipe or a device may never end.
-    if (!(await stat(file)).isFile()) throw new Error('it is not a regular file');
-    return await readFile(file);
+    // A pipe or a device may never end, and merely opening a device may set something off.
+    assertRegular(await stat(file));
+    // It may be another by now: without O_NONBLOCK (which Windows lacks) opening a pipe would wait for its writer.
+    const handle = await open(file, constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0));
+    try {
+      assertRegular(await handle.stat());
+      return await read(handle);
+    } finally {
+      await handle.close();
+    }
   } catch (cause) {
     throw ioError(`${file} cannot be read`, cause);
   }
+}
+
+function assertRegular(found: Stats): void {
+  if (!found.isFile()) throw new Error(found.isDirectory() ? 'it is a folder' : 'it is not a regular file');
 }
 
 /**
@@ -31,12 +59,14 @@ export async function readJsonFile(file: string, what = 'JSON'): Promise<unknown
 
 /**
  * Writes a file so that a crash or a full disk leaves either the old content or the new one: into a
- * temporary file beside it, flushed, then renamed.
+ * temporary file beside it, flushed, then renamed. Links are followed; what is no regular file stays as it is.
  *
  * @throws ConesError `CONES_IO`; the temporary file is then gone
  */
 export async function writeFileAtomic(file: string, bytes: Uint8Array): Promise<void> {
-  const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}.tmp`);
+  const target = await targetOf(file);
+  // Not made of the file's name, which may be as long as the file system allows.
+  const temporary = path.join(path.dirname(target), `.cones-${randomUUID()}.tmp`);
   try {
     const handle = await open(temporary, 'wx');
     try {
@@ -45,11 +75,38 @@ export async function writeFileAtomic(file: string, bytes: Uint8Array): Promise<
     } finally {
       await handle.close();
     }
-    await rename(temporary, file);
+    await rename(temporary, target);
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw ioError(`${file} cannot be written`, cause);
   }
+}
+
+/**
+ * What is written when `file` is: the end of its symbolic links, a regular file or none yet. Renaming a file over anything else
+ * would put it in the place of a link, a device or a pipe.
+ *
+ * @throws ConesError `CONES_IO` when it is something else, or cannot be the name of a file
+ */
+export async function targetOf(file: string): Promise<string> {
+  try {
+    if (file === '') throw new Error('a file has a name');
+    if (file.endsWith('/') || file.endsWith(path.sep)) throw new Error('this names a folder');
+    const found = await stat(file).catch(unlessMissing);
+    if (found !== undefined) {
+      assertRegular(found);
+      return await realpath(file);
+    }
+  } catch (cause) {
+    throw ioError(`${file === '' ? "''" : file} cannot be written`, cause);
+  }
+  // Nothing is there, but perhaps a link to it.
+  const link = await readlink(file).catch(() => undefined);
+  return link === undefined ? file : targetOf(path.resolve(await realpath(path.dirname(file)), link));
+}
+
+function unlessMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
 }
 
 export function ioError(what: string, cause: unknown): ConesError {

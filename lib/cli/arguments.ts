@@ -49,8 +49,13 @@ export function addEngineFlags(command: Command): Command {
     .option('--memory-limit <GiB>', 'refuse to start what needs more (default: 90 % of the memory)', number);
 }
 
-export function loadEngine({ model = DEFAULT_MODEL, device, threads, memoryLimit }: EngineFlags): Promise<Engine> {
-  return Engine.load(model, {
+export function modelFolder({ model = DEFAULT_MODEL }: EngineFlags): string {
+  return model;
+}
+
+export function loadEngine(flags: EngineFlags): Promise<Engine> {
+  const { device, threads, memoryLimit } = flags;
+  return Engine.load(modelFolder(flags), {
     device: device as EngineOptions['device'],
     threads,
     memoryLimit: memoryLimit === undefined ? undefined : Math.floor(memoryLimit * 2 ** 30),

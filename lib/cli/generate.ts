@@ -1,13 +1,14 @@
-import path from 'node:path';
 import type { Command } from 'commander';
 import { Concept } from '../concept';
 import type { GenerateOptions } from '../engine/generate';
 import type { GeneratedImage } from '../generated-image';
-import { formatOf, makeGrid, saveImage } from '../images';
+import { makeGrid, saveImage } from '../images';
 import { SAMPLER_NAMES } from '../schedule';
-import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, number, type OutputFlags, repeatable, seed } from './arguments';
-import { assertWritable, type Io, printJson, printLines, printNote } from './io';
+import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
+import { type Io, printJson, printLines, printNote } from './io';
 import { duration, ProgressBars } from './progress';
+import { Rescue } from './rescue';
+import { assertSavable, GAP, pictureFiles } from './trial';
 
 interface Flags extends EngineFlags, OutputFlags {
   readonly output: string;
@@ -54,11 +55,8 @@ export function addGenerate(program: Command, io: Io): void {
 async function generate(prompt: string, flags: Flags, io: Io): Promise<void> {
   const start = performance.now();
   const { output, grid, columns } = flags;
-  // What would fail when the pictures are done is tried before they are begun.
-  formatOf(output);
-  await assertWritable(output);
-  if (grid) makeGrid([{ width: 1, height: 1, data: new Uint8Array(3) }], columns);
   const concepts = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
+  await assertSavable({ ...flags, prompt, concepts }, modelFolder(flags));
 
   await using engine = await loadEngine(flags);
   using bars = new ProgressBars(io);
@@ -83,7 +81,8 @@ async function generate(prompt: string, flags: Flags, io: Io): Promise<void> {
   });
   bars.stop();
 
-  const files = grid ? await saveGrid(output, images, columns) : await saveEach(output, images);
+  const rescue = new Rescue();
+  const files = grid ? await saveGrid(rescue, output, images, columns) : await saveEach(rescue, output, images);
   for (const { code, message } of warnings) printNote(io, 'warning', code, message);
   const milliseconds = Math.round(performance.now() - start);
   const pictures = images.map(({ metadata, width, height }, i) => ({ file: files[i]!, width, height, metadata }));
@@ -92,22 +91,21 @@ async function generate(prompt: string, flags: Flags, io: Io): Promise<void> {
   } else {
     printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), `${duration(milliseconds)} min`]);
   }
+  rescue.assertUnneeded();
 }
 
-async function saveEach(output: string, images: readonly GeneratedImage[]): Promise<string[]> {
-  const { dir, name, ext } = path.parse(output);
-  const digits = String(images.length).length;
-  return Promise.all(
-    images.map(async (image, i) => {
-      const file = images.length === 1 ? output : path.join(dir, `${name}-${String(i + 1).padStart(digits, '0')}${ext}`);
-      await image.save(file);
-      return file;
-    }),
-  );
+/** One after another: hundreds of files at once are more than a process may have open. */
+async function saveEach(rescue: Rescue, output: string, images: readonly GeneratedImage[]): Promise<string[]> {
+  const files = pictureFiles(output, images.length);
+  for (const [i, image] of images.entries()) {
+    files[i] = (await rescue.save(files[i]!, (file) => image.save(file))) ?? files[i]!;
+  }
+  return files;
 }
 
-async function saveGrid(output: string, images: readonly GeneratedImage[], columns: number | undefined): Promise<string[]> {
+async function saveGrid(rescue: Rescue, output: string, images: readonly GeneratedImage[], columns: number | undefined): Promise<string[]> {
   const seed = images.map((image) => image.seed).join(', ');
-  await saveImage(output, makeGrid(images, columns), { metadata: { ...images[0]!.metadata, seed } });
-  return images.map(() => output);
+  const grid = makeGrid(images, columns, GAP);
+  const saved = await rescue.save(output, (file) => saveImage(file, grid, { metadata: { ...images[0]!.metadata, seed } }));
+  return images.map(() => saved ?? output);
 }

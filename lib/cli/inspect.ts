@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { Concept } from '../concept';
+import { readBeginning } from '../files';
 import { readMetadata } from '../images';
 import { addOutputFlags, type OutputFlags } from './arguments';
 import { describeConcept, describeLayers } from './describe-concept';
@@ -70,13 +70,7 @@ async function read(file: string): Promise<ConceptFile | PictureFile> {
 async function beginsAsConcept(file: string): Promise<boolean> {
   const magic = Buffer.from('\x89CONES', 'latin1');
   try {
-    const handle = await open(file);
-    try {
-      const { buffer } = await handle.read(Buffer.alloc(magic.length), 0, magic.length, 0);
-      return buffer.equals(magic);
-    } finally {
-      await handle.close();
-    }
+    return (await readBeginning(file, magic.length)).bytes.equals(magic);
   } catch {
     // Whoever reads it says what is wrong with it.
     return false;

@@ -1,12 +1,16 @@
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../errors';
+import { targetOf } from '../files';
 
 /** What a command may touch besides files: given by the caller, so that tests can look on. */
 export interface Io {
   readonly stdout: { write(text: string): unknown };
   readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
-  /** Fires when the user interrupts. */
+  /**
+   * Fires when the user interrupts. Who takes it has to end then: until it is taken an interrupt ends the process at once,
+   * so take it late, when there is something that could be saved.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -40,13 +44,16 @@ function escaped(character: string): string {
 
 /**
  * Fails before hours of work rather than after.
+ * @returns the file that will be written, links followed
  * @throws ConesError CONES_IO when `file` could not be written
  */
-export async function assertWritable(file: string): Promise<void> {
-  const folder = path.dirname(file);
+export async function assertWritable(file: string): Promise<string> {
+  const target = await targetOf(file);
+  const folder = path.dirname(target);
   try {
-    await access(folder, constants.W_OK);
+    await access(folder, constants.W_OK | constants.X_OK);
   } catch (cause) {
     throw new ConesError('CONES_IO', `${file} cannot be written: there is no folder ${folder} that may be written to. Make it first.`, { cause });
   }
+  return target;
 }

@@ -1,14 +1,17 @@
+import path from 'node:path';
 import type { Command } from 'commander';
 import type { Concept } from '../concept';
 import type { Engine } from '../engine';
-import { AbortError } from '../errors';
+import { AbortError, ConesError } from '../errors';
 import { writeFileAtomic } from '../files';
 import type { FindConceptOptions, SearchProgress } from '../find-concept/options';
 import type { ConceptSearch } from '../find-concept/search';
+import { toConesError } from '../native';
 import { type EngineFlags, loadEngine } from './arguments';
 import { describeConcept } from './describe-concept';
 import { assertWritable, type Io, printJson, printLines } from './io';
 import { duration, type Progress, ProgressBars } from './progress';
+import { Rescue } from './rescue';
 
 /** Where the results of a search go. */
 export interface SearchOutput {
@@ -33,47 +36,59 @@ export async function searchToFile<Options extends { readonly seed?: unknown }>(
   start: (engine: Engine, options: Options & Pick<FindConceptOptions, 'signal' | 'onProgress'>) => Promise<ConceptSearch>,
 ): Promise<void> {
   const { output, state } = flags;
-  await Promise.all([output, state ?? output].map(assertWritable));
+  const target = await assertWritable(output);
+  if (state !== undefined && path.resolve(await assertWritable(state)) === path.resolve(target)) {
+    throw new ConesError('CONES_OPTION_INVALID', `${state} cannot hold both the concept and the search: give --state another file.`);
+  }
 
   await using engine = await loadEngine(flags);
   using bars = new ProgressBars(io);
   const search = await start(engine, { ...options, signal: io.signal, onProgress: (progress) => bars.update(barOf(progress)) });
-  const concept = await runToFile(search, flags);
+  const rescue = new Rescue();
+  const { concept, file } = await runToFile(search, flags, rescue);
   bars.stop();
-  printFound(io, engine, concept, flags, { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - since) });
+  const cost = { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - since) };
+  printFound(io, engine, concept, { file, json: flags.json }, cost);
+  rescue.assertUnneeded();
 }
 
-/** Steps, report and concept file of a search; what is interrupted is saved, to be gone on with. */
-async function runToFile(search: ConceptSearch, { output, state }: SearchOutput): Promise<Concept> {
-  let concept: Concept;
+/** Steps, report and concept file of a search; what does not come to its end is saved, to be gone on with. */
+async function runToFile(search: ConceptSearch, { output, state }: SearchOutput, rescue: Rescue): Promise<{ concept: Concept; file: string }> {
+  const keep = async (file: string) => {
+    const bytes = await search.save();
+    return rescue.save(file, (name) => writeFileAtomic(name, bytes));
+  };
+  let searched = false;
+  let kept: string | undefined;
   try {
     await search.run();
-    if (state !== undefined) await saveState(search, state);
-    concept = await search.finish();
+    searched = true;
+    if (state !== undefined) kept = await keep(state);
+    const concept = await search.finish();
+    const file = await rescue.save(output, (name) => concept.save(name));
+    return { concept, file: file ?? output };
   } catch (error) {
-    if (!(error instanceof AbortError)) throw error;
-    const file = state ?? `${output}.state`;
-    await saveState(search, file);
-    throw new AbortError(`Interrupted after ${search.step} steps. The search is saved: run the same command with --resume ${file} to go on.`, { cause: error });
+    const interrupted = error instanceof AbortError;
+    // Of a step that failed, ξ may have a part.
+    if (!searched && !interrupted) throw error;
+    kept ??= await keep(state ?? `${output}.state`);
+    const hint = kept === undefined ? rescue.problem! : `The search is saved: run the same command with --resume ${kept} to go on.`;
+    if (interrupted) throw new AbortError(`Interrupted after ${search.step} steps. ${hint}`, { cause: error });
+    const { code, message } = toConesError(error);
+    throw new ConesError(code, `${message} ${hint}`, { cause: error });
   } finally {
     search.dispose();
   }
-  await concept.save(output);
-  return concept;
-}
-
-async function saveState(search: ConceptSearch, file: string): Promise<void> {
-  await writeFileAtomic(file, await search.save());
 }
 
 /** What was found, and at what cost. */
-function printFound(io: Io, engine: Engine, concept: Concept, { output, json }: SearchOutput, cost: { seed: string; milliseconds: number }): void {
+function printFound(io: Io, engine: Engine, concept: Concept, { file, json }: { file: string; json: boolean | undefined }, cost: { seed: string; milliseconds: number }): void {
   const { seed, milliseconds } = cost;
   const peakMemory = engine.memory().peak;
   const info = concept.info();
-  if (json) return printJson(io, { file: output, seed, milliseconds, peakMemory, concept: info });
+  if (json) return printJson(io, { file, seed, milliseconds, peakMemory, concept: info });
   const summary = `Seed ${seed}; ${duration(milliseconds)} min; at most ${(peakMemory / 2 ** 20).toFixed(0)} MiB.`;
-  printLines(io, [...describeConcept(output, info), '', summary]);
+  printLines(io, [...describeConcept(file, info), '', summary]);
 }
 
 function barOf({ phase, step, steps, loss, msPerStep, remainingMs }: SearchProgress): Progress {

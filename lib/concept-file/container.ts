@@ -19,7 +19,8 @@ import { type ConceptData, type ConceptTensor, type IdentifierEmbedding, LIMITS,
 const MAGIC = Buffer.from('\x89CONES\r\n', 'latin1');
 export const FORMAT_VERSION = 1;
 /** Magic, version, header length, sections length. */
-const PREFIX_BYTES = 20;
+/** Signature, version and the two lengths. */
+export const PREFIX_BYTES = 20;
 const CHECKSUM_BYTES = 16;
 
 /**
@@ -167,4 +168,9 @@ function decodeEmbedding(dtype: IdentifierEmbedding['dtype'], bytes: Buffer): Id
   }
   if (!values.every(Number.isFinite)) throw malformed("An identifier's embedding has a value that is not finite.");
   return Object.freeze({ dtype, values });
+}
+
+/** The length of the whole file, as its first PREFIX_BYTES tell it. */
+export function fileLength(prefix: Buffer): number {
+  return PREFIX_BYTES + prefix.readUInt32LE(12) + prefix.readUInt32LE(16) + CHECKSUM_BYTES;
 }

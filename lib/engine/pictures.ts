@@ -12,7 +12,7 @@ export interface Moments {
 }
 
 /** A side of the model's own pictures in pixels, when its config tells. */
-export function nativeSize(session: Session): { height: number; width: number } {
+export function nativeSize(session: Pick<Session, 'config'>): { height: number; width: number } {
   const { sampleSize } = session.config.unet;
   const { downscale } = session.config.vae;
   const [height, width] = sampleSize ?? [64, 64];

@@ -1,10 +1,11 @@
 // The commands on a whole, tiny model with random weights: find → generate → inspect, interruption, and defaults.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import sharp from 'sharp';
 import { Concept, type ConceptInfo, type GeneratedImage } from '../../lib';
+import { longestMetadata } from '../../lib/cli/trial';
 import { readMetadata } from '../../lib/images';
 import { runCli } from '../cli-run';
 
@@ -98,6 +99,73 @@ describe('find', () => {
   });
 });
 
+describe('a search whose results cannot be written', () => {
+  const search = (...args: string[]) => ['find', ...PICTURES, '--token', 'q', '--steps', '3', '--cache-dir', at('cache'), ...QUICK, ...args];
+  const plain = ['--report-pictures', '0'];
+  /** Runs a search that begins well; when its steps have begun, `meddle` comes in the way. */
+  const meddled = (args: readonly string[], meddle: () => void, signal?: AbortSignal) => {
+    let begun = false;
+    const onStderr = (text: string) => {
+      if (begun || !text.includes('ms/step')) return;
+      begun = true;
+      meddle();
+    };
+    return runCli(args, { tty: true, onStderr, ...(signal ? { signal } : {}) });
+  };
+  const rescued: string[] = [];
+  /** The file that an error names after `words`. */
+  const named = (stderr: string, words: string) => {
+    const file = new RegExp(`error [^\\n]*${words} (\\S+?)\\.?(?: to go on\\.)?\\n`).exec(stderr)![1]!;
+    rescued.push(path.dirname(file));
+    return file;
+  };
+  beforeAll(() => ok(search('-o', at('in-place.cones'), ...plain)));
+  afterAll(() => rescued.filter((name) => name !== folder).forEach((name) => rmSync(name, { recursive: true })));
+
+  test('leaves the concept in another place, where the results say it is', async () => {
+    const output = at('taken.cones');
+    const { code, stdout, stderr } = await meddled(search('-o', output, '--json', ...plain), () => mkdirSync(output));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/error CONES_IO: [^\n]*taken\.cones cannot be written/) });
+    const file = named(stderr, 'Saved instead:');
+    expect(readFileSync(file)).toEqual(readFileSync(at('in-place.cones')));
+    expect(JSON.parse(stdout)).toMatchObject({ file });
+  });
+
+  test('leaves the state in another place, and the concept in its own', async () => {
+    const state = at('taken.state');
+    const { code, stderr } = await meddled(search('-o', at('kept.cones'), '--state', state, ...plain), () => mkdirSync(state));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/error CONES_IO: [^\n]*taken\.state cannot be written/) });
+    expect(readFileSync(at('kept.cones'))).toEqual(readFileSync(at('in-place.cones')));
+    await ok(search('-o', at('resumed-rescue.cones'), '--resume', named(stderr, 'Saved instead:'), ...plain));
+    expect(readFileSync(at('resumed-rescue.cones'))).toEqual(readFileSync(at('in-place.cones')));
+  });
+
+  test('when interrupted, goes on from another place', async () => {
+    const controller = new AbortController();
+    const output = at('interrupted.cones');
+    const interrupt = () => {
+      mkdirSync(`${output}.state`);
+      controller.abort();
+    };
+    const { code, stderr } = await meddled(search('-o', output, ...plain, '--steps', '1000000'), interrupt, controller.signal);
+    expect({ code, stderr }).toEqual({ code: 130, stderr: expect.stringContaining('error CONES_ABORTED: ') });
+    const done = Number(/Interrupted after (\d+) steps/.exec(stderr)![1]);
+    await ok(search('-o', output, '--resume', named(stderr, '--resume'), ...plain, '--steps', String(done)));
+    expect((await Concept.load(output)).steps).toBe(done);
+  });
+
+  test('is kept, too, when its report fails', async () => {
+    symlinkSync(PAIR, at('pair'));
+    const report = ['--report-pictures', '1', '--report-steps', '1', '--clip'];
+    const { code, stderr } = await meddled(search('-o', at('unreported.cones'), ...report, at('pair')), () => unlinkSync(at('pair')));
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/error CONES_MODEL_NOT_FOUND: /) });
+    const state = named(stderr, '--resume');
+    expect(state).toBe(at('unreported.cones.state'));
+    await ok(search('-o', at('unreported.cones'), '--resume', state, ...report, PAIR));
+    expect((await Concept.load(at('unreported.cones'))).equals(await Concept.load(at('in-place.cones')))).toBe(true);
+  });
+});
+
 describe('refine', () => {
   const BLACK_CAT = path.dirname(PICTURES[0]!);
   const few = ['--steps', '2', '--batch-size', '1', '--prior-count', '2', '--report-rows', '2', '--no-cache', ...MODEL];
@@ -150,6 +218,37 @@ describe('generate', () => {
     expect(await sharp(at('grid.jpg')).metadata()).toMatchObject({ width: 3 * width + 2 * 4, height });
     expect(await readMetadata(at('grid.jpg'))).toMatchObject({ seed: '1, 2, 3' });
     expect(readdirSync(folder).filter((name) => name.startsWith('grid'))).toEqual(['grid.jpg']);
+  });
+
+  test.each([
+    ["wider than WebP allows, of the model's own size", '.webp', 241, ['--columns', '241'], /A grid of 16384 x 64 pixels cannot be written as webp/],
+    ['higher than WebP allows', '.webp', 241, ['--columns', '1', '--width', '32', '--height', '64'], /A grid of 32 x 16384 pixels cannot be written as webp/],
+    ['wider than JPEG allows', '.jpg', 964, ['--columns', '964', '--height', '32'], /A grid of 65548 x 32 pixels cannot be written as jpeg/],
+    ['of too many pixels', '.png', 4, ['--columns', '4', '--width', '8192', '--height', '8192'], /A grid of 32780 x 8192 pixels cannot be written as png/],
+  ])('a grid %s is refused before it is drawn, with one picture less it is not', async (_, extension, count, flags, message) => {
+    // Whoever gets to drawing says that it was interrupted.
+    const signal = AbortSignal.abort();
+    const grid = (n: number) => runCli(draw('-o', at(`large${extension}`), '--grid', '--count', String(n), ...flags), { signal });
+    expect(await grid(count)).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(message) });
+    expect(await grid(count - 1)).toMatchObject({ code: 130, stderr: expect.stringMatching(/^error CONES_ABORTED: /) });
+  });
+
+  test('the metadata that is tried before drawing is no shorter than what is written', async () => {
+    const given = ['--negative-prompt', 'a dog', '--sampler', 'euler', '--guidance', '3.25'];
+    const concepts = await Promise.all([cat, dog].map((file) => Concept.load(file)));
+    const plan = { output: '', prompt: 'a V1* cat and a V2* cat', concepts };
+    for (const [flags, known] of [[[], {}], [given, { negativePrompt: 'a dog', sampler: 'euler', guidance: 3.25, steps: 2 }]] as const) {
+      const { pictures } = await json<Result>(draw('-o', at('tried.png'), '--count', '2', ...flags));
+      const longest = longestMetadata({ ...plan, ...known }, 2);
+      for (const { metadata } of pictures) {
+        expect(Object.keys(longest)).toEqual(Object.keys(metadata));
+        for (const [key, value] of Object.entries(metadata)) expect(longest[key]!.length).toBeGreaterThanOrEqual(value.length);
+      }
+    }
+    const seeds = ['--count', '3', '--seed', '9', '--grid'];
+    await json<Result>(draw('-o', at('tried.png'), ...seeds));
+    const grid = longestMetadata({ ...plan, grid: true, seed: 9n }, 3);
+    expect(await readMetadata(at('tried.png'))).toMatchObject({ seed: grid['seed'], concepts: grid['concepts'] });
   });
 
   test('every flag reaches the engine', async () => {
@@ -225,24 +324,84 @@ describe('inspect', () => {
   });
 });
 
-// Signals need a process of its own, so this one runs the built package.
-test.each([['SIGINT', 130], ['SIGTERM', 143]] as const)('%s ends the command cleanly, with exit code %i', async (signal, expected) => {
+// Signals, limits and the process's own streams need a process of their own, so these run the built package.
+const CLI = path.join(repository, 'dist/cli/index.js');
+
+interface Process {
+  readonly child: ReturnType<typeof spawn>;
+  readonly exit: Promise<{ code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }>;
+}
+
+/** @param files where stdout and stderr go instead of into the result */
+function start(args: readonly string[], { node = [], files = {} }: { node?: readonly string[]; files?: { stdout?: number; stderr?: number } } = {}): Process {
+  const child = spawn(process.execPath, [...node, CLI, ...args], { stdio: ['ignore', files.stdout ?? 'pipe', files.stderr ?? 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  return { child, exit: new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))) };
+}
+
+test.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const)('%s ends a search cleanly, with its state saved and exit code %i', async (signal, expected) => {
   const cache = at(`cache-${signal}`);
   mkdirSync(cache);
-  const args = ['find', ...PICTURES, '--token', 'q', '-o', at(`${signal}.cones`), '--steps', '1000000', '--cache-dir', cache, ...QUICK];
-  const child = spawn(process.execPath, [path.join(repository, 'dist/cli/index.js'), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
-  const exit = new Promise<number | null>((resolve) => child.on('close', resolve));
+  const { child, exit } = start(['find', ...PICTURES, '--token', 'q', '-o', at(`${signal}.cones`), '--steps', '1000000', '--cache-dir', cache, ...QUICK]);
   // The prior pictures are cached right before the search begins.
   let running = true;
   void exit.then(() => (running = false));
   while (running && !readdirSync(cache).some((name) => name.endsWith('.latents'))) await new Promise((resolve) => setTimeout(resolve, 5));
   child.kill(signal);
-  expect({ code: await exit, stdout, stderr }).toEqual({
-    code: expected,
-    stdout: '',
+  expect(await exit).toEqual({
+    ...{ code: expected, signal: null, stdout: '' },
     stderr: expect.stringMatching(/^error CONES_ABORTED: [^\n]+\n$/),
   });
+});
+
+test('a command that cannot end cleanly ends at the first signal', async () => {
+  // As if the file were on a disk that does not answer.
+  const preload = at('stuck.cjs');
+  writeFileSync(preload, "require('node:fs/promises').stat = () => { console.log('stuck'); return new Promise(() => setTimeout(() => process.exit(9), 30_000)); };");
+  const { child, exit } = start(['inspect', cat], { node: ['--require', preload] });
+  child.stdout!.once('data', () => child.kill('SIGINT'));
+  expect(await exit).toEqual({ code: null, signal: 'SIGINT', stdout: 'stuck\n', stderr: '' });
+});
+
+describe('streams that cannot be written to', () => {
+  let full: number;
+  beforeAll(() => void (full = openSync('/dev/full', 'w')));
+  afterAll(() => closeSync(full));
+
+  test('results that cannot be printed are an error, in one line', async () => {
+    const expected = { code: 1, signal: null, stdout: '', stderr: expect.stringMatching(/^error CONES_IO: [^\n]*ENOSPC[^\n]*\n$/) };
+    expect(await start(['inspect', cat], { files: { stdout: full } }).exit).toEqual(expected);
+    expect(await start(['generate', 'a cat', '-o', at('unprinted.png'), '--steps', '1', ...MODEL], { files: { stdout: full } }).exit).toEqual(expected);
+    expect(existsSync(at('unprinted.png'))).toBe(true);
+  });
+
+  test('a reader that has enough is none', async () => {
+    const { child, exit } = start(['inspect', cat]);
+    child.stdout!.destroy();
+    expect(await exit).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('warnings that nobody can read do not spoil the result', async () => {
+    const args = ['generate', 'a V9* cat', '-o', at('unwarned.png'), '--steps', '1', '--json', ...MODEL];
+    const { code, stdout } = await start(args, { files: { stderr: full } }).exit;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ pictures: [{ file: at('unwarned.png') }], warnings: [{ code: 'unknown-identifier' }] });
+    const { child, exit } = start(args);
+    child.stderr!.destroy();
+    expect(await exit).toMatchObject({ code: 0, stdout: expect.stringContaining('unknown-identifier') });
+  });
+});
+
+test('more pictures than files may be open', async () => {
+  const pictures = at('pictures');
+  mkdirSync(pictures);
+  const args = ['generate', 'a cat', '-o', path.join(pictures, 'x.png'), '--count', '200', '--steps', '1', '--width', '16', '--height', '16', ...MODEL];
+  const child = spawn('sh', ['-c', 'ulimit -n 100; exec "$@"', 'sh', process.execPath, CLI, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(readdirSync(pictures)).toHaveLength(200);
 });

@@ -1,5 +1,6 @@
 // How command lines are read, and what goes wrong with them; nothing here loads a model.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Command } from 'commander';
@@ -173,7 +174,77 @@ describe('find', () => {
   });
 });
 
+describe('what could not be saved in the end is refused before the model is loaded', () => {
+  let outputs: string;
+  const at = (name: string) => `${outputs}/${name}`;
+  const find = (...args: string[]) => ['find', 'a.png', '--category', 'cat', '--model', 'nowhere', ...args];
+  const generate = (...args: string[]) => ['generate', 'a cat', '--model', 'nowhere', ...args];
+  const longest = (extension: string) => `${'x'.repeat(255 - extension.length)}${extension}`;
+
+  beforeAll(() => {
+    outputs = path.join(folder, 'outputs');
+    for (const name of ['', 'folder', 'folder.png', 'many-2.png']) mkdirSync(at(name));
+    execFileSync('mkfifo', [at('pipe')]);
+    execFileSync('mkfifo', [at('pipe.png')]);
+    writeFileSync(at('file'), '');
+  });
+
+  test.each([
+    ['a folder', () => find('-o', at('folder'))],
+    ['a folder that is not there', () => find('-o', at('new/'))],
+    ['no name', () => find('-o', '')],
+    ['a pipe', () => find('-o', at('pipe'))],
+    ['a file as a folder', () => find('-o', at('file/cat.cones'))],
+    ['a name that is too long', () => find('-o', at(`${longest('.cones')}x`))],
+    ['a state in a folder', () => find('-o', at('cat.cones'), '--state', at('folder'))],
+    ['a state in a folder that is not there', () => find('-o', at('cat.cones'), '--state', at('new/x.state'))],
+    ['a state without a name', () => find('-o', at('cat.cones'), '--state', '')],
+    ['a picture in a folder', () => generate('-o', at('folder.png'))],
+    ['a picture in a pipe', () => generate('-o', at('pipe.png'))],
+    ['a grid in a folder', () => generate('-o', at('folder.png'), '--grid', '--count', '2')],
+    ['one of several pictures in a folder', () => generate('-o', at('many.png'), '--count', '3')],
+    ['a name that is too long with a number', () => generate('-o', at(longest('.png')), '--count', '3')],
+  ])('CONES_IO for %s', async (_, args) => {
+    const before = readdirSync(outputs);
+    const { code, stderr } = await runCli(args());
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^error CONES_IO: [^\n]*cannot be written[^\n]*\n$/) });
+    expect(readdirSync(outputs)).toEqual(before);
+  });
+
+  test.each([
+    ['a concept', () => find('-o', at(longest('.cones')))],
+    ['one picture', () => generate('-o', at(longest('.png')))],
+    ['a grid', () => generate('-o', at('many.png'), '--grid', '--count', '3')],
+  ])('a name that can be used gets as far as the model: %s', async (_, args) => {
+    expect((await runCli(args())).stderr).toMatch(/^error CONES_MODEL_NOT_FOUND: /);
+  });
+
+  test('concept and search cannot be in one file', async () => {
+    const { code, stderr } = await runCli(find('-o', at('both'), '--state', `${outputs}/../outputs/both`));
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(/^error CONES_OPTION_INVALID: .*--state/) });
+  });
+
+  test.each([
+    ['a prompt', () => ['generate', 'cat '.repeat(20_000), '--model', 'nowhere']],
+    ['seeds', () => generate('--grid', '--count', '4096', '--seed', String(2n ** 63n))],
+    ['names of concepts', () => generate(...Array<string[]>(300).fill(['--concept', path.join(folder, 'named.cones')]).flat())],
+  ])('%s that a JPEG or WebP file cannot hold', async (_, args) => {
+    await conceptFile('named.cones', `V${'1'.repeat(250)}*`);
+    for (const name of ['a.jpg', 'a.webp']) {
+      const { code, stderr } = await runCli([...args(), '-o', at(name)]);
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(/^error CONES_OPTION_INVALID: The metadata is too long/) });
+    }
+    expect((await runCli([...args(), '-o', at('a.png')])).stderr).toMatch(/^error CONES_MODEL_NOT_FOUND: /);
+  });
+});
+
 describe('inspect', () => {
+  test('a pipe is refused, not waited for', async () => {
+    const pipe = path.join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    expect(await runCli(['inspect', pipe])).toEqual({ code: 1, stdout: '', stderr: expect.stringMatching(/^error CONES_IO: /) });
+  });
+
   test('a concept file is recognised by its content', async () => {
     const { code, stdout } = await runCli(['inspect', '--json', await conceptFile('cat.concept')]);
     expect(code).toBe(0);

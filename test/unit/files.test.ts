@@ -1,0 +1,86 @@
+// Files are written whole, in the right place, and nothing else is harmed; what could hang or fill the memory is not read.
+import { execFileSync } from 'node:child_process';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Concept } from '../../lib/concept';
+import { readBeginning, readRegularFile, targetOf, writeFileAtomic } from '../../lib/files';
+
+let folder: string;
+const at = (name: string) => path.join(folder, name);
+const bytes = (text: string) => Buffer.from(text);
+
+// The real one, as links are followed: on macOS the folder for temporary files is behind one.
+beforeEach(() => void (folder = mkdtempSync(path.join(realpathSync(os.tmpdir()), 'cones-files-'))));
+afterEach(() => rmSync(folder, { recursive: true }));
+
+describe('writing', () => {
+  test('follows links, to a file as well as to where none is yet', async () => {
+    mkdirSync(at('elsewhere'));
+    writeFileSync(at('elsewhere/there'), 'old');
+    symlinkSync(at('elsewhere'), at('folder'));
+    symlinkSync('elsewhere/there', at('link'));
+    symlinkSync('link', at('link-to-link'));
+    symlinkSync('folder/new', at('dangling'));
+    for (const [name, target] of [['link', 'there'], ['link-to-link', 'there'], ['dangling', 'new'], ['folder/plain', 'plain']] as const) {
+      await writeFileAtomic(at(name), bytes(name));
+      expect(readFileSync(at(`elsewhere/${target}`), 'utf8')).toBe(name);
+    }
+    for (const name of ['link', 'link-to-link', 'dangling']) expect(lstatSync(at(name)).isSymbolicLink()).toBe(true);
+    expect(readdirSync(at('elsewhere')).sort()).toEqual(['new', 'plain', 'there']);
+    expect(readdirSync(folder).sort()).toEqual(['dangling', 'elsewhere', 'folder', 'link', 'link-to-link']);
+  });
+
+  test('takes every name that the file system takes', async () => {
+    const longest = 'x'.repeat(255);
+    await writeFileAtomic(at(longest), bytes('long'));
+    expect(readFileSync(at(longest), 'utf8')).toBe('long');
+    await expect(writeFileAtomic(at(`${longest}x`), bytes('long'))).rejects.toMatchObject({ code: 'CONES_IO' });
+  });
+
+  test('refuses what is no regular file, and leaves it as it is', async () => {
+    execFileSync('mkfifo', [at('pipe')]);
+    mkdirSync(at('folder'));
+    symlinkSync('pipe', at('link-to-pipe'));
+    symlinkSync('folder', at('link-to-folder'));
+    symlinkSync('loop', at('loop'));
+    const before = readdirSync(folder);
+    for (const name of ['pipe', 'folder', 'link-to-pipe', 'link-to-folder', 'loop', 'new/', 'missing/new']) {
+      await expect(writeFileAtomic(`${folder}/${name}`, bytes('x'))).rejects.toMatchObject({ code: 'CONES_IO' });
+    }
+    await expect(writeFileAtomic('', bytes('x'))).rejects.toMatchObject({ code: 'CONES_IO' });
+    expect(lstatSync(at('pipe')).isFIFO()).toBe(true);
+    expect(lstatSync(at('link-to-pipe')).isSymbolicLink()).toBe(true);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+});
+
+test('the target of a name can be asked for without writing', async () => {
+  writeFileSync(at('file'), '');
+  symlinkSync('file', at('link'));
+  expect(await targetOf(at('link'))).toBe(at('file'));
+  expect(await targetOf(at('new'))).toBe(at('new'));
+  await expect(targetOf(folder)).rejects.toMatchObject({ code: 'CONES_IO' });
+});
+
+describe('reading', () => {
+  test('a pipe that nobody writes into is refused, not waited for', async () => {
+    execFileSync('mkfifo', [at('pipe')]);
+    for (const read of [readRegularFile(at('pipe')), readBeginning(at('pipe'), 4), Concept.load(at('pipe'))]) {
+      await expect(read).rejects.toMatchObject({ code: 'CONES_IO' });
+    }
+  });
+
+  test('the beginning is as long as there is something, and comes with the size of the whole', async () => {
+    writeFileSync(at('file'), 'abcdef');
+    expect(await readBeginning(at('file'), 4)).toEqual({ bytes: bytes('abcd'), size: 6 });
+    expect(await readBeginning(at('file'), 9)).toEqual({ bytes: bytes('abcdef'), size: 6 });
+  });
+
+  test('gigabytes that are no concept are refused for what they begin with', async () => {
+    writeFileSync(at('huge.cones'), '');
+    // More than Node.js reads into a buffer: reading it would be another error. It has holes only, and takes no place.
+    truncateSync(at('huge.cones'), 3 * 2 ** 30);
+    await expect(Concept.load(at('huge.cones'))).rejects.toMatchObject({ code: 'CONES_CONCEPT_CORRUPT' });
+  });
+});
