@@ -43,7 +43,7 @@ class Judged:
 
     @torch.no_grad()
     def ordered(self, pictures: Tensor, nouns: list[tuple[str, ...]]) -> float:
-        """Share of pictures in which the first noun is to the left of the second."""
+        """Share of pictures in which the first noun is to the left of the second: `left` and `right` in the figures."""
         columns = self.judge.columns(pictures)
         return sum(float(row[self.nouns.index(a)] < row[self.nouns.index(b)]) for row, (a, b) in zip(columns, nouns)) / len(nouns)
 
@@ -67,12 +67,13 @@ def prompts(p: Profile, kind: str, count: int) -> list[tuple[str, tuple[str, ...
         else:
             a, b = world.HELD_OUT_PAIRS[i % len(world.HELD_OUT_PAIRS)] if kind == "new_pair" else rng.sample(nouns, 2)
             place = rng.choice(everywhere)
-            relation = "to the left of" if kind == "left" else "next to"
+            relation = f"to the {kind} of" if kind in SIDES else "next to"
             out.append((f"a photo of {scene.article(a)} {relation} {scene.article(b)} {where(place)}", (a, b), place))
     return out
 
 
-KINDS = ("single", "identifier", "pair", "new_pair", "new_place", "left")
+SIDES = ("left", "right")
+KINDS = ("single", "identifier", "pair", "new_pair", "new_place", *SIDES)
 
 
 def main() -> None:
@@ -107,8 +108,8 @@ def main() -> None:
         pictures = mini.sample([prompt for prompt, _, _ in asked], seed=1, guidance=args.guidance)
         sheets[kind] = pictures
         figures[kind] = judged.score(pictures, [nouns for _, nouns, _ in asked], [place for _, _, place in asked])
-        if kind == "left":
-            figures[kind]["left"] = judged.ordered(pictures, [nouns for _, nouns, _ in asked])
+        if kind in SIDES:
+            figures[kind][kind] = judged.ordered(pictures, [nouns if kind == "left" else nouns[::-1] for _, nouns, _ in asked])
         figures[kind]["seconds_per_picture"] = (time.monotonic() - begun) / len(asked)
         print(kind, figures[kind], flush=True)
     (work / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
