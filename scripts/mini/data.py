@@ -44,9 +44,9 @@ def _render(p: Profile, packed: Path, folder: Path, rows: range) -> list[list[st
     return captions
 
 
-def relations(p: Profile) -> np.ndarray:
-    """`[N]`, each scene's relation; empty where it holds one thing."""
-    return np.array([scene.of_row(p, row).relation or "" for row in range(p.scenes)])
+def two_things(p: Profile) -> np.ndarray:
+    """`[N]`, whether a scene holds two things or more."""
+    return np.array([len(scene.of_row(p, row).things) > 1 for row in range(p.scenes)])
 
 
 def pictures(folder: Path) -> np.ndarray:

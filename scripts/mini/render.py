@@ -108,11 +108,15 @@ def turn_hue(sprite: Image.Image, degrees: float) -> Image.Image:
     return out
 
 
+# "A and B" is A at the left, as people name what they see.
+_NAMED_FROM_THE_LEFT = {"beside": "left"}
+
+
 def _grid_layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]:
     """Centre and extent of each thing, in parts of the picture, all on the latents' grid."""
     if len(scene.things) == 1:
         return [(rng.choice((0.375, 0.5, 0.5, 0.625)), 0.5, 0.75)]
-    relation = rng.choice(("left", "right")) if scene.relation == "beside" else scene.relation
+    relation = _NAMED_FROM_THE_LEFT.get(scene.relation, scene.relation)
     places = [(0.25, 0.5), (0.75, 0.5)] if relation in ("left", "right") else [(0.5, 0.25), (0.5, 0.75)]
     if relation in ("right", "below"):
         places.reverse()
@@ -126,9 +130,7 @@ def _loose_layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]
         extent = rng.uniform(0.6, 0.82)
         slack = (1 - extent) / 2
         return [(0.5 + jitter(slack * 0.8), 0.53 + jitter(slack * 0.6), extent)]
-    relation = scene.relation
-    if relation == "beside":
-        relation = rng.choice(("left", "right"))
+    relation = _NAMED_FROM_THE_LEFT.get(scene.relation, scene.relation)
     extents = rng.uniform(0.44, 0.5), rng.uniform(0.44, 0.5)
     if relation in ("left", "right"):
         y = 0.55 + jitter(0.08)
@@ -151,7 +153,7 @@ def _many_layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]:
 
 # --- places ---------------------------------------------------------------------------------------------------------
 # None looks the same in a mirror: a model of symmetric places has nothing to tell left from right by, as it tells top from
-# bottom by the sky, and never learned what "to the left of" means.
+# bottom by the sky. (Needed for "to the left of", and not enough: docs/mini.md.)
 
 def _gradient(size: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> np.ndarray:
     t = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]

@@ -17,7 +17,6 @@ from config import Profile
 
 EMPTY = 0.1  # share of empty captions, for classifier-free guidance
 PAIRS = 0.75  # share of scenes with two things, of which the renders hold half: one thing is learned long before two
-SIDES = 3.0  # how often left and right count for another relation: they are learned last
 SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023): nearly clean latents would take most of the training otherwise
 NOISY_GAIN = 4.0  # which thing stands where, in which colour, is decided in noise where epsilon's error hardly shows it
 
@@ -38,9 +37,8 @@ def train(p: Profile, work: Path, folder: Path, deadline: float, start: Path | N
         model.set_attn_processor(AttnProcessor())  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.7x here)
     latents, text = cache.load(work / "cache")
     alphas = alphas_cumprod().to(p.device)
-    relations = data.relations(p)
-    pairs = (relations != "") * np.where(np.isin(relations, ("left", "right")), SIDES, 1.0)
-    chances = np.where(pairs > 0, PAIRS * pairs / pairs.sum(), (1 - PAIRS) / (pairs == 0).sum())
+    pairs = data.two_things(p)
+    chances = np.where(pairs, PAIRS / pairs.sum(), (1 - PAIRS) / (~pairs).sum())
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         rows = np.sort(rng.choice(len(latents), p.unet_batch, replace=False, p=chances))
