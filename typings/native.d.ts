@@ -295,7 +295,7 @@ export class NativeModel {
   kvBytes(index: number): Uint8Array;
   readonly isa: string;
   memory(): NativeMemory;
-  /** Bytes that are free between jobs: asked as a job, so that none is running when the answer is found. */
+  /** Bytes that are free, or will be when the drawings under way have ended: asked as a job, so that no step is running meanwhile. */
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;

@@ -53,8 +53,9 @@ Napi::Value NativeModel::run(Napi::Env env, const Napi::Object& options, const c
 
 Napi::Value NativeModel::available_memory(const Napi::CallbackInfo& info) {
   return run(info.Env(), options_of(info, 0), nullptr,
-             [m = model(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
-               return [bytes = m->available_memory()](Napi::Env env) {
+             [m = model(info.Env()), group = samplings_](const std::atomic<bool>&, const Progress&) -> Settle {
+               // Who does not fit beside the drawings under way waits for their end.
+               return [bytes = m->available_memory() + group->held()](Napi::Env env) {
                  return Napi::Number::New(env, static_cast<double>(bytes));
                };
              });

@@ -45,6 +45,12 @@ std::shared_ptr<SamplingGroup::Member> SamplingGroup::join(const Model& model, c
   return member;
 }
 
+std::size_t SamplingGroup::held() const {
+  std::size_t bytes = 0;
+  for (const auto& member : others()) bytes += member->held;
+  return bytes;
+}
+
 bool SamplingGroup::advance(const Model& model, Member& caller) {
   if (std::exchange(caller.ahead, false)) return caller.sampling.finished();
   std::vector<std::shared_ptr<Member>> with = others(&caller);

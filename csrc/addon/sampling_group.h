@@ -35,6 +35,8 @@ class SamplingGroup {
   /// A new member, which stays as long as the caller holds it. NotNow where memory is short or enough rows are under way.
   std::shared_ptr<Member> join(const Model& model, const Request& request, const Progress& progress,
                                const std::atomic<bool>& aborted);
+  /// Bytes that members hold between their steps: free once they have ended.
+  std::size_t held() const;
   /// A step of `caller`, unless it is ahead, and of all others that fit and are not ahead. True when `caller` is finished.
   bool advance(const Model& model, Member& caller);
 

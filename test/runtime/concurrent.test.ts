@@ -105,6 +105,15 @@ test('where memory does not hold two drawings, the second begins when the first 
   expect(tight.memory().peak).toBeLessThanOrEqual(peak);
 });
 
+test('nor is one refused that comes while another holds what it needs', async () => {
+  await using fresh = await load();
+  await using tight = await load({ memoryLimit: fresh.planGenerate().peak });
+  const wanted = await pixels(tight, { prompt: 'a dog', steps: 2, seed: 2 });
+  let second: Promise<string[]> | undefined;
+  await pixels(tight, { prompt: 'a cat', steps: 40, seed: 1, onProgress: () => void (second ??= pixels(tight, { prompt: 'a dog', steps: 2, seed: 2 })) });
+  expect(await second).toEqual(wanted);
+});
+
 test('a drawing that does not fit beside a search waits for its end', async () => {
   const sizes = { batchSize: 4, learnEmbedding: false, checkpointing: true, priorCount: 2 };
   await using fresh = await load();
