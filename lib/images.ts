@@ -128,7 +128,7 @@ export async function encodeImage(picture: Picture, options: EncodeOptions): Pro
   const checked = parseOptions('A picture', pictureOption, picture);
   const { width, height } = checked;
   // A copy, as in decoding().
-  const image = sharp(Uint8Array.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
+  const image = sharp(Buffer.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
   const encoded = (file: sharp.Sharp) =>
     file.toBuffer().catch((cause: unknown) => {
       throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${reason(cause)}.`, { cause });

@@ -53,6 +53,11 @@ std::int64_t whole(double value, Napi::Env env, const char* name, std::int64_t l
 
 void invalid(Napi::Env env, const std::string& message) { throw make_error(env, "CONES_OPTION_INVALID", message); }
 
+Napi::Object options_of(const Napi::CallbackInfo& info, std::size_t i) {
+  if (!info[i].IsObject()) invalid(info.Env(), "An options object is missing.");
+  return info[i].As<Napi::Object>();
+}
+
 bool has(const Napi::Object& object, const char* key) {
   const Napi::Value value = object.Get(key);
   return !value.IsUndefined() && !value.IsNull();

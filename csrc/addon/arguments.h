@@ -18,6 +18,9 @@ namespace cones::addon {
 /// Throws a JavaScript error CONES_OPTION_INVALID.
 [[noreturn]] void invalid(Napi::Env env, const std::string& message);
 
+/// The i-th argument, which must be an object.
+Napi::Object options_of(const Napi::CallbackInfo& info, std::size_t i = 0);
+
 bool has(const Napi::Object& object, const char* key);
 double number(const Napi::Object& object, const char* key);
 /// A whole number in [low, high].

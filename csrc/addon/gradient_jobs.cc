@@ -13,11 +13,6 @@
 namespace cones::addon {
 namespace {
 
-Napi::Object options_of(const Napi::CallbackInfo& info) {
-  if (!info[0].IsObject()) invalid(info.Env(), "An options object is missing.");
-  return info[0].As<Napi::Object>();
-}
-
 std::vector<const Parameter*> unet_parameters(const Model& model, const std::vector<std::string>& names) {
   std::vector<const Parameter*> parameters;
   for (const std::string& name : names) {

@@ -1,5 +1,5 @@
-// NativeModel's jobs without gradients: memory, text, pictures, denoising, masks (sampling: sample_job.cc). Each copies its arguments, queues the
-// work, and makes JavaScript values of the result.
+// NativeModel's jobs without gradients: memory, text, pictures, denoising, masks (sampling: sample_job.cc). Each copies its
+// arguments, queues the work, and makes JavaScript values of the result.
 #include <algorithm>
 #include <cmath>
 #include <span>
@@ -14,11 +14,6 @@ namespace cones::addon {
 namespace {
 
 constexpr std::int64_t kMaxSide = 1 << 14;
-
-Napi::Object options_of(const Napi::CallbackInfo& info, std::size_t i) {
-  if (!info[i].IsObject()) invalid(info.Env(), "An options object is missing.");
-  return info[i].As<Napi::Object>();
-}
 
 index_t size_of(const Napi::CallbackInfo& info, std::size_t i) {
   const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;

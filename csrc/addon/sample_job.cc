@@ -23,8 +23,7 @@ std::vector<SolverStep> solver_steps(const Napi::Object& o) {
 
 Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!info[0].IsObject()) invalid(env, "An options object is missing.");
-  const auto o = info[0].As<Napi::Object>();
+  const Napi::Object o = options_of(info);
   LatentArguments in(o, *model(env));
   std::vector<float> negative;
   if (has(o, "negativeEmbeddings")) negative = elements<float>(o, "negativeEmbeddings");

@@ -20,17 +20,17 @@ std::vector<std::shared_ptr<SamplingGroup::Member>> SamplingGroup::others(const 
 std::shared_ptr<SamplingGroup::Member> SamplingGroup::join(const Model& model, const Request& request, const Progress& progress,
                                                            const std::atomic<bool>& aborted) {
   const index_t batch = request.shape[0], height = request.shape[1], width = request.shape[2];
-  const auto rows = [](const Model::SampleRows& r) { return r.guided ? 2 * r.batch : r.batch; };
+  const index_t rows = request.guided ? 2 * batch : batch;
   std::vector<Model::SampleRows> together{{batch, request.guided}};
   index_t under_way = 0;
   std::size_t held = 0;
   for (const auto& other : others()) {
-    under_way += rows(other->rows);
+    under_way += other->sampling.rows();
     if (other->sampling.size() != std::array{height, width, request.tokens}) continue;
     together.push_back(other->rows);
     held += other->held;
   }
-  if (under_way > 0 && under_way + rows(together[0]) > kMostRows) throw NotNow("CONES_INTERNAL", "Enough drawings are under way.");
+  if (under_way > 0 && under_way + rows > kMostRows) throw NotNow("CONES_INTERNAL", "Enough drawings are under way.");
   const Model::SamplePlan all = model.plan_together(together, height, width, request.tokens);
   std::shared_ptr<void> memory = model.share_memory(all.held - held, all.peak - all.held);
   const Context context = model.context(&aborted);

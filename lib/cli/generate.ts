@@ -10,7 +10,7 @@ import { duration, ProgressBars } from './progress';
 import { Rescue } from './rescue';
 import { assertSavable, GAP, pictureFiles } from './trial';
 
-interface Flags extends EngineFlags, OutputFlags {
+export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly output: string;
   readonly grid?: true;
   readonly columns?: number;
@@ -49,10 +49,10 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
   addOutputFlags(command);
-  command.action((prompt: string, flags: Flags) => generate(prompt, flags, io));
+  command.action((prompt: string, flags: GenerateFlags) => generate(prompt, flags, io));
 }
 
-async function generate(prompt: string, flags: Flags, io: Io): Promise<void> {
+async function generate(prompt: string, flags: GenerateFlags, io: Io): Promise<void> {
   const start = performance.now();
   const { output, grid, columns } = flags;
   const concepts = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));

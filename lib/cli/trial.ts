@@ -1,30 +1,20 @@
 import path from 'node:path';
 import type { Concept } from '../concept';
+import { metadataOf } from '../engine/generate';
 import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
 import { encodeImage, formatOf, type ImageFormat, makeGrid, type Picture } from '../images';
 import { loadModelConfig } from '../model-config';
 import { SAMPLER_NAMES } from '../schedule';
 import { reason } from '../show';
-import { version } from '../version';
+import type { GenerateFlags } from './generate';
 import { assertWritable } from './io';
 
-/** Everything that tells the files and sizes of pictures before they are drawn. */
-export interface Plan {
-  readonly output: string;
-  readonly grid?: true;
-  readonly columns?: number;
-  readonly prompt: string;
-  readonly concepts: readonly Concept[];
-  readonly negativePrompt?: string;
-  readonly count?: number;
-  readonly seed?: number | bigint;
-  readonly sampler?: string;
-  readonly steps?: number;
-  readonly guidance?: number;
-  readonly width?: number;
-  readonly height?: number;
-}
+/** The flags that tell the files and sizes of pictures before they are drawn. */
+export type Plan = Pick<
+  GenerateFlags,
+  'output' | 'grid' | 'columns' | 'negativePrompt' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'width' | 'height'
+> & { readonly prompt: string; readonly concepts: readonly Concept[] };
 
 /** White pixels between the pictures of a grid. */
 export const GAP = 4;
@@ -92,21 +82,13 @@ function line(width: number, height: number): Picture {
   return { width, height, data: new Uint8Array(width * height * 3) };
 }
 
-/** What the file will say about how it was made (engine/generate.ts); what is not known yet is as long as it can become. */
+/** What the file will say about how it was made; what is not known yet is as long as it can become. */
 export function longestMetadata(plan: Plan, count: number): Record<string, string> {
   const { prompt, concepts, grid, negativePrompt = '', sampler = SAMPLER_NAMES[0]!, steps = 1000, guidance = 1000 } = plan;
   const first = firstSeed(plan.seed);
-  const seeds = Array.from({ length: count }, (_, i) => String(BigInt.asUintN(64, first + BigInt(i))));
-  return {
-    prompt,
-    negativePrompt,
-    seed: grid ? seeds.join(', ') : seeds.reduce((a, b) => (a.length > b.length ? a : b)),
-    sampler,
-    steps: String(steps),
-    guidance: String(guidance),
-    concepts: concepts.flatMap(({ subjects }) => subjects.map(({ identifier, category }) => `${identifier} ${category}`)).join(', '),
-    engine: `cones ${version}`,
-  };
+  const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
+  const longest = seeds.reduce((a, b) => (a > b ? a : b));
+  return { ...metadataOf({ negativePrompt, sampler, steps, guidance }, { prompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
 }
 
 /** Random seeds have 32 bits; the engine refuses what is no seed. */

@@ -125,7 +125,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
       const data = pixels.subarray(i * pixelCount, (i + 1) * pixelCount);
-      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadata(settings, job)));
+      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(settings, job)));
     });
   }
   return { images, warnings };
@@ -210,8 +210,10 @@ function progressReporter({ steps, onProgress }: Settings, batches: number): (()
   };
 }
 
+type MetadataSettings = Pick<Settings, 'negativePrompt' | 'steps' | 'guidance'> & { readonly sampler: string };
+
 /** What a picture's file says about how it was made. */
-function metadata(settings: Settings, job: Job): Record<string, string> {
+export function metadataOf(settings: MetadataSettings, job: Job): Record<string, string> {
   const subjects = job.concepts.flatMap((entry) => entry.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
   return {
     prompt: job.prompt,
