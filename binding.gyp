@@ -1,4 +1,5 @@
-# For prebuildify only: the build is CMake's (CMakeLists.txt), through cmake-js.
+# For prebuildify only: the build is CMake's (CMakeLists.txt), through cmake-js. Not published: `npm ci` and Yarn would build
+# from it, with or without an addon in prebuilds/.
 {
   "targets": [{
     "target_name": "cones",

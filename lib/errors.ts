@@ -16,7 +16,7 @@ export const ERROR_CODES = {
   CONES_LOSS_NOT_FINITE: 'The loss, or a picture, became NaN or infinite.',
   CONES_MODEL_CHANGED: 'A weights file was written to while a loaded model needs it.',
   CONES_MODEL_NOT_FOUND: 'A model folder, or a file that it needs, is missing.',
-  CONES_NATIVE_MISSING: 'The native addon could not be loaded.',
+  CONES_NATIVE_MISSING: 'The native addon, or sharp, could not be loaded.',
   CONES_OPTION_INVALID: 'An option is missing, of the wrong type or out of range.',
   CONES_OUT_OF_MEMORY: 'The job needs more memory than there is.',
   CONES_PROMPT_EMPTY: 'The prompt is empty.',

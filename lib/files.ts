@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readlink, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from './errors';
 import { reason } from './show';
@@ -68,13 +68,8 @@ export async function writeFileAtomic(file: string, bytes: Uint8Array): Promise<
   // Not made of the file's name, which may be as long as the file system allows.
   const temporary = path.join(path.dirname(target), `.cones-${randomUUID()}.tmp`);
   try {
-    const handle = await open(temporary, 'wx');
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    // Not through a FileHandle, whose sync() Yarn's Plug'n'Play lacks.
+    await writeFile(temporary, bytes, { flag: 'wx', flush: true });
     await rename(temporary, target);
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => undefined);
@@ -110,5 +105,5 @@ function unlessMissing(error: NodeJS.ErrnoException): undefined {
 }
 
 export function ioError(what: string, cause: unknown): ConesError {
-  return new ConesError('CONES_IO', `${what}: ${reason(cause)}. Check the path and its permissions.`, { cause });
+  return new ConesError('CONES_IO', `${what}: ${reason(cause).replace(/\.$/, '')}. Check the path and its permissions.`, { cause });
 }

@@ -1,4 +1,8 @@
-import { encodeImage, type EncodeOptions, type Picture, saveImage } from './images';
+import { encodeImage, type EncodeOptions, encodeOptions, type Picture, saveImage } from './images';
+import { parseOptions } from './options';
+
+const saveOptions = encodeOptions.pick({ quality: true });
+const bufferOptions = saveOptions.extend({ format: encodeOptions.shape.format.default('png') });
 
 /** A picture that was drawn: 8-bit RGB, with what made it. */
 export class GeneratedImage implements Picture {
@@ -28,15 +32,15 @@ export class GeneratedImage implements Picture {
   }
 
   /** The picture as a PNG (default), JPEG or WebP file, metadata included. */
-  toBuffer(options: Partial<Omit<EncodeOptions, 'metadata'>> = {}): Promise<Buffer> {
-    return encodeImage(this, { format: 'png', ...options, metadata: this.metadata });
+  async toBuffer(options: Partial<Omit<EncodeOptions, 'metadata'>> = {}): Promise<Buffer> {
+    return encodeImage(this, { ...parseOptions('image.toBuffer', bufferOptions, options), metadata: this.metadata });
   }
 
   /**
    * Writes the picture; the extension (.png, .jpg, .jpeg, .webp) tells the format.
    * @throws ConesError CONES_IO, CONES_OPTION_INVALID
    */
-  save(file: string, options: Partial<Omit<EncodeOptions, 'metadata' | 'format'>> = {}): Promise<void> {
-    return saveImage(file, this, { ...options, metadata: this.metadata });
+  async save(file: string, options: Partial<Omit<EncodeOptions, 'metadata' | 'format'>> = {}): Promise<void> {
+    await saveImage(file, this, { ...parseOptions('image.save', saveOptions, options), metadata: this.metadata });
   }
 }

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { types } from 'node:util';
-import sharp from 'sharp';
+import type sharp from 'sharp';
 import { z } from 'zod';
 import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
@@ -51,7 +51,7 @@ export interface EncodeOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
-const encodeOptions = z.strictObject({
+export const encodeOptions = z.strictObject({
   format: z.enum(['png', 'jpeg', 'webp']),
   quality: z.int().min(1).max(100).default(95),
   metadata: z.record(z.string(), z.string()).default({}),
@@ -96,6 +96,18 @@ export async function loadImage(source: ImageInput, options: LoadOptions): Promi
   return pixels;
 }
 
+/** Loaded for the first picture file: it takes a while, and concepts can be used where npm has installed no sharp for the machine. */
+function loadSharp(): typeof sharp {
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- a static import would load it with the package
+    return require('sharp') as typeof sharp;
+  } catch (cause) {
+    const [why] = reason(cause).split('\n');
+    const message = `sharp, which reads and writes pictures, does not load: ${why}. Install it for this machine: npm install --include=optional sharp`;
+    throw new ConesError('CONES_NATIVE_MISSING', message, { cause });
+  }
+}
+
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */
 async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
   const name = typeof source === 'string' ? source : 'The picture';
@@ -110,10 +122,11 @@ async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => P
       throw new ConesError('CONES_IO', `${name} cannot be read: ${reason(cause)}`, { cause });
     }
   }
+  const open = loadSharp();
   try {
     // libvips reads on threads of its own: in a copy, because the caller may give the bytes away meanwhile.
     const bytes = typeof source === 'string' ? source : Buffer.from(source);
-    return await decode(sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
+    return await decode(open(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
   } catch (cause) {
     throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${reason(cause)}.`, { cause });
   }
@@ -128,7 +141,7 @@ export async function encodeImage(picture: Picture, options: EncodeOptions): Pro
   const checked = parseOptions('A picture', pictureOption, picture);
   const { width, height } = checked;
   // A copy, as in decoding().
-  const image = sharp(Buffer.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
+  const image = loadSharp()(Buffer.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
   const encoded = (file: sharp.Sharp) =>
     file.toBuffer().catch((cause: unknown) => {
       throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${reason(cause)}.`, { cause });
@@ -153,7 +166,7 @@ function toBytes({ width, height, data }: Picture): Uint8Array {
       `A picture of ${width} x ${height} pixels has ${width * height * 3} values; ${data.length} are given.`,
     );
   }
-  return data instanceof Uint8Array ? data : new Uint8Array(Uint8ClampedArray.from(data, (value) => (value + 1) * 127.5));
+  return types.isUint8Array(data) ? data : new Uint8Array(Uint8ClampedArray.from(data, (value) => (value + 1) * 127.5));
 }
 
 /**
@@ -161,7 +174,8 @@ function toBytes({ width, height, data }: Picture): Uint8Array {
  * @throws ConesError CONES_OPTION_INVALID or CONES_IO.
  */
 export async function saveImage(file: string, picture: Picture, options: Omit<EncodeOptions, 'format'> = {}): Promise<void> {
-  await writeFileAtomic(file, await encodeImage(picture, { ...options, format: formatOf(file) }));
+  const settings = parseOptions('saveImage', encodeOptions.omit({ format: true }), options);
+  await writeFileAtomic(file, await encodeImage(picture, { ...settings, format: formatOf(file) }));
 }
 
 /** @throws ConesError CONES_OPTION_INVALID for an extension that cannot be written. */

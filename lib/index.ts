@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** The package's public API. */
 export { Clip, cosine } from './clip';
 export type { ClipEmbedding, ClipOptions } from './clip';

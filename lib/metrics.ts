@@ -2,6 +2,7 @@
  * Likeness of pictures without any network: colour histograms. Coarse, but it tells a black cat from a brown one, needs no
  * weights, and works for every model. (With a CLIP pair: see find-concept/alignment.ts.)
  */
+import { types } from 'node:util';
 import type { Picture } from './images';
 
 const LEVELS = 4;
@@ -14,7 +15,7 @@ const MOST = 128;
  * side longer than 128 pixels every n-th row or column counts.
  */
 export function colourHistogram({ data, width, height }: Picture): Float64Array {
-  const levelOf = data instanceof Uint8Array
+  const levelOf = types.isUint8Array(data)
     ? (value: number) => (value / 255) * (LEVELS - 1)
     : (value: number) => (Math.min(Math.max(Math.round((value + 1) * 127.5), 0), 255) / 255) * (LEVELS - 1);
   const histogram = new Float64Array(LEVELS ** 3);

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
-import nodeGypBuild from 'node-gyp-build';
+import type nodeGypBuild from 'node-gyp-build';
 import { AbortError, ConesError, ERROR_CODES, type ErrorCode } from './errors';
 import { reason } from './show';
 import type { NativeAddon } from '../typings/native';
+
+/* eslint-disable @typescript-eslint/no-require-imports -- the only way to load an addon, and only when it is needed */
 
 /** The package's root: one above lib/ (tests) as well as above dist/ (the published build). */
 const packageRoot = path.join(__dirname, '..');
@@ -22,23 +25,30 @@ export function native(): NativeAddon {
 }
 
 function load(): NativeAddon {
+  let file: string | undefined;
+  try {
+    file = (require('node-gyp-build') as typeof nodeGypBuild).path(packageRoot);
+    return require(file) as NativeAddon;
+  } catch (cause) {
+    throw new ConesError('CONES_NATIVE_MISSING', whyMissing(file, cause), { cause });
+  }
+}
+
+/** What keeps the addon from loading, and what to do. */
+function whyMissing(file: string | undefined, cause: unknown): string {
+  const { code } = Object(cause) as { code?: unknown };
+  if (code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED') {
+    const permissions = 'with --permission give it --allow-addons, and --allow-fs-read for the package, the model and /etc/alpine-release';
+    return `This process may not load the native addon: ${reason(cause)} Start node without --no-addons; ${permissions}.`;
+  }
+  if (!existsSync(path.join(packageRoot, 'CMakeLists.txt'))) {
+    return `cones was bundled into ${packageRoot}, where its native addon is not. Make it external (esbuild: --external:cones), and install it beside the bundle.`;
+  }
   const fix =
     `Build it here: cd ${packageRoot} && npm install && npm run build:native ` +
     '(needs a C++20 compiler, CMake 3.21 or newer, and make).';
-  let file: string;
-  try {
-    file = nodeGypBuild.path(packageRoot);
-  } catch (cause) {
-    const message = `cones has no native addon for ${process.platform}-${process.arch} in this installation. ${fix}`;
-    throw new ConesError('CONES_NATIVE_MISSING', message, { cause });
-  }
-  try {
-    // eslint-disable-next-line @typescript-eslint/no-require-imports -- the only way to load an addon
-    return require(file) as NativeAddon;
-  } catch (cause) {
-    const message = `The native addon ${file} does not load on this machine: ${reason(cause)}. ${fix}`;
-    throw new ConesError('CONES_NATIVE_MISSING', message, { cause });
-  }
+  if (file === undefined) return `cones has no native addon for ${process.platform}-${process.arch} in this installation. ${fix}`;
+  return `The native addon ${file} does not load on this machine: ${reason(cause)}. ${fix}`;
 }
 
 /**

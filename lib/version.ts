@@ -1,7 +1,3 @@
-import { readFileSync } from 'node:fs';
-import path from 'node:path';
-
 /** The version of this package, as concept files and pictures record it. */
-export const version: string = (
-  JSON.parse(readFileSync(path.join(__dirname, '..', 'package.json'), 'utf8')) as { version: string }
-).version;
+// eslint-disable-next-line @typescript-eslint/no-require-imports -- a bundler takes it in; a path would lead it to the app's own
+export const { version } = require('../package.json') as { readonly version: string };

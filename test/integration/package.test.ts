@@ -1,7 +1,7 @@
 // The package as npm would publish it, unpacked beside its declared dependencies only, in a process
 // without a PATH, so that neither a compiler nor a package of this checkout can help it to load.
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -36,8 +36,8 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 /** Runs an ES module in the project, without a PATH, and returns the JSON that it prints. */
-function evaluate(source: string): unknown {
-  const args = ['--input-type=module', '--eval', source];
+function evaluate(source: string, ...flags: string[]): unknown {
+  const args = [...flags, '--input-type=module', '--eval', source];
   return JSON.parse(execFileSync(process.execPath, args, { cwd: project, env: { PATH: '' }, encoding: 'utf8' }));
 }
 
@@ -58,6 +58,12 @@ test('import and require give the same exports, not copies of them', () => {
   expect(same).toBe(true);
 });
 
+test('nothing in it makes a package manager compile: `npm ci` runs node-gyp wherever there is a binding.gyp', () => {
+  expect(existsSync(path.join(installed, 'binding.gyp'))).toBe(false);
+  const { scripts } = JSON.parse(readFileSync(path.join(installed, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  expect(Object.keys(scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name))).toEqual([]);
+});
+
 test('with the addon in prebuilds/ and the model in the package, it draws', () => {
   expect(evaluate(`
     import { Engine } from 'cones';
@@ -68,15 +74,48 @@ test('with the addon in prebuilds/ and the model in the package, it draws', () =
   `)).toEqual([64, 64, 64 * 64 * 3]);
 });
 
+/** What asking for the addon ends with; `file` is dist/native.js, or a copy of it. */
+const nativeError = (file: string, ...flags: string[]) => evaluate(`
+  ${withRequire}
+  const { native } = require(${JSON.stringify(file)});
+  try { native(); } catch ({ code, message }) {
+    console.log(JSON.stringify({ code, message, others: Object.keys(require('cones')).length }));
+  }
+`, ...flags) as { code: string; message: string; others: number };
+const INSTALLED = './node_modules/cones/dist/native.js';
+
+test('where addons are not allowed, the error says so, and the rest of the package works', () => {
+  const { code, message, others } = nativeError(INSTALLED, '--no-addons');
+  expect(code).toBe('CONES_NATIVE_MISSING');
+  expect(message).toContain('--no-addons');
+  expect(others).toBeGreaterThan(0);
+});
+
+test('in a bundle, which has no addon, the error says what to do', () => {
+  cpSync(path.join(installed, 'dist'), path.join(project, 'bundle/dist'), { recursive: true });
+  const { code, message } = nativeError('./bundle/dist/native.js');
+  expect(code).toBe('CONES_NATIVE_MISSING');
+  expect(message).toContain('external');
+});
+
+test('without sharp, everything but picture files works', () => {
+  const link = path.join(project, 'node_modules/sharp');
+  renameSync(link, `${link}-elsewhere`);
+  try {
+    expect(evaluate(`
+      import { Engine } from 'cones';
+      const engine = await Engine.load('node_modules/cones/models/mini', { threads: 1 });
+      const { images: [image] } = await engine.generate({ prompt: 'a cat', steps: 1, seed: 1 });
+      console.log(JSON.stringify(await image.toBuffer().catch(({ code, message }) => ({ code, message }))));
+    `)).toEqual({ code: 'CONES_NATIVE_MISSING', message: expect.stringContaining('npm install --include=optional sharp') as string });
+  } finally {
+    renameSync(`${link}-elsewhere`, link);
+  }
+});
+
 test('without an addon, the error says how to build it, and the rest of the package works', () => {
   rmSync(path.join(installed, 'prebuilds'), { recursive: true });
-  const { code, message, others } = evaluate(`
-    ${withRequire}
-    const { native } = require('./node_modules/cones/dist/native.js');
-    try { native(); } catch ({ code, message }) {
-      console.log(JSON.stringify({ code, message, others: Object.keys(require('cones')).length }));
-    }
-  `) as { code: string; message: string; others: number };
+  const { code, message, others } = nativeError(INSTALLED);
   expect(code).toBe('CONES_NATIVE_MISSING');
   expect(message).toContain('npm run build:native');
   expect(others).toBeGreaterThan(0);

@@ -4,7 +4,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathS
 import os from 'node:os';
 import path from 'node:path';
 import { Concept } from '../../lib/concept';
-import { readBeginning, readRegularFile, targetOf, writeFileAtomic } from '../../lib/files';
+import { ioError, readBeginning, readRegularFile, targetOf, writeFileAtomic } from '../../lib/files';
 
 let folder: string;
 const at = (name: string) => path.join(folder, name);
@@ -53,6 +53,10 @@ describe('writing', () => {
     expect(lstatSync(at('link-to-pipe')).isSymbolicLink()).toBe(true);
     expect(readdirSync(folder)).toEqual(before);
   });
+});
+
+test('a reason that is a whole sentence is not ended twice', () => {
+  expect(ioError('a.cones cannot be written', new Error('This is restricted.')).message).toBe('a.cones cannot be written: This is restricted. Check the path and its permissions.');
 });
 
 test('the target of a name can be asked for without writing', async () => {

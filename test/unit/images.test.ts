@@ -2,8 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { crc32 } from 'node:zlib';
 import sharp from 'sharp';
+import { GeneratedImage } from '../../lib/generated-image';
 import { encodeImage, type ImageFormat, loadImage, makeGrid, type Picture, readMetadata, saveImage } from '../../lib/images';
 
 type Rgb = [number, number, number];
@@ -175,6 +177,11 @@ describe('encodeImage', () => {
     expect([...data]).toEqual([...picture.data]);
   });
 
+  test('bytes of another realm are bytes', async () => {
+    const data = runInNewContext('new Uint8Array([1, 2, 3, 250, 251, 252])') as Uint8Array;
+    expect(await encodeImage({ width: 2, height: 1, data }, { format: 'png' })).toEqual(await encodeImage({ width: 2, height: 1, data: Uint8Array.from(data) }, { format: 'png' }));
+  });
+
   test('floats out of range are clamped', async () => {
     const wild = { width: 2, height: 1, data: Float32Array.from([-3, 3, 1.001, NaN, Infinity, -Infinity]) };
     const { data } = await sharp(await encodeImage(wild, { format: 'png' })).raw().toBuffer({ resolveWithObject: true });
@@ -257,6 +264,19 @@ describe('saveImage', () => {
 
   test('a folder that is not there', async () => {
     await expect(saveImage(path.join(folder, 'no/a.png'), picture)).rejects.toMatchObject({ code: 'CONES_IO' });
+  });
+
+  test('options that it does not have, as the format, which the extension tells', async () => {
+    const drawn = new GeneratedImage(Uint8Array.from(RED), 1, 1, { prompt: 'a' });
+    const file = path.join(folder, 'a.png');
+    const calls = [
+      () => saveImage(file, picture, { format: 'webp' } as never),
+      () => drawn.save(file, { format: 'webp' } as never),
+      () => drawn.save(file, { metadata: {} } as never),
+      () => drawn.toBuffer({ metadata: {} } as never),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID', message: expect.stringMatching(/format|metadata/) as string });
+    expect(existsSync(file)).toBe(false);
   });
 });
 

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { colourHistogram, histogramIntersection, meanDifference } from '../../lib/metrics';
 import type { Picture } from '../../lib/images';
 
@@ -13,6 +14,11 @@ describe('colourHistogram', () => {
     expect(histogram).toHaveLength(64);
     expect(histogram[bin(3, 0, 1)]).toBe(1);
     expect(sum(histogram)).toBe(1);
+  });
+
+  test('bytes of another realm are bytes', () => {
+    const data = runInNewContext('new Uint8Array([255, 0, 85])') as Uint8Array;
+    expect(colourHistogram({ width: 1, height: 1, data })[bin(3, 0, 1)]).toBe(1);
   });
 
   test('a colour between levels is shared by its neighbours, by nearness', () => {
