@@ -1,6 +1,7 @@
 import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
+import { defaultMemoryLimit } from './default-memory-limit';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import type { GenerateOptions } from './engine/generate';
 import { Generation } from './engine/generation';
@@ -41,7 +42,7 @@ export interface EngineOptions {
   readonly threads?: number;
   /**
    * Bytes that weights and activations may take together; a job that needs more is refused before it starts
-   * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's memory.
+   * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's or the container's memory.
    */
   readonly memoryLimit?: number;
 }
@@ -84,7 +85,8 @@ export class Engine implements AsyncDisposable {
   /**
    * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
    * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
-   *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING
+   *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
+   *   CONES_OPTION_INVALID
    */
   static async load(folder: string, options: EngineOptions = {}): Promise<Engine> {
     const settings = parseOptions('Engine.load', engineOptions, options);
@@ -101,7 +103,7 @@ export class Engine implements AsyncDisposable {
         text: config.text,
         vae: config.vae,
         threads,
-        memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
+        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
       }),
     );
     return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads })));
@@ -119,7 +121,8 @@ export class Engine implements AsyncDisposable {
   /**
    * Finds the concept neurons of a subject (paper §3.1, Algorithm A2).
    * @throws ConesError CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OPTION_INVALID, CONES_LOSS_NOT_FINITE,
-   *   CONES_STATE_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   *   CONES_STATE_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED, and as {@link Clip.load} for
+   *   `report.clip`
    */
   findConcept(options: FindConceptOptions): Promise<Concept> {
     return runToEnd(this.startSearch(options));
@@ -145,7 +148,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_ABORTED, CONES_DISPOSED
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
+   *   CONES_DISPOSED
    */
   encodePrompt(prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
     return encodePrompt(this.#session, prompt, options);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <new>
+#include <string>
+#include <system_error>
 
 #include "base/denormals.h"
 #include "base/error.h"
@@ -19,7 +21,14 @@ JobQueue::JobQueue(Instance& instance) : instance_(instance), thread_([this] { r
 }
 
 JobQueue* JobQueue::owned_by(Napi::Env env, Napi::Object holder) {
-  auto queue = std::make_shared<JobQueue>(Instance::of(env));
+  std::shared_ptr<JobQueue> queue;
+  try {
+    queue = std::make_shared<JobQueue>(Instance::of(env));
+  } catch (const std::system_error& error) {
+    throw make_error(env, "CONES_OUT_OF_MEMORY",
+                     std::string("The operating system refused another thread (") + error.what() +
+                         "). Let this process have more, or dispose of engines.");
+  }
   JobQueue* raw = queue.get();
   holder.Set("queue", Napi::External<std::shared_ptr<JobQueue>>::New(
                           env, new std::shared_ptr<JobQueue>(std::move(queue)),

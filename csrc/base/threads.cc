@@ -1,5 +1,7 @@
 #include "base/threads.h"
 
+#include <system_error>
+
 #include "base/denormals.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -26,7 +28,12 @@ ThreadPool::ThreadPool(int threads)
     : parts_(static_cast<std::size_t>(threads)),
       // With more threads than processors, who looks out keeps somebody else from working.
       patience_(threads > static_cast<int>(std::thread::hardware_concurrency()) ? Clock::duration::zero() : kPatience) {
-  for (int lane = 1; lane < threads; ++lane) workers_.emplace_back([this, lane] { work(lane); });
+  workers_.reserve(parts_.size());
+  try {
+    for (int lane = 1; lane < threads; ++lane) workers_.emplace_back([this, lane] { work(lane); });
+  } catch (const std::system_error&) {
+    // A container's or a user's limit: those that there are do all the work.
+  }
 }
 
 ThreadPool::~ThreadPool() {

@@ -23,7 +23,7 @@ namespace cones {
 
 class ThreadPool {
  public:
-  /// `threads` ≥ 1, the caller included: 1 makes no thread at all.
+  /// `threads` ≥ 1, the caller included: 1 makes no thread at all. Fewer where the system gives no more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

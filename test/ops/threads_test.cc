@@ -1,9 +1,15 @@
 // The thread pool: every index once, errors, and many short rounds, which is where wake-ups and endings meet.
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#ifdef __linux__
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
 
 #include "base/threads.h"
 #include "harness.h"
@@ -78,3 +84,22 @@ TEST("threads: denormals are zero in tasks, on every lane and with one thread, a
     EXPECT(tiny * small > 0.0f);
   }
 }
+
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+TEST("threads: where the system refuses some, the others do all the work") {
+  std::ifstream statm("/proc/self/statm");
+  rlim_t pages = 0;
+  statm >> pages;
+  rlimit before{};
+  EXPECT(getrlimit(RLIMIT_AS, &before) == 0);
+  // Room for a few threads' stacks.
+  const rlimit little{pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (rlim_t{64} << 20), before.rlim_max};
+  EXPECT(setrlimit(RLIMIT_AS, &little) == 0);
+  ThreadPool pool(1000);
+  EXPECT(setrlimit(RLIMIT_AS, &before) == 0);
+  EXPECT(pool.threads() < 1000);
+  std::vector<std::atomic<int>> seen(5000);
+  pool.run(5000, [&](std::int64_t i, int lane) { seen[static_cast<std::size_t>(i)] += lane < pool.threads() ? 1 : 100; });
+  for (const auto& times : seen) EXPECT(times == 1);
+}
+#endif
