@@ -1,3 +1,5 @@
+import { AsyncResource } from 'node:async_hooks';
+import { types } from 'node:util';
 import { z } from 'zod';
 import { Concept } from './concept';
 import { ConesError } from './errors';
@@ -20,7 +22,7 @@ export function parseOptions<Schema extends z.ZodType>(call: string, schema: Sch
 export const seedOption = z.union([
   z.int().min(0),
   z.bigint().min(0n).max(2n ** 64n - 1n),
-]);
+], 'must be a whole number from 0, or a bigint of 64 bits');
 
 /** Not `instanceof`: a signal may come from another realm. */
 export const signalOption = z
@@ -30,24 +32,31 @@ export const signalOption = z
   }, 'must be an AbortSignal')
   .optional();
 
+export const promptOption = z.union([z.string(), z.array(z.string()).min(1).max(4096)], 'must be a text, or a list of 1 to 4096 texts');
+
+/** Not `instanceof`, for the same reason. */
+export const bytesOption = z.custom<Uint8Array>(types.isUint8Array, 'must be a Uint8Array');
+
 /** A picture file, or its bytes. */
-export const imageOption = z.union([z.string().min(1), z.instanceof(Uint8Array)]);
+export const imageOption = z.union([z.string().min(1), bytesOption], 'must be the path of a picture, or its bytes');
 
 export const conceptOption = z.custom<Concept>((value) => value instanceof Concept, 'must be a Concept (Concept.load(file))');
 
 /**
  * A callback option. Nobody waits for an asynchronous one: what it rejects with is thrown by its next call, and so ends the job as if
- * it had been thrown there.
+ * it had been thrown there. It runs in the asynchronous context (AsyncLocalStorage) of the call that it was given to, not in that in
+ * which the addon was loaded.
  */
 export function functionOption<F extends (...values: never[]) => void>() {
   return z
     .custom<F>((value) => typeof value === 'function', 'must be a function')
     .transform((callback): F => {
       let rejected: { readonly error: unknown } | undefined;
+      const bound = AsyncResource.bind((...values: Parameters<F>): unknown => callback(...values));
       const call = (...values: Parameters<F>): void => {
         if (rejected) throw rejected.error;
-        const result: unknown = callback(...values);
-        if (result instanceof Promise) result.catch((error: unknown) => (rejected = { error }));
+        const result = bound(...values);
+        if (types.isPromise(result)) result.catch((error: unknown) => (rejected = { error }));
       };
       return call as F;
     })

@@ -3,7 +3,7 @@ import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, seedOption, signalOption } from '../options';
+import { conceptOption, functionOption, parseOptions, promptOption, seedOption, signalOption } from '../options';
 import { joinSubjects } from '../prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
 import { version } from '../version';
@@ -20,13 +20,13 @@ export interface GenerateOptions {
   readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
   /** What to avoid (classifier-free guidance). Default ''. */
   readonly negativePrompt?: string;
-  /** Pictures per prompt, with seeds seed, seed + 1, …. Default 1. */
+  /** Pictures per prompt, up to 4096, with seeds seed, seed + 1, …. Default 1. */
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
   readonly seed?: number | bigint;
   /** Solver. Default 'dpm-solver-multistep' (DPM-Solver++ 2M), the paper's (App. B). */
   readonly sampler?: SamplerName;
-  /** UNet evaluations. Default 50, the paper's. */
+  /** UNet evaluations, as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
   readonly steps?: number;
   /** Scale of classifier-free guidance; 1 turns it off. Default 7.5, the paper's. */
   readonly guidance?: number;
@@ -57,8 +57,8 @@ export interface GenerateResult {
 }
 
 const schema = z.strictObject({
-  prompt: z.union([z.string(), z.array(z.string()).min(1).max(4096)]),
-  concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))]).default([]),
+  prompt: promptOption,
+  concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
   negativePrompt: z.string().default(''),
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),

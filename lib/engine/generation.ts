@@ -1,3 +1,5 @@
+import { signalOption } from '../options';
+import { followSignal } from './follow-signal';
 import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
 import type { Session } from './session';
 
@@ -25,10 +27,15 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
 
   constructor(session: Session, options: GenerateOptions) {
     const { signal, onProgress } = Object(options) as GenerateOptions;
-    const leave = this.#left.signal;
+    const { data: followed, success } = signalOption.safeParse(signal);
+    // Not AbortSignal.any: a signal may come from another realm.
+    const follow = () => this.#left.abort(followed?.reason);
+    if (followed?.aborted) follow();
+    const unfollow = followed && followSignal(followed, follow);
     const started = generate(session, {
       ...options,
-      signal: signal instanceof AbortSignal ? AbortSignal.any([signal, leave]) : (signal ?? leave),
+      // What is no signal is left for the options' check.
+      signal: success ? this.#left.signal : signal!,
       onProgress:
         onProgress === undefined || typeof onProgress === 'function'
           ? (progress) => {
@@ -40,6 +47,7 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
     });
     this.#result = started.finally(() => {
       this.#done = true;
+      unfollow?.();
       this.#wake();
     });
     // Whoever iterates sees the error there; whoever awaits sees it, too.

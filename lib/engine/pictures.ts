@@ -87,7 +87,7 @@ export interface EncodeImageOptions {
 }
 
 const encodeSchema = z.strictObject({
-  images: z.union([z.array(imageOption), pixelsOption]),
+  images: z.union([z.array(imageOption), pixelsOption], 'must be a list of pictures, or pixels { data: Float32Array, shape: [B, H, W, 3] }'),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   signal: signalOption,

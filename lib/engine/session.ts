@@ -6,6 +6,7 @@ import { AbortError, ConesError } from '../errors';
 import type { ModelConfig } from '../model-config';
 import { native, toConesError } from '../native';
 import type { Tokenizer } from '../tokenizer';
+import { followSignal } from './follow-signal';
 
 /** Wraps a callback of a job, so that what it throws is told from the job's own errors. */
 export type Guard = <Arguments extends unknown[]>(callback: (...values: Arguments) => void) => (...values: Arguments) => void;
@@ -62,8 +63,7 @@ export class Session {
     this.assertUsable();
     assertNotAborted(signal);
     const abort = new (native().NativeAbort)();
-    const onAbort = () => abort.abort();
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const unfollow = signal && followSignal(signal, () => abort.abort());
     let thrown: { readonly error: unknown } | undefined;
     const guard: Guard = (callback) => (...values) => {
       try {
@@ -83,7 +83,7 @@ export class Session {
       if (error instanceof AbortError) this.assertUsable();
       throw error;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      unfollow?.();
     }
   }
 

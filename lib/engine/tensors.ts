@@ -74,7 +74,12 @@ const denoiseInputs = {
   latents: latentsOption,
   timesteps: z.array(z.number().min(0)).min(1),
   embeddings: embeddingsOption,
-  concepts: z.union([conceptOption, z.array(z.union([conceptOption, conceptList, z.null(), z.undefined()]))]).nullish(),
+  concepts: z
+    .union(
+      [conceptOption, z.array(z.union([conceptOption, conceptList, z.null(), z.undefined()]))],
+      'must be a concept, a list of concepts, or a list with one of these, or null, per row',
+    )
+    .nullish(),
   signal: signalOption,
 };
 const denoiseSchema = z.strictObject(denoiseInputs);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
-import { conceptOption, parseOptions, signalOption } from '../options';
+import { conceptOption, parseOptions, promptOption, signalOption } from '../options';
 import { joinSubjects, resolvePrompt } from '../prompt';
 import { show } from '../show';
 import type { Session } from './session';
@@ -30,7 +30,7 @@ export interface EncodePromptOptions {
 }
 
 const schema = z.strictObject({
-  prompt: z.union([z.string(), z.array(z.string()).min(1).max(4096)]),
+  prompt: promptOption,
   concepts: z.array(conceptOption).default([]),
   signal: signalOption,
 });

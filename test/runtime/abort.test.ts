@@ -1,4 +1,5 @@
 // Ending jobs: through a signal, by leaving a loop, by a throwing callback, by disposing the engine.
+import { getEventListeners } from 'node:events';
 import type { Engine, GenerateOptions } from '../../lib';
 import { load, picture, rejection, searchOptions } from './model';
 
@@ -74,6 +75,15 @@ describe('a signal', () => {
     expect(search.step).toBeGreaterThanOrEqual(2);
     search.dispose();
     await expectUsable();
+  });
+
+  test('of many jobs has one listener, and none when they have ended', async () => {
+    const { signal } = new AbortController();
+    const listeners = () => getEventListeners(signal, 'abort').length;
+    const jobs = Array.from({ length: 6 }, () => [engine.generate({ ...drawing, steps: 2, signal }), engine.encodePrompt('a cat', { signal })]);
+    expect(listeners()).toBe(1);
+    await Promise.all(jobs.flat());
+    expect(listeners()).toBe(0);
   });
 
   test('ends only the jobs that it was given to', async () => {
@@ -157,6 +167,27 @@ describe('iterating over a drawing', () => {
     for await (const { step } of generation) if (step >= 2) break;
     expect(await rejection(generation)).toMatchObject(ABORTED);
     await expectUsable();
+  });
+
+  test('does so with a signal of another realm, too, which ends it as well', async () => {
+    for (const stop of ['leave', 'abort']) {
+      const controller = new AbortController();
+      const signal = Object.create(null, {
+        aborted: { get: () => controller.signal.aborted },
+        reason: { get: () => controller.signal.reason as unknown },
+        addEventListener: { value: controller.signal.addEventListener.bind(controller.signal) },
+        removeEventListener: { value: controller.signal.removeEventListener.bind(controller.signal) },
+      }) as AbortSignal;
+      const generation = engine.generate({ ...drawing, signal });
+      const iterate = async () => {
+        for await (const { step } of generation) {
+          if (step >= 2 && stop === 'leave') break;
+          if (step === 2) controller.abort();
+        }
+      };
+      await iterate().catch(() => undefined);
+      expect(await rejection(generation)).toMatchObject(ABORTED);
+    }
   });
 
   test('throws in the loop what went wrong', async () => {
