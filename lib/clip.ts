@@ -2,6 +2,7 @@ import os from 'node:os';
 import { types } from 'node:util';
 import { z } from 'zod';
 import type { NativeClip } from '../typings/native';
+import { defaultMemoryLimit } from './default-memory-limit';
 import { ConesError } from './errors';
 import { loadImage, type ImageInput } from './images';
 import { type ClipConfig, readClipConfig } from './model-config/clip';
@@ -13,7 +14,7 @@ import { Tokenizer } from './tokenizer';
 export interface ClipOptions {
   /** Default: as many as the process may use. */
   readonly threads?: number;
-  /** Bytes; default 90 % of the machine's memory. */
+  /** Bytes; default 90 % of the machine's or the container's memory. */
   readonly memoryLimit?: number;
 }
 
@@ -22,7 +23,7 @@ const clipOptions = z.strictObject({
   memoryLimit: z.int().min(1).optional(),
 });
 
-/** Vectors of length 1, one per picture or text: the cosine of two is their dot product. */
+/** Vectors of norm 1, one per picture or text: the cosine of two is their dot product. */
 export type ClipEmbedding = Float32Array;
 
 /**
@@ -52,7 +53,7 @@ export class Clip implements AsyncDisposable {
       native().loadClip({
         ...{ text, vision, projectionSize, eosTokenId, files },
         threads: settings.threads ?? os.availableParallelism(),
-        memoryLimit: settings.memoryLimit ?? Math.floor(0.9 * os.totalmem()),
+        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
       }),
     );
     return new Clip(clip, config, tokenizer);

@@ -165,7 +165,7 @@ export class Concept implements ConceptData {
     return tensorNames.map((name) => this.tensors.get(name)?.indices ?? new Uint32Array());
   }
 
-  /** A summary that can be printed as JSON. */
+  /** Everything but the neurons and the embeddings' values, as plain JSON. */
   info(): ConceptInfo {
     const { header, bytes } = runAtOnce(encodeConceptFile(this));
     const { fingerprint, method, steps, engineVersion, neuronCount, weightCount, density } = this;
@@ -219,7 +219,11 @@ export class Concept implements ConceptData {
     return combine('intersection', intersection, [first, ...others], 'all');
   }
 
-  /** Neurons of `first` that none of the others has, with the subjects of `first`. Throws as {@link union}. */
+  /**
+   * Neurons of `first` that none of the others has, with the subjects of `first`.
+   *
+   * @throws ConesError `CONES_CONCEPT_MISMATCH` when the base models differ
+   */
   static difference(first: Concept, ...others: Concept[]): Concept {
     return combine('difference', difference, [first, ...others], 'first');
   }

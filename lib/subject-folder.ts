@@ -30,7 +30,7 @@ const PICTURE = /\.(?:avif|gif|hei[cf]|jpe?g|png|tiff?|webp)$/i;
 const text = z.string().trim().min(1).max(10_000);
 const schema = z.object({
   category: searchSchema.shape.category.optional(),
-  captions: z.array(z.union([text, z.array(text).min(1).max(1000)])).max(1000).optional(),
+  captions: z.array(z.union([text, z.array(text).min(1).max(1000)], 'must be a caption, or a list of alternatives')).max(1000).optional(),
 });
 
 const optionsSchema = z.strictObject({

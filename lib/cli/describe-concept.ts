@@ -8,7 +8,7 @@ const alignment = z.object({ image: beforeAndAfter, text: beforeAndAfter });
 
 /** A report as the search writes it (SearchReport); one in a file may be anything. */
 const searchReport = z.object({
-  loss: z.object({ untouched: losses, shut: losses, random: losses }),
+  loss: z.object({ untouched: losses, union: losses.optional(), shut: losses, random: losses }),
   sweep: z.array(z.object({ density: z.number(), neurons: z.number(), subject: z.number(), prior: z.number() })),
   pictures: z
     .object({
@@ -52,6 +52,7 @@ function describeReport(report: ConceptInfo['report']): string[] {
     ...table([
       ['loss on held-out noise', 'subject', 'prior'],
       row('untouched model', loss.untouched),
+      ...(loss.union ? [row('union of the concepts shut', loss.union)] : []),
       row('concept neurons shut', loss.shut),
       row('as many random weights shut', loss.random),
     ]),

@@ -19,7 +19,6 @@ import { type ConceptData, type ConceptTensor, type IdentifierEmbedding, LIMITS,
 const MAGIC = Buffer.from('\x89CONES\r\n', 'latin1');
 export const FORMAT_VERSION = 1;
 /** Magic, version, header length, sections length. */
-/** Signature, version and the two lengths. */
 export const PREFIX_BYTES = 20;
 const CHECKSUM_BYTES = 16;
 
@@ -127,7 +126,8 @@ function readPrefix(bytes: Buffer): { headerEnd: number; sectionsEnd: number } {
 function readHeader(compressed: Buffer): Header {
   let value: unknown;
   try {
-    const json = inflateRawSync(compressed, { maxOutputLength: LIMITS.headerBytes });
+    const { buffer: json, engine } = inflate(compressed);
+    if (engine.bytesWritten < compressed.length) throw malformed(`${compressed.length - engine.bytesWritten} bytes follow the header's DEFLATE stream.`);
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(json);
     // Deeper data would be safe to parse, but not to walk.
     if (jsonDepth(text) > LIMITS.jsonDepth) throw malformed(`The header is nested more than ${LIMITS.jsonDepth} deep.`);
@@ -137,6 +137,11 @@ function readHeader(compressed: Buffer): Header {
     throw malformed('The header is not deflated UTF-8 JSON of an allowed length.', cause);
   }
   return checkHeader(value);
+}
+
+/** With `info`, which the types lack: how many bytes of `compressed` the stream had. */
+function inflate(compressed: Buffer): { buffer: Buffer; engine: { bytesWritten: number } } {
+  return inflateRawSync(compressed, { maxOutputLength: LIMITS.headerBytes, info: true }) as unknown as ReturnType<typeof inflate>;
 }
 
 function decodeIndices(entry: TensorEntry, bytes: Uint8Array): Uint32Array {

@@ -5,9 +5,12 @@ import { type Json, LIMITS } from './types';
 
 /** The JSON header: its schema, and the checks that make parsing a hostile one safe. */
 
-/** Names end up in terminals and logs: nothing that moves the cursor or reorders text. */
-const printable = z.string().regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]*$/u, 'control characters are not allowed');
-const text = printable.min(1).max(LIMITS.text);
+/** Names end up in terminals and logs: nothing that moves the cursor or reorders text. Zod's own `max` counts code points. */
+const printable = z
+  .string()
+  .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]*$/u, 'control characters are not allowed')
+  .refine(({ length }) => length <= LIMITS.text, `must have at most ${LIMITS.text} UTF-16 code units`);
+const text = printable.min(1);
 const count = (max: number) => z.int().min(0).max(max);
 const dtype = z.enum(['float16', 'float32']);
 

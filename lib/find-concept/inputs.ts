@@ -36,6 +36,7 @@ export interface Inputs {
 export async function prepareInputs(session: Session, settings: SearchSettings): Promise<Inputs> {
   const { images, category, identifier, signal, onProgress } = settings;
   assertNotAborted(signal);
+  settings.others.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const subject: Subject = { identifier, token: chooseToken(session, settings), category };
   const size = nativeSize(session);
   const pictureCount = images.length + (settings.priorImages?.length ?? 0);

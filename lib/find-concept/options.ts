@@ -2,9 +2,8 @@ import { z } from 'zod';
 import { Clip } from '../clip';
 import type { Concept, Subject } from '../concept';
 import { common } from '../concept-file/header';
-import { LIMITS } from '../concept-file/types';
 import { ConesError } from '../errors';
-import { conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
+import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../images';
 import { namesSubject } from '../prompt';
 
@@ -30,7 +29,7 @@ export interface FindConceptOptions {
   readonly identifier?: string;
   /** The rare word, one token, that the text encoder sees for the identifier. Default: `V1*` takes the model's first, … */
   readonly token?: string;
-  /** Concepts that will be drawn together with this one: their tokens are not taken. Default none. */
+  /** Concepts of this model that will be drawn together with this one: their tokens are not taken. Default none. */
   readonly others?: readonly Concept[];
   /**
    * Captions of the pictures, with the identifier; one per picture, or a list of alternatives per picture.
@@ -83,6 +82,7 @@ export interface FindConceptOptions {
    * Fraction of the searched weights to shut (paper: 0.0132 on average, Tab. 2), or 'auto': the one of
    * `report.densities` with the lowest loss on held-out noise, after a straight-through search at 0.02.
    * Default 0.02, and 'auto' without `straightThrough`, whose neurons shut one by one do not go together that well.
+   * Only weights that moved towards zero (or have a positive score) are shut: fewer where there are not as many.
    */
   readonly density?: number | 'auto';
   /** Shut what ranks above this (τ of Eq. 9, or βτ of Eq. A20) instead of a given density. */
@@ -147,7 +147,9 @@ export interface SearchProgress {
 }
 
 /** What a concept file can hold; told before the search rather than after it. */
-const name = common.printable.trim().min(1).max(LIMITS.text);
+const name = common.printable.trim().min(1);
+
+const caption = z.string().regex(/\S/, 'must not be blank');
 
 const fraction = z.number().gt(0).max(1);
 
@@ -161,7 +163,7 @@ export const layersOption = z
   .prefault({});
 
 const selection = {
-  density: z.union([fraction, z.literal('auto')]).optional(),
+  density: z.union([fraction, z.literal('auto')], "must be a fraction from 0 to 1, or 'auto'").optional(),
   threshold: z.number().min(0).optional(),
 };
 
@@ -195,9 +197,9 @@ export const searchSchema = z.strictObject({
   identifier: name.max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
   token: name.optional(),
   others: z.array(conceptOption).default([]),
-  captions: z.array(z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])).optional(),
+  captions: z.array(z.union([caption, z.array(caption).min(1)], 'must be a caption, or a list of alternatives')).optional(),
   priorImages: z.array(imageOption).min(1).max(10_000).optional(),
-  priorCaptions: z.array(z.string().min(1)).optional(),
+  priorCaptions: z.array(caption).optional(),
   priorCount: z.int().min(1).max(10_000).default(PRIOR_COUNT),
   priorGuidance: z.number().min(0).max(1000).default(3),
   cacheDir: z.string().min(1).nullable().optional(),
@@ -227,10 +229,10 @@ export const searchSchema = z.strictObject({
       pictures: z.int().min(0).max(64).default(2),
       otherCategory: name.max(200).optional(),
       steps: z.int().min(1).max(1000).default(20),
-      clip: z.union([z.string().min(1), z.custom<Clip>((value) => value instanceof Clip, 'must be a Clip or its folder')]).nullable().optional(),
+      clip: z.union([z.string().min(1), z.custom<Clip>((value) => value instanceof Clip)], 'must be a Clip or its folder').nullable().optional(),
     })
     .prefault({}),
-  resume: z.instanceof(Uint8Array).optional(),
+  resume: bytesOption.optional(),
   onProgress: functionOption<(progress: SearchProgress) => void>(),
   signal: signalOption,
 });
@@ -251,6 +253,10 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
   }
   if (settings.priorCaptions && !settings.priorImages) {
     throw conflict('findConcept', 'priorCaptions', 'needs priorImages: pictures that the model draws have its own captions');
+  }
+  const identifier = settings.identifier.toLowerCase();
+  if (settings.others.some(({ subjects }) => subjects.some((subject) => subject.identifier.toLowerCase() === identifier))) {
+    throw conflict('findConcept', 'identifier', `is ${settings.identifier}, as in one of others: give this subject a name of its own, such as "V2*"`);
   }
   const learnEmbedding = settings.learnEmbedding ?? named(settings);
   for (const name of ['embeddingRate', 'embeddingInit'] as const) {

@@ -74,7 +74,7 @@ export function fileError(file: string, cause: unknown): ConesError {
     return new ConesError(
       'CONES_MODEL_NOT_FOUND',
       `${file} does not exist. A model is a folder in diffusers layout (model_index.json, unet/, text_encoder/, ` +
-        'vae/, tokenizer/, scheduler/).',
+        "vae/, tokenizer/, scheduler/), a CLIP pair one of transformers' CLIPModel (config.json, model.safetensors, a tokenizer's files).",
       { cause },
     );
   }

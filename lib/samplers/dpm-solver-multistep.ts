@@ -56,7 +56,7 @@ function noiseLevels(config: SchedulerConfig, options: SamplerOptions): { timest
       throw new ConesError(
         'CONES_OPTION_INVALID',
         'dpm-solver-multistep has no Karras spacing for the beta schedule squaredcos_cap_v2; ' +
-          'set useKarrasSigmas to false, or use the sampler euler.',
+          'use the sampler euler, or set "use_karras_sigmas" to false in the scheduler\'s config.',
       );
     }
     const sigmas = karrasSigmas(table[0]!, table[table.length - 1]!, options.steps);

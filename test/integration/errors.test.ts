@@ -127,7 +127,7 @@ describe('generate()', () => {
     ['one empty prompt among others', { prompt: ['a cat', ''] }, 'CONES_PROMPT_EMPTY', /prompt is empty/],
     ['no prompt', {}, 'CONES_OPTION_INVALID', /prompt/],
     ['no prompts', { prompt: [] }, 'CONES_OPTION_INVALID', /prompt/],
-    ['a prompt that is no text', { prompt: 5 }, 'CONES_OPTION_INVALID', /prompt/],
+    ['a prompt that is no text', { prompt: 5 }, 'CONES_OPTION_INVALID', /prompt.*must be a text/],
     ['an unknown option', { prompt: 'a', stpes: 5 }, 'CONES_OPTION_INVALID', /stpes/],
     ['no steps', { prompt: 'a', steps: 0 }, 'CONES_OPTION_INVALID', /steps/],
     ['half a step', { prompt: 'a', steps: 1.5 }, 'CONES_OPTION_INVALID', /steps/],
@@ -140,7 +140,7 @@ describe('generate()', () => {
     ['a width that the autoencoder cannot make', { prompt: 'a', width: 60 }, 'CONES_OPTION_INVALID', /width is 60/],
     ['millions of pictures', { prompt: new Array(4096).fill('a'), count: 4096 }, 'CONES_OPTION_INVALID', /too many/],
     ['a huge picture', { prompt: 'a', width: 80_000 }, 'CONES_OPTION_INVALID', /width/],
-    ['concepts that are none', { prompt: 'a', concepts: [{}] }, 'CONES_OPTION_INVALID', /concepts/],
+    ['concepts that are none', { prompt: 'a', concepts: [{}] }, 'CONES_OPTION_INVALID', /concepts.*must be a list of concepts/],
     ['lists of concepts for other prompts', { prompt: 'a', concepts: [[], []] }, 'CONES_OPTION_INVALID', /one list per prompt/],
     ['a signal that is none', { prompt: 'a', signal: {} }, 'CONES_OPTION_INVALID', /signal/],
     ['half a signal', { prompt: 'a', signal: { aborted: false, addEventListener: () => undefined } }, 'CONES_OPTION_INVALID', /signal/],
@@ -233,6 +233,7 @@ describe('findConcept()', () => {
     ['an identifier of two words', { identifier: 'V1* V2*' }, 'CONES_OPTION_INVALID', /identifier/],
     ['a token that is several', { token: 'qz' }, 'CONES_OPTION_INVALID', /single token/],
     ['captions for other pictures', { captions: ['a V1* cat'] }, 'CONES_OPTION_INVALID', /one each/],
+    ['a blank caption', { captions: ['a V1* cat', ' ', 'a V1* cat'] }, 'CONES_OPTION_INVALID', /captions.*blank/],
     ['captions for prior pictures that the model draws', { priorCaptions: ['a', 'b'] }, 'CONES_OPTION_INVALID', /priorCaptions/],
     ['an unknown option', { learningrate: 1 }, 'CONES_OPTION_INVALID', /learningrate/],
     ['an unknown option of the report', { report: { row: 1 } }, 'CONES_OPTION_INVALID', /"row"/],
@@ -257,6 +258,12 @@ describe('findConcept()', () => {
   ];
   test.each(cases)('%s', async (_, options, code, message) => {
     await expectCode(engine.findConcept({ ...(await searchOptions()), ...options } as never), code, message);
+  });
+
+  test('concepts that could not be drawn together with this one', async () => {
+    const cat = conceptOf(engine, 0);
+    await expectCode(engine.findConcept(await searchOptions({ identifier: 'v1*', others: [cat] })), 'CONES_OPTION_INVALID', /identifier.*others/);
+    await expectCode(engine.findConcept(await searchOptions({ identifier: 'V2*', others: [cat.with({ fingerprint: 'sha256:other' })] })), 'CONES_CONCEPT_MISMATCH', /sha256:other/);
   });
 
   test('prior pictures together with a number of them', async () => {

@@ -251,6 +251,14 @@ describe('inspect', () => {
     expect(JSON.parse(stdout)).toMatchObject({ files: [{ kind: 'concept', neuronCount: 2 }], overlaps: [] });
   });
 
+  test('a refined concept is told beside the union', async () => {
+    const file = await conceptFile('refined.cones');
+    const losses = { subject: 1, prior: 1 };
+    const report = { loss: { untouched: losses, union: { subject: 0.25, prior: 0.5 }, shut: losses, random: losses }, sweep: [], pictures: null };
+    await (await Concept.load(file)).with({ report }).save(file);
+    expect((await runCli(['inspect', file])).stdout).toMatch(/^union of the concepts shut +0\.2500 +0\.5000$/m);
+  });
+
   test('a damaged concept file and a file that is nothing are told apart', async () => {
     const damaged = path.join(folder, 'damaged.cones');
     const nothing = path.join(folder, 'nothing.png');

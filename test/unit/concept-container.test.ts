@@ -98,6 +98,7 @@ describe('a lying header with a right checksum', () => {
     ['has one name twice', (h) => (entries(h)[1]!.name = entries(h)[0]!.name), /names must differ/],
     ['has a name that clears the screen', (h) => (entries(h)[0]!.name = '\x1b[2J'), /control characters/],
     ['has a name that is read backwards', (h) => (h.method = 'a\u202eb'), /control characters/],
+    ['has a name of 257 code units in 129 characters', (h) => (h.method = `x${'🐈'.repeat(128)}`), /at most 256/],
     ['has a shape of zero', (h) => (entries(h)[0]!.shape = [0, 128]), /shape/],
     ['has a negative shape', (h) => (entries(h)[0]!.shape = [-8, -16]), /shape/],
     ['has a shape too large', (h) => (entries(h)[0]!.shape = [2 ** 31, 2]), /at most 2147483648/],
@@ -148,6 +149,14 @@ describe('a lying header with a right checksum', () => {
     const file = conceptOf().toBuffer();
     file.fill(0xff, 20, 40);
     expect(codeOf(() => Concept.fromBuffer(seal(file.subarray(0, -16)))).code).toBe('CONES_CONCEPT_CORRUPT');
+  });
+
+  test('is a DEFLATE stream and more', () => {
+    const file = conceptOf().toBuffer();
+    const end = 20 + file.readUInt32LE(12);
+    const longer = Buffer.concat([file.subarray(0, end), Buffer.from('more'), file.subarray(end, -16)]);
+    longer.writeUInt32LE(end - 20 + 4, 12);
+    expect(codeOf(() => Concept.fromBuffer(seal(longer)))).toMatchObject({ code: 'CONES_CONCEPT_CORRUPT', message: expect.stringMatching(/4 bytes follow/) as unknown });
   });
 
   test('has an embedding that is not finite', () => {

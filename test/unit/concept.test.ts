@@ -40,6 +40,7 @@ describe('create', () => {
     ['an empty token', { subjects: [{ ...cat.subjects[0], token: '' }] }],
     ['an escape sequence in a name', { subjects: [{ ...cat.subjects[0], category: 'cat\x1b[2J' }] }],
     ['a name of 257 characters', { method: 'x'.repeat(257) }],
+    ['a name of 257 code units in 129 characters', { method: `x${'🐈'.repeat(128)}` }],
     ['negative steps', { steps: -1 }],
     ['a report that is no object', { report: [1] }],
     ['a report that refers to itself', { report: Object.assign({}, ...[{}].map((o) => ({ o: Object.assign(o, { o }) }))) as unknown }],
