@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Concept, Engine, readSubject } from 'cones';
 import { progressLine, writeSheet } from './sheet.mjs';
 
-const SUBJECTS = ['bullet-train', 'crowned-frog'];
+const SUBJECTS = ['taxi', 'unicorn'];
 const SCENES = ['on the beach', 'in the snow', 'in a green field', 'at sunset', 'in a room'];
 const DRAWING = { seed: 1, steps: 25, guidance: 5 };
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from transformers import CLIPTextModel
+from transformers import CLIPModel, CLIPTextModel
 
 import bpe
 import data
@@ -18,13 +18,13 @@ import models
 from config import Profile
 
 
-def build(p: Profile, work: Path, tokenizer_dir: Path, load: Callable[[], tuple[CLIPTextModel, AutoencoderKL]]) -> None:
+def build(p: Profile, work: Path, tokenizer_dir: Path, load: Callable[[], tuple[CLIPModel, AutoencoderKL]]) -> None:
     folder = work / "cache"
     if (folder / "done").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    text, vae = load()
-    _text(p, work, tokenizer_dir, folder, text.eval().to(p.device))
+    clip, vae = load()
+    _text(p, work, tokenizer_dir, folder, models.text_tower(clip).eval().to(p.device))
     _latents(p, work, folder, vae.eval().to(p.device))
     (folder / "done").touch()
 

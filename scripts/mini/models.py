@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -13,6 +14,7 @@ import world
 from config import Profile
 
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+M = TypeVar("M", bound=torch.nn.Module)
 SCALING_FACTOR = 0.18215  # Stable Diffusion's; vae.py folds the latents' statistics into the model to make it fit
 
 
@@ -119,12 +121,13 @@ def copy_tokenizer(source: Path, target: Path) -> None:
         (target / file.name).write_bytes(file.read_bytes())
 
 
-def warm_start(model: torch.nn.Module, weights: Path) -> None:
-    """Takes over the weights of a published model, wherever name and shape agree."""
+def warm_start(model: M, weights: Path) -> M:
+    """`model`, with the weights of a published one wherever name and shape agree."""
     own = model.state_dict()
     found = {k: v.float() for k, v in load_file(weights).items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(found, strict=False)
     print(f"{len(found)} of {len(own)} tensors from {weights}", flush=True)
+    return model
 
 
 def text_tower(model: CLIPModel) -> CLIPTextModel:

@@ -18,7 +18,7 @@ import torch
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
-    from transformers import CLIPTextModel
+    from transformers import CLIPModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 import bpe  # noqa: E402
@@ -47,15 +47,15 @@ def main() -> int:
     parser.add_argument("--until", choices=STAGES, default="export", help="last stage to run")
     parser.add_argument("--only", choices=STAGES, help="run this stage alone, on whatever the earlier ones have left so far")
     parser.add_argument("--start-from", type=Path, help="folder of an earlier result (such as models): training goes on from its weights")
-    parser.add_argument("--unet-only", action="store_true", help="keep the autoencoder and the CLIP pair of --start-from, and train its UNet further")
+    parser.add_argument("--keep", nargs="+", choices=("vae", "clip"), default=[], help="leave these of --start-from as they are, and train only the others further")
     parser.add_argument("--fp32", action="store_true", help="no bf16 autocast, which is slower than fp32 on CPUs without matrix units")
     parser.add_argument("--threads", type=int, help="instead of the profile's")
     parser.add_argument("--steps", type=_steps, default={}, metavar="STAGE=N,...", help="instead of the profile's, as in vae=1800,clip=300")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long; call again to go on")
     args = parser.parse_args()
 
-    if args.unet_only and not args.start_from:
-        parser.error("--unet-only needs --start-from: the folder whose other models are kept")
+    if args.keep and not args.start_from:
+        parser.error("--keep needs --start-from: the folder whose models are kept")
 
     p = PROFILES[args.profile]
     p = replace(p, bf16=p.bf16 and not args.fp32, threads=args.threads or p.threads, **args.steps)
@@ -87,19 +87,23 @@ def main() -> int:
         if not spread.exists():
             rare_tokens.build(train_clip.load(p, tokenizer, work / "clip"), bpe.load(tokenizer), spread)
 
-    def encoders() -> tuple[CLIPTextModel, AutoencoderKL]:
-        if args.unet_only:
-            from sampling import Mini
-            mini = Mini(args.start_from / "mini", p.device)
-            return mini.text, mini.vae
+    def clip() -> CLIPModel:
         import models
         import train_clip
-        import train_vae
-        return models.text_tower(train_clip.load(p, tokenizer, work / "clip")), train_vae.load(p, work / "scenes", work / "vae")
+        if "clip" not in args.keep:
+            return train_clip.load(p, tokenizer, work / "clip")
+        return models.warm_start(models.clip(p, len(bpe.load(tokenizer))), args.start_from / "mini-clip" / "model.safetensors").eval()
+
+    def vae() -> AutoencoderKL:
+        import models
+        import train_decoder
+        if "vae" not in args.keep:
+            return train_decoder.load(p, work)
+        return models.warm_start(models.vae(p), args.start_from / "mini" / "vae" / models.DIFFUSERS_WEIGHTS).eval()
 
     def run_cache() -> None:
         import cache
-        cache.build(p, work, tokenizer, encoders)
+        cache.build(p, work, tokenizer, lambda: (clip(), vae()))
 
     def run_decoder() -> None:
         import train_decoder
@@ -113,16 +117,15 @@ def main() -> int:
 
     def run_export() -> None:
         import export
-        if args.unet_only:
-            export.export_unet(p, work, args.out, args.start_from)
-        else:
-            export.export(p, work, tokenizer, args.out)
+        import train_unet
+        export.export(p, tokenizer, args.out, clip(), train_unet.load(p, work / "unet"), vae())
 
     stages = {"pack": run_pack, "scenes": lambda: data.build(p, packed, work / "scenes"), "vae": run_vae, "clip": run_clip,
               "cache": run_cache, "decoder": run_decoder, "unet": run_unet, "export": run_export}
     wanted = [args.only] if args.only else STAGES[:STAGES.index(args.until) + 1]
     try:
-        for name in [name for name in wanted if not (args.unet_only and name in ("vae", "clip", "decoder"))]:
+        kept = [*args.keep, *(["decoder"] if "vae" in args.keep else [])]
+        for name in [name for name in wanted if name not in kept]:
             print(f"[{name}]", flush=True)
             stages[name]()
     except loop.OutOfTime as stage:

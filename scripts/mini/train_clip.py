@@ -5,6 +5,9 @@ come out of the tower rather alike (mean cosine 0.6, nouns 0.1); thrown in as no
 So the contrastive captions hold no rare token, which keeps them without meaning, and a second loss on captions with rare
 tokens in random places asks that each last hidden state still tells its own token, which keeps them distinct. rare_tokens.py does
 the rest.
+
+On which side of the first noun the second is drawn the UNet must learn from the second's state, as the tower is causal; a contrastive
+loss asks no more than that END knows it. So a third loss asks that every state after a side still tells it.
 """
 from __future__ import annotations
 
@@ -36,6 +39,7 @@ def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline:
     if p.device == "cpu":
         model.set_attn_implementation("eager")  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.5x here)
     pictures, captions = data.pictures(scenes), data.captions(scenes)
+    sides = torch.tensor(tokenizer.convert_tokens_to_ids([side + "</w>" for side in _EXCHANGED]), device=p.device)
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         rows = np.sort(rng.choice(len(pictures), p.clip_batch, replace=False))
@@ -51,7 +55,9 @@ def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline:
         match = model.logit_scale.exp() * pair.image_embeds.float() @ pair.text_embeds.float().T  # [B, B + exchanged]
         own = torch.arange(len(rows), device=match.device)
         contrast = (F.cross_entropy(match, own) + F.cross_entropy(match[:, :len(rows)].T, own)) / 2
-        return contrast + 0.5 * _tells_its_token(states, rare_ids, model.text_model.embeddings.token_embedding.weight)
+        table = model.text_model.embeddings.token_embedding.weight
+        return (contrast + 0.5 * _tells_its_token(states, rare_ids, table)
+                + 0.5 * _tells_its_side(pair.text_model_output.last_hidden_state, ids, table, sides))
 
     loop.train("clip", model, loss_of, folder=folder, steps=p.clip_steps, rate=7e-4, seed=p.seed + 1, deadline=deadline,
                decay=0.99, weight_decay=0.05)
@@ -61,8 +67,8 @@ _EXCHANGED = {"left": "right", "right": "left", "above": "below", "below": "abov
 
 
 def _with_sides_exchanged(caption: str) -> str | None:
-    """What is not in the picture: hardly ever do two captions of a batch differ by the side alone, and without such ones the tower
-    forgets a side two words after it was said."""
+    """What is not in the picture: hardly ever do two captions of a batch differ by the side alone, and without such ones neither tower
+    has reason to tell sides."""
     words = caption.split()
     return " ".join(_EXCHANGED.get(word, word) for word in words) if _EXCHANGED.keys() & set(words) else None
 
@@ -79,6 +85,14 @@ def _tells_its_token(states: Tensor, ids: Tensor, table: Tensor) -> Tensor:
     inside = (torch.arange(ids.shape[1], device=ids.device) < last[:, None]) & (torch.arange(ids.shape[1], device=ids.device) > 0)
     found = F.normalize(states[inside].float(), dim=-1) @ F.normalize(table, dim=-1).T
     return F.cross_entropy(16 * found, ids[inside])
+
+
+def _tells_its_side(states: Tensor, ids: Tensor, table: Tensor, sides: Tensor) -> Tensor:
+    """Cross entropy of finding, from each state `[B, T, D]` after a side (padding too), which of `sides` `[4]` it was, by cosine."""
+    said = (ids[..., None] == sides).cumsum(1)[:, :-1]  # [B, T - 1, 4]; a caption says one side at most
+    after = said.any(-1)
+    found = F.normalize(states[:, 1:][after].float(), dim=-1) @ F.normalize(table[sides], dim=-1).T
+    return F.cross_entropy(16 * found, said[after].argmax(-1), reduction="sum") / after.sum().clamp(min=1)
 
 
 def load(p: Profile, tokenizer_dir: Path, folder: Path) -> CLIPModel:
