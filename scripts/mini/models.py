@@ -14,6 +14,7 @@ import world
 from config import Profile
 
 DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+WEIGHTS = {"clip": "mini-clip/model.safetensors", "vae": f"mini/vae/{DIFFUSERS_WEIGHTS}", "unet": f"mini/unet/{DIFFUSERS_WEIGHTS}"}
 M = TypeVar("M", bound=torch.nn.Module)
 SCALING_FACTOR = 0.18215  # Stable Diffusion's; vae.py folds the latents' statistics into the model to make it fit
 
@@ -121,8 +122,9 @@ def copy_tokenizer(source: Path, target: Path) -> None:
         (target / file.name).write_bytes(file.read_bytes())
 
 
-def warm_start(model: M, weights: Path) -> M:
-    """`model`, with the weights of a published one wherever name and shape agree."""
+def warm_start(model: M, published: Path, part: str) -> M:
+    """`model`, with the weights of this part (a key of WEIGHTS) of a published result wherever name and shape agree."""
+    weights = published / WEIGHTS[part]
     own = model.state_dict()
     found = {k: v.float() for k, v in load_file(weights).items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(found, strict=False)

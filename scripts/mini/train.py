@@ -92,14 +92,14 @@ def main() -> int:
         import train_clip
         if "clip" not in args.keep:
             return train_clip.load(p, tokenizer, work / "clip")
-        return models.warm_start(models.clip(p, len(bpe.load(tokenizer))), args.start_from / "mini-clip" / "model.safetensors").eval()
+        return models.warm_start(models.clip(p, len(bpe.load(tokenizer))), args.start_from, "clip").eval()
 
     def vae() -> AutoencoderKL:
         import models
         import train_decoder
         if "vae" not in args.keep:
             return train_decoder.load(p, work)
-        return models.warm_start(models.vae(p), args.start_from / "mini" / "vae" / models.DIFFUSERS_WEIGHTS).eval()
+        return models.warm_start(models.vae(p), args.start_from, "vae").eval()
 
     def run_cache() -> None:
         import cache
@@ -124,7 +124,7 @@ def main() -> int:
               "cache": run_cache, "decoder": run_decoder, "unet": run_unet, "export": run_export}
     wanted = [args.only] if args.only else STAGES[:STAGES.index(args.until) + 1]
     try:
-        kept = [*args.keep, *(["decoder"] if "vae" in args.keep else [])]
+        kept = {*args.keep, *(["decoder"] if "vae" in args.keep else [])}
         for name in [name for name in wanted if name not in kept]:
             print(f"[{name}]", flush=True)
             stages[name]()

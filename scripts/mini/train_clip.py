@@ -34,7 +34,7 @@ def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline:
     tokenizer = bpe.load(tokenizer_dir)
     model = models.clip(p, len(tokenizer))
     if start:
-        models.warm_start(model, start / "mini-clip" / "model.safetensors")
+        models.warm_start(model, start, "clip")
     model = model.to(p.device)
     if p.device == "cpu":
         model.set_attn_implementation("eager")  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.5x here)

@@ -31,7 +31,7 @@ def train(p: Profile, work: Path, folder: Path, deadline: float, start: Path | N
     torch.manual_seed(p.seed + 2)
     model = models.unet(p)
     if start:
-        models.warm_start(model, start / "mini" / "unet" / models.DIFFUSERS_WEIGHTS)
+        models.warm_start(model, start, "unet")
     model = model.to(p.device)
     if p.device == "cpu":
         model.set_attn_processor(AttnProcessor())  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.7x here)

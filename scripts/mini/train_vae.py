@@ -42,7 +42,7 @@ def train(p: Profile, scenes: Path, folder: Path, deadline: float, start: Path |
     torch.manual_seed(p.seed)
     vae = models.vae(p)
     if start:
-        models.warm_start(vae, start / "mini" / "vae" / models.DIFFUSERS_WEIGHTS)
+        models.warm_start(vae, start, "vae")
     model = Reconstruction(vae).to(p.device, memory_format=torch.channels_last)
     pictures = data.pictures(scenes)
 
