@@ -47,7 +47,7 @@ def _latents(p: Profile, work: Path, folder: Path, vae: AutoencoderKL) -> None:
     latents = np.lib.format.open_memmap(folder / "latents.npy", "w+", np.float16, (len(pictures), p.latent_channels, p.latent_size, p.latent_size))
     for start in range(0, len(pictures), 64):
         with p.autocast():
-            mean = vae.encode(data.to_model(pictures[start:start + 64]).to(p.device)).latent_dist.mean
+            mean = vae.encode(data.to_model(torch.tensor(pictures[start:start + 64]).to(p.device))).latent_dist.mean
         latents[start:start + 64] = (mean.float() * models.SCALING_FACTOR).half().cpu().numpy()
 
 

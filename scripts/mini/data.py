@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -53,10 +54,16 @@ def pictures(folder: Path) -> np.ndarray:
     return np.load(folder / "pictures.npy", mmap_mode="r")
 
 
+def resident(array: np.ndarray, device: str) -> torch.Tensor:
+    """Training data as a tensor to index: on a GPU all of it, on a CPU still the mapped file."""
+    with warnings.catch_warnings(action="ignore"):  # the file cannot be written to; nobody does
+        return torch.from_numpy(array).to(device)
+
+
 def captions(folder: Path) -> list[list[str]]:
     return json.loads((folder / "captions.json").read_text())
 
 
-def to_model(batch: np.ndarray) -> torch.Tensor:
+def to_model(batch: np.ndarray | torch.Tensor) -> torch.Tensor:
     """`[B, H, W, 3]` uint8 -> `[B, 3, H, W]` float in [-1, 1]."""
-    return torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.as_tensor(batch).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -120,14 +120,14 @@ def train(name: str, model: nn.Module, loss_of: Callable[[int, np.random.Generat
         with torch.no_grad():
             # A young average would remember the random start for long, so it begins as a plain mean.
             keep = min(decay, (step + 1) / (step + 10))
-            for k, v in model.state_dict().items():
-                if v.is_floating_point():
-                    average[k].lerp_(v, 1 - keep)
-                else:
-                    average[k].copy_(v)
-        recent.append(loss.item())
+            state = model.state_dict()
+            floats = [k for k, v in state.items() if v.is_floating_point()]
+            torch._foreach_lerp_([average[k] for k in floats], [state[k] for k in floats], 1 - keep)
+            for k in state.keys() - set(floats):  # batch norm's count of batches
+                average[k].copy_(state[k])
+        recent.append(loss.detach())  # not yet a number: a GPU would have to wait for it in every step
         if (step + 1) % 100 == 0 or step + 1 == steps:
-            losses.append([step + 1, sum(recent) / len(recent)])
+            losses.append([step + 1, torch.stack(recent).mean().item()])
             pace = (step + 1 - start) / (time.monotonic() - begun)
             print(f"{name} {step + 1}/{steps} loss {losses[-1][1]:.4f} {pace:.2f} steps/s", flush=True)
             recent = []

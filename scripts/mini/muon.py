@@ -44,13 +44,11 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 shapes.setdefault(p.shape, []).append(p)
             for shape, same in shapes.items():
-                updates = []
-                for p in same:
-                    state = self.state[p]
-                    momentum = state.setdefault("momentum", torch.zeros_like(p))
-                    momentum.mul_(MOMENTUM).add_(p.grad)
-                    updates.append(p.grad.add(momentum, alpha=MOMENTUM).flatten(1))
-                rows, columns = updates[0].shape
-                for p, u in zip(same, orthogonal(torch.stack(updates))):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(u.view(shape), alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)
+                momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in same]
+                gradients = [p.grad for p in same]
+                torch._foreach_mul_(momenta, MOMENTUM)
+                torch._foreach_add_(momenta, gradients)
+                updates = torch.stack(torch._foreach_add(gradients, momenta, alpha=MOMENTUM)).flatten(2)
+                rows, columns = updates.shape[1:]
+                torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(same, list(orthogonal(updates).unflatten(2, shape[1:])), alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)

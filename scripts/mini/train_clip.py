@@ -38,7 +38,7 @@ def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline:
     model = model.to(p.device)
     if p.device == "cpu":
         model.set_attn_implementation("eager")  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.5x here)
-    pictures, captions = data.pictures(scenes), data.captions(scenes)
+    pictures, captions = data.resident(data.pictures(scenes), p.device), data.captions(scenes)
     sides = torch.tensor(tokenizer.convert_tokens_to_ids([side + "</w>" for side in _EXCHANGED]), device=p.device)
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
@@ -47,7 +47,7 @@ def train(p: Profile, scenes: Path, tokenizer_dir: Path, folder: Path, deadline:
         # The text tower is causal, so padding to the longest caption gives the same states as padding to 77.
         exchanged = [other for other in map(_with_sides_exchanged, texts) if other]
         ids = tokenizer(texts + exchanged, padding=True, return_tensors="pt").input_ids.to(p.device)
-        x = data.to_model(pictures[rows]).to(p.device)
+        x = data.to_model(pictures[torch.from_numpy(rows)])
         rare_ids = tokenizer([_with_rare_token(text, rng) for text in texts], padding=True, return_tensors="pt").input_ids.to(p.device)
         with p.autocast():
             pair = model(input_ids=ids, pixel_values=x)

@@ -36,11 +36,11 @@ class Decoder(nn.Module):
 def train(p: Profile, work: Path, folder: Path, deadline: float) -> None:
     torch.manual_seed(p.seed + 4)
     model = Decoder(train_vae.load(p, work / "scenes", work / "vae")).to(p.device)
-    latents, pictures = cache.load(work / "cache")[0], data.pictures(work / "scenes")
+    latents, pictures = cache.load(work / "cache")[0], data.resident(data.pictures(work / "scenes"), p.device)
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         rows = np.sort(rng.choice(len(pictures), p.vae_batch, replace=False))
-        x = data.to_model(pictures[rows]).to(p.device)
+        x = data.to_model(pictures[torch.from_numpy(rows)])
         z = latents[rows].astype(np.float32)
         z += rng.standard_normal(z.shape, np.float32) * rng.uniform(0, DISTURBANCE, (len(z), 1, 1, 1)).astype(np.float32)
         with p.autocast():

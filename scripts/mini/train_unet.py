@@ -33,20 +33,25 @@ def train(p: Profile, work: Path, folder: Path, deadline: float, start: Path | N
     if start:
         models.warm_start(model, start, "unet")
     model = model.to(p.device)
+    if p.compile:
+        model.compile()
     if p.device == "cpu":
         model.set_attn_processor(AttnProcessor())  # PyTorch's fused attention has a slow backward in bf16 on CPUs (1.7x here)
-    latents, text = cache.load(work / "cache")
+    latents, text = (data.resident(part, p.device) for part in cache.load(work / "cache"))
     alphas = alphas_cumprod().to(p.device)
-    pairs = data.two_things(p)
-    chances = np.where(pairs, PAIRS / pairs.sum(), (1 - PAIRS) / (~pairs).sum())
+    two = data.two_things(p)
+    pairs, singles = np.flatnonzero(two), np.flatnonzero(~two)
+    generator = torch.Generator(p.device)
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
-        rows = np.sort(rng.choice(len(latents), p.unet_batch, replace=False, p=chances))
+        count = rng.binomial(p.unet_batch, PAIRS)
+        rows = np.concatenate([some[rng.choice(len(some), of_them, replace=False)] for some, of_them in ((pairs, count), (singles, p.unet_batch - count))])
         says = np.where(rng.random(len(rows)) < EMPTY, len(text) - 1, rows)
-        x = torch.from_numpy(latents[rows]).to(p.device).float()  # [B, C, h, w]
-        c = torch.from_numpy(text[says]).to(p.device).view(torch.bfloat16)  # [B, 77, D]
+        x = latents[torch.from_numpy(rows)].float()  # [B, C, h, w]
+        c = text[torch.from_numpy(says)].view(torch.bfloat16)  # [B, 77, D]
         c = c if p.bf16 else c.float()
-        noise = torch.from_numpy(rng.standard_normal(x.shape, np.float32)).to(p.device)
+        generator.manual_seed(int(rng.integers(2**62)))
+        noise = torch.randn(x.shape, generator=generator, device=p.device)
         # Timesteps in equal strata: less variance per batch than independent draws.
         t = torch.from_numpy(((np.arange(len(rows)) + rng.random(len(rows))) / len(rows) * 1000).astype(np.int64)).to(p.device)
         t = t[torch.from_numpy(rng.permutation(len(rows))).to(p.device)]

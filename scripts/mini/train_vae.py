@@ -44,11 +44,11 @@ def train(p: Profile, scenes: Path, folder: Path, deadline: float, start: Path |
     if start:
         models.warm_start(vae, start, "vae")
     model = Reconstruction(vae).to(p.device, memory_format=torch.channels_last)
-    pictures = data.pictures(scenes)
+    pictures = data.resident(data.pictures(scenes), p.device)
 
     def loss_of(step: int, rng: np.random.Generator) -> Tensor:
         rows = np.sort(rng.choice(len(pictures), p.vae_batch, replace=False))
-        x = data.to_model(pictures[rows]).to(p.device, memory_format=torch.channels_last)
+        x = data.to_model(pictures[torch.from_numpy(rows)]).to(memory_format=torch.channels_last)
         noise = torch.from_numpy(rng.standard_normal((len(x), p.latent_channels, p.latent_size, p.latent_size), np.float32)).to(p.device)
         with p.autocast():
             return model(x, noise)
