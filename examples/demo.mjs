@@ -1,6 +1,6 @@
 // npm run demo, or node examples/demo.mjs SUBJECT: finds the concept neurons of a sample subject, and draws it in new scenes with them shut.
 // Writes out/demo.png: the subject; the untouched model; and from the same seeds with the concept neurons shut, prompts with
-// the identifier, which show the subject, and without it, which do not; and what neurons alone do, without a learned embedding.
+// the identifier, which show the subject, and without it, which do not.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Engine, readSubject } from 'cones';
@@ -21,26 +21,14 @@ const subject = await readSubject(folder);
 const { images: pictures, category } = subject;
 
 const engine = await Engine.load(path.join(root, 'models', 'mini'));
-/** One search: the subject's concept neurons, with the identifier's embedding learned beside them or without. */
-async function search(learnEmbedding) {
-  const concept = await engine.findConcept({
-    ...subject,
-    learnEmbedding,
-    report: { pictures: 0 },
-    onProgress: progressLine('Searching'),
-  });
-  const { loss } = concept.report;
-  console.log(
-    `${concept.neuronCount} concept neurons, ${(100 * concept.density).toFixed(2)} % of the K-V weights, after ${seconds()}. ` +
-      `Loss on held-out noise: ${loss.untouched.subject.toFixed(4)} untouched, ${loss.shut.subject.toFixed(4)} with them shut, ` +
-      `${loss.random.subject.toFixed(4)} with as many random weights shut.`,
-  );
-  return concept;
-}
 console.log(`Searching the concept neurons of ${SUBJECT} in ${pictures.length} pictures …`);
-const concept = await search(true);
-console.log('Again, without learning the embedding of the identifier …');
-const alone = await search(false);
+const concept = await engine.findConcept({ ...subject, report: { pictures: 0 }, onProgress: progressLine('Searching') });
+const { loss } = concept.report;
+console.log(
+  `${concept.neuronCount} concept neurons, ${(100 * concept.density).toFixed(2)} % of the K-V weights, after ${seconds()}. ` +
+    `Loss on held-out noise: ${loss.untouched.subject.toFixed(4)} untouched, ${loss.shut.subject.toFixed(4)} with them shut, ` +
+    `${loss.random.subject.toFixed(4)} with as many random weights shut.`,
+);
 
 console.log(`Drawing ${SCENES.length} new scenes …`);
 /** With a name before the category, V1* or the rare word, or without. */
@@ -57,17 +45,14 @@ const [{ token }] = concept.subjects;
 const untouched = await draw(prompts(token), []);
 const shut = await draw(prompts('V1*'), [concept]);
 const without = await draw(prompts(), [concept]);
-const shutAlone = await draw(prompts('V1*'), [alone]);
 await writeSheet(output, [
   { label: `The subject: ${SUBJECT}`, pictures },
   { label: `Untouched model: "a photo of a ${token} ${category} ..."`, pictures: untouched, captions: SCENES },
   { label: `Concept neurons shut: "a photo of a V1* ${category} ..."`, pictures: shut, captions: SCENES },
   { label: `The same without the identifier: "a photo of a ${category} ..."`, pictures: without, captions: SCENES },
-  { label: 'Neurons alone, with the identifier', pictures: shutAlone, captions: SCENES },
 ]);
-const files = [path.join(root, 'out', `${SUBJECT}.cones`), path.join(root, 'out', `${SUBJECT}-neurons-alone.cones`)];
-await concept.save(files[0]);
-await alone.save(files[1]);
+const file = path.join(root, 'out', `${SUBJECT}.cones`);
+await concept.save(file);
 await engine.dispose();
 const relative = (file) => path.relative(process.cwd(), file);
-console.log(`Done in ${seconds()}: see ${relative(output)}; the concepts are ${files.map(relative).join(' and ')}.`);
+console.log(`Done in ${seconds()}: see ${relative(output)}; the concept is ${relative(file)}.`);

@@ -71,7 +71,7 @@ test('with the addon in prebuilds/ and the model in the package, it draws', () =
     const { images: [{ width, height, data }] } = await engine.generate({ prompt: 'a cat', steps: 1, seed: 1 });
     console.log(JSON.stringify([width, height, data.length]));
     await engine.dispose();
-  `)).toEqual([64, 64, 64 * 64 * 3]);
+  `)).toEqual([128, 128, 128 * 128 * 3]);
 });
 
 /** What asking for the addon ends with; `file` is dist/native.js, or a copy of it. */
