@@ -1,5 +1,5 @@
 // Searches the concept neurons of the sample subjects with models/mini and measures what is drawn: docs/mini-subjects.md,
-// .json, .png and -unions.png.
+// .json, .jpg and -unions.jpg.
 //   npm run mini:report -- [flags below]
 //
 // Nothing is judged by what drew it: losses are on held-out noise, each beside a random mask of the same size; likeness is
@@ -108,10 +108,10 @@ async function main() {
   const text = markdown(report, flags.name);
   await writeFile(`${base}.md`, text);
   const rows = await Promise.all(drawn.map(({ subject, pictures: p }) => gridRow(subject, p)));
-  await saveImage(`${base}.png`, makeGrid(rows.flat(), rows[0].length));
+  await saveImage(`${base}.jpg`, makeGrid(rows.flat(), rows[0].length));
   if (unions.length > 0) {
     const pairs = await Promise.all(drawnTogether.map(({ pair, pictures: p }) => unionRow(pair, p)));
-    await saveImage(`${base}-unions.png`, makeGrid(pairs.flat(), pairs[0].length));
+    await saveImage(`${base}-unions.jpg`, makeGrid(pairs.flat(), pairs[0].length));
   }
   console.log(text);
   await Promise.all([engine.dispose(), clip.dispose()]);

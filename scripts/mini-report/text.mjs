@@ -32,7 +32,7 @@ Written by \`npm run mini:report\`; ${results.length} subjects, four new scenes 
 search options ${JSON.stringify(settings.options)} (others: the defaults), ${settings.captions ? "the pictures' own captions" : 'the default caption'}; base model
 \`${settings.fingerprint.slice(0, 19)}…\`. Arrows: untouched model → concept neurons shut; the untouched model gets the rare token for the identifier.
 
-![pictures](${name}.png)
+![pictures](${name}.jpg)
 
 One row per subject: its own picture, then for each of four scenes the untouched model with the rare token, the shut model with
 the identifier, and the shut model with the bare category.
@@ -89,7 +89,7 @@ process, CLIP pair included. This report: ${(costs.total / 60).toFixed(1)} min.
 const unionText = (unions, among, name) => `
 ## Two subjects
 
-![two subjects](${name}-unions.png)
+![two subjects](${name}-unions.jpg)
 
 One row per pair: both subjects' own pictures; each drawn alone with the refined concept (two pictures each); then "a photo of a … next
 to a … on the grass" and in three more scenes, by the untouched model, with the union of both concepts' neurons shut (§3.2), and with

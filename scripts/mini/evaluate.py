@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -83,9 +84,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "mini")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     parser.add_argument("--count", type=int, default=128, help="pictures per kind of prompt")
+    parser.add_argument("--device", help="instead of the profile's: cpu, after a training on a GPU")
     parser.add_argument("--guidance", type=float, default=5.0)
     args = parser.parse_args()
     p = PROFILES[args.profile]
+    p = replace(p, device=args.device or p.device, threads=min(p.threads, torch.get_num_threads()))
     torch.set_num_threads(p.threads)
     torch.set_flush_denormal(True)
     work = args.work / p.name
@@ -115,7 +118,7 @@ def main() -> None:
     (work / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
     args.docs.mkdir(exist_ok=True)
     chosen = torch.cat([sheets["single"][:36], sheets["identifier"][:12], sheets["pair"][:12], sheets["new_pair"][:12]])
-    grid(chosen, 12).save(args.docs / "mini-samples.png", optimize=True)
+    grid(chosen, 12).save(args.docs / "mini-samples.jpg", quality=92)
 
 
 if __name__ == "__main__":

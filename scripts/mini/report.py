@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: <work>/<profile>/subjects")
     args = parser.parse_args()
     p = PROFILES[args.profile]
-    torch.set_num_threads(p.threads)
+    torch.set_num_threads(min(p.threads, torch.get_num_threads()))
     torch.set_flush_denormal(True)
     work = args.work / p.name
     mini = Mini(args.models / "mini")
