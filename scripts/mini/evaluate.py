@@ -88,8 +88,8 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=5.0)
     args = parser.parse_args()
     p = PROFILES[args.profile]
-    p = replace(p, device=args.device or p.device, threads=min(p.threads, torch.get_num_threads()))
-    torch.set_num_threads(p.threads)
+    p = replace(p, device=args.device or p.device)
+    torch.set_num_threads(min(p.threads, torch.get_num_threads()))
     torch.set_flush_denormal(True)
     work = args.work / p.name
     classifier.train(p, work / "scenes", work / "judge", float("inf"))
