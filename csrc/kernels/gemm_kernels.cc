@@ -21,6 +21,7 @@ constexpr int kVecs = 8, kRows = 4;
 #endif
 
 constexpr int kWidth = kVecs * kLanes;
+constexpr int kLine = 16;  // floats of a line of the cache
 
 // Which lanes of vector v of a row of C there are: all, or those of its first `columns` elements.
 struct AllColumns {
@@ -54,6 +55,26 @@ template <int R>
 struct PointedRows {
   const float* row[R];
   float at(int r, std::int64_t k) const { return row[r][k]; }
+  CONES_INLINE void advance(std::int64_t k) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) row[r] += k;
+  }
+};
+// Rows a fixed stride apart (a linear layer's), so that few registers reach all of them: none has to be spilled.
+template <int R>
+struct StridedRows {
+  const float* base[(R + 3) / 4];  // of every fourth row
+  std::int64_t stride;
+  CONES_INLINE StridedRows(const float* first, std::int64_t a_stride) : stride(a_stride) {
+    for (int i = 0; i < (R + 3) / 4; ++i) base[i] = first + 4 * i * stride;
+  }
+  CONES_INLINE float at(int r, std::int64_t k) const { return base[r / 4][r % 4 * stride + k]; }
+  CONES_INLINE void advance(std::int64_t k) {
+    for (int i = 0; i < (R + 3) / 4; ++i) {
+      base[i] += k;
+      asm("" : "+r"(base[i]));  // or it becomes a pointer for each row
+    }
+  }
 };
 struct StridedColumns {
   const float* base;
@@ -61,23 +82,41 @@ struct StridedColumns {
   float at(int r, std::int64_t k) const { return base[k * stride + r]; }
 };
 
-template <int R, int V, bool kMasked, bool kAhead, typename Rows>
-CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, std::int64_t b_stride,
-                           const std::uint8_t* mask, std::int64_t depth, const float* ahead = nullptr,
-                           std::int64_t ahead_step = 0) {
-  for (std::int64_t k = 0; k < depth; ++k) {
-    // A little for each k: all at once would keep the loads of the multiplication waiting.
-    if constexpr (kAhead) __builtin_prefetch(ahead + k * ahead_step, 0, 2);
-    vec bv[V];
+template <int R, int V, bool kMasked, typename Rows>
+CONES_INLINE void multiply_one(vec (&acc)[R][V], const Rows& a, const float* b, const std::uint8_t* mask, std::int64_t k) {
+  vec bv[V];
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) bv[v] = kMasked ? load_kept(b, mask, k, v) : load(b + v * kLanes, Full{});
+  for (int v = 0; v < V; ++v) bv[v] = kMasked ? load_kept(b, mask, k, v) : load(b + v * kLanes, Full{});
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const vec value = set(a.at(r, k));
+  for (int r = 0; r < R; ++r) {
+    const vec value = set(a.at(r, k));
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) acc[r][v] = fma(value, bv[v], acc[r][v]);
+    for (int v = 0; v < V; ++v) acc[r][v] = fma(value, bv[v], acc[r][v]);
+  }
+}
+
+template <int R, int V, bool kMasked, typename Rows>
+CONES_INLINE void multiply(vec (&acc)[R][V], const Rows& a, const float* b, std::int64_t b_stride,
+                           const std::uint8_t* mask, std::int64_t depth) {
+  for (std::int64_t k = 0; k < depth; ++k, b += b_stride) multiply_one<R, V, kMasked>(acc, a, b, mask, k);
+}
+
+// multiply for a depth of whole fours, `step` floats from `next` on being fetched for each k. Advances what it is given.
+template <int R, int V, bool kMasked, typename Rows>
+CONES_INLINE void multiply_interval(vec (&acc)[R][V], Rows& a, const float*& b, const std::uint8_t*& mask,
+                                    int depth, const float*& next, std::int64_t step) {
+  constexpr int kUnroll = 4;  // row pointers that find no register are loaded once for all of them
+  for (int k = 0; k < depth; k += kUnroll) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kUnroll; ++i) {
+      __builtin_prefetch(next, 0, 2);
+      next += step;
+      multiply_one<R, V, kMasked>(acc, a, b + i * kWidth, mask, i);
+      asm volatile("" ::: "memory");  // or loads are moved up until accumulators are spilled
     }
-    b += b_stride;
+    a.advance(kUnroll);
+    b += kUnroll * kWidth;
+    if constexpr (kMasked) mask += kUnroll * (kWidth / 8);
   }
 }
 
@@ -123,16 +162,44 @@ CONES_INLINE void add_and_store(vec (&acc)[R][V], const GemmTile& t, Columns col
   finish(acc, t.c, t.c_stride, columns);
 }
 
-template <int R, int V, bool kMasked, bool kAhead>
+// The rows that are due in interval i.
+CONES_INLINE void fetch_rows(const GemmFetch& f, int i, std::int64_t c_stride) {
+  const int end = (i + 1) * f.row_step, last = end < f.rows ? end : f.rows;
+  for (int r = i * f.row_step; r < last; ++r)
+    for (int j = 0; j < kWidth; j += kLine) {
+      __builtin_prefetch(f.c + r * c_stride + j, 1, 3);
+      if (f.residual) __builtin_prefetch(f.residual + r * c_stride + j, 0, 3);
+    }
+}
+
+// How A is read: rows anywhere, or a stride apart; the latter while fetching, too.
+enum class Reads { pointed, pointed_fetching, strided_fetching };
+
+template <int R, int V, bool kMasked, Reads kReads>
 void run_tile(const GemmTile& t, const std::uint8_t* mask) {
   vec acc[R][V];
   clear(acc);
+  [[maybe_unused]] int interval = 0;
+  [[maybe_unused]] const float* next = t.fetch ? t.fetch->b : nullptr;
   for (int s = 0; s < t.segments; ++s) {
-    PointedRows<R> a;
+    const float* b = t.segment[s].b;
+    std::int64_t left = t.depth;
+    const auto multiply_segment = [&](auto a) __attribute__((always_inline)) {
+      if constexpr (kReads != Reads::pointed)
+        for (; left >= t.fetch->interval; left -= t.fetch->interval) {
+          fetch_rows(*t.fetch, interval++, t.c_stride);
+          multiply_interval<R, V, kMasked>(acc, a, b, mask, t.fetch->interval, next, t.fetch->b_step);
+        }
+      multiply<R, V, kMasked>(acc, a, b, kWidth, mask, left);
+    };
+    if constexpr (kReads == Reads::strided_fetching) {
+      multiply_segment(StridedRows<R>(t.segment[s].a[0] + t.offset, t.a_stride));
+    } else {
+      PointedRows<R> a;
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) a.row[r] = t.segment[s].a[r] + t.offset;
-    multiply<R, V, kMasked, kAhead>(acc, a, t.segment[s].b, kWidth, mask, t.depth,
-                                    kAhead ? t.ahead + s * t.depth * t.ahead_step : nullptr, t.ahead_step);
+      for (int r = 0; r < R; ++r) a.row[r] = t.segment[s].a[r] + t.offset;
+      multiply_segment(a);
+    }
   }
   // Apart, because masks for every row and vector take longer than a short chain's multiplications leave unseen.
   if (t.columns == V * kLanes) return add_and_store(acc, t, AllColumns{});
@@ -145,9 +212,10 @@ void dispatch(const GemmTile& t, const std::uint8_t* mask) {
   if constexpr (R > 1)
     if (t.rows < R) return dispatch<R - 1, kMasked>(t, mask);
   constexpr int kHalf = kVecs / 2;
-  if (t.ahead != nullptr) return run_tile<R, kVecs, kMasked, true>(t, mask);
-  if (t.columns <= kHalf * kLanes) return run_tile<R, kHalf, kMasked, false>(t, mask);
-  run_tile<R, kVecs, kMasked, false>(t, mask);
+  if (t.columns <= kHalf * kLanes) return run_tile<R, kHalf, kMasked, Reads::pointed>(t, mask);
+  if (t.fetch == nullptr) return run_tile<R, kVecs, kMasked, Reads::pointed>(t, mask);
+  if (t.a_stride != 0) return run_tile<R, kVecs, kMasked, Reads::strided_fetching>(t, mask);
+  run_tile<R, kVecs, kMasked, Reads::pointed_fetching>(t, mask);
 }
 
 void run(const GemmTile& t) { dispatch<kRows, false>(t, nullptr); }
@@ -169,7 +237,7 @@ void outer_tile(int rows, int columns, std::int64_t depth, const float* p, std::
     if (rows < R) return outer_tile<R - 1>(rows, columns, depth, p, p_stride, q, q_stride, c, c_stride, accumulate);
   vec acc[R][kVecs];
   clear(acc);
-  multiply<R, kVecs, false, false>(acc, StridedColumns{p, p_stride}, q, q_stride, nullptr, depth);
+  multiply<R, kVecs, false>(acc, StridedColumns{p, p_stride}, q, q_stride, nullptr, depth);
   if (accumulate) add_c(acc, c, c_stride, SomeColumns{columns});
   finish(acc, c, c_stride, SomeColumns{columns});
 }

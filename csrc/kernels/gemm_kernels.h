@@ -15,6 +15,18 @@ struct GemmSegment {
   const float* b;         // [depth][panel_width], 64-byte aligned
 };
 
+/// What later calls read and write, fetched into the caches while this one multiplies: a little at a time, because all at
+/// once would keep the loads of the multiplication waiting. Values of k beyond a segment's last whole interval fetch nothing.
+struct GemmFetch {
+  int interval = 0;                 // values of k between two fetches of rows, a multiple of 4
+  const float* c = nullptr;         // the next tile of C, rows c_stride apart like this one's
+  const float* residual = nullptr;  // and of the residual, the same; or null
+  int rows = 0;                     // of these tiles
+  int row_step = 0;                 // rows in an interval
+  const float* b = nullptr;         // a part of a panel of B that is used soon
+  std::int64_t b_step = 0;          // floats of it for each k
+};
+
 /// C[r][j] = Σ over segments and k of A[r][k] · B[k][j], then + C[r][j] where accumulating, + bias, + residual.
 struct GemmTile {
   int rows;                            // 1 ≤ rows ≤ tile_rows
@@ -28,9 +40,8 @@ struct GemmTile {
   bool accumulate;
   const float* const* bias = nullptr;      // one pointer per row, or null
   const float* const* residual = nullptr;  // one pointer per row, or null; not C
-  /// What a later call reads of B, or null: fetched into the second-level cache meanwhile, ahead_step floats for each k.
-  const float* ahead = nullptr;
-  std::int64_t ahead_step = 0;
+  std::int64_t a_stride = 0;               // between the rows of A where all lie so, or 0
+  const GemmFetch* fetch = nullptr;        // or null
 };
 
 struct GemmKernels {

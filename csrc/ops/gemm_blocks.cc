@@ -21,8 +21,8 @@ struct Range {
 // summed from zero, which is also what keeps long sums as accurate as PyTorch's.
 constexpr index_t kMaxDepth = 320;
 constexpr index_t kMaxBlockColumns = 256;
-// Weights of more floats than this do not stay in the caches from one block of rows to the next.
-constexpr index_t kFarWeights = 2 << 20;
+// Products whose operands and output have no more floats than this find them in the caches.
+constexpr index_t kNearFloats = 2 << 20;
 // Below this many multiply-adds waking another thread costs more than it gives.
 constexpr double kParallelWork = 1e6;
 
@@ -77,24 +77,24 @@ class Task {
         out_stride_(out_stride),
         epilogue_(epilogue),
         mask_(mask),
+        fetches_(a.m <= kMaxBlockRows || a.m * b.n() + b.n() * b.k() + a.m * a.depth > kNearFloats),
         rows_(rows),
         panels_(panels),
-        far_(a.m <= kMaxBlockRows || b.n() * b.k() > kFarWeights),
         table_(a.first_k.size() * static_cast<std::size_t>(rows.end - rows.begin)),
+        segments_(a.first_k.size()),
         bias_rows_(static_cast<std::size_t>(kernels_.tile_rows)),
         residual_rows_(bias_rows_.size()) {}
 
   void run(int lane, const std::vector<Chunk>& chunks) {
     a_.rows(rows_.begin, rows_.end, lane, table_.data());
-    std::vector<GemmSegment> segments(a_.first_k.size());
     for (std::size_t c = 0; c < chunks.size(); ++c)
       for (index_t panel = panels_.begin; panel < panels_.end; ++panel) {
         const bool last_panel = panel + 1 == panels_.end, last_chunk = c + 1 == chunks.size();
-        const float* next = nullptr;
-        if (far_ && !last_panel) next = weights(chunks[c], panel + 1);
-        if (far_ && last_panel && !last_chunk) next = weights(chunks[c + 1], panels_.begin);
-        for (index_t row = rows_.begin; row < rows_.end; row += kernels_.tile_rows)
-          run_tile(chunks[c], c == 0, last_chunk, panel, row, next, segments.data());
+        // After the last weights most likely those of the block of columns to the right come next.
+        const Chunk& next_chunk = last_panel ? chunks[last_chunk ? 0 : c + 1] : chunks[c];
+        const index_t next_panel = last_panel && !last_chunk ? panels_.begin : panel + 1;
+        GemmFetch fetch = fetch_weights(chunks[c], panel, next_chunk, next_panel);
+        run_panel(chunks[c], c == 0, last_chunk, panel, next_panel, fetch);
       }
   }
 
@@ -103,34 +103,69 @@ class Task {
     return b_.panel(panel) + (a_.first_k[static_cast<std::size_t>(chunk.first_segment)] + chunk.offset) * b_.width();
   }
 
-  // Meanwhile, `next` is fetched, each tile its part of it.
-  void run_tile(const Chunk& chunk, bool first, bool last, index_t panel, index_t row, const float* next,
-                GemmSegment* segments) {
-    const index_t block_rows = rows_.end - rows_.begin, width = b_.width(), column = panel * width;
+  // Twelve rows are spread over a short chain in short intervals; long ones cost less.
+  static index_t fetch_interval(const Chunk& chunk) { return chunk.segments * chunk.depth < 192 ? 16 : 64; }
+  static index_t fetched_k(const Chunk& chunk) { return chunk.segments * (chunk.depth - chunk.depth % fetch_interval(chunk)); }
+
+  // For the first tile of a chunk and panel: its part of the weights that come next.
+  GemmFetch fetch_weights(const Chunk& chunk, index_t panel, const Chunk& next_chunk, index_t next_panel) const {
+    GemmFetch fetch;
+    const index_t interval = fetch_interval(chunk), fetched = fetched_k(chunk);
+    if (!fetches_ || fetched == 0) return fetch;
+    fetch.interval = static_cast<int>(interval);
+    fetch.row_step = static_cast<int>(divide_up(kernels_.tile_rows * interval, fetched));
+    const index_t tiles = divide_up(rows_.end - rows_.begin, kernels_.tile_rows);
+    const bool none = next_panel >= b_.panels();
+    fetch.b = none ? weights(chunk, panel) : weights(next_chunk, next_panel);
+    fetch.b_step = none ? 0 : divide_up(chunk.segments * chunk.depth * b_.width(), tiles * fetched);
+    return fetch;
+  }
+
+  // The tile that comes next.
+  void fetch_rows(GemmFetch& fetch, index_t row, index_t panel, bool residual) const {
+    const index_t first = row * out_stride_ + panel * b_.width();
+    fetch.rows = panel < panels_.end ? static_cast<int>(std::min<index_t>(kernels_.tile_rows, rows_.end - row)) : 0;
+    fetch.c = out_ + first;
+    fetch.residual = residual && epilogue_.residual ? epilogue_.residual + first : nullptr;
+  }
+
+  // All rows, tile by tile.
+  void run_panel(const Chunk& chunk, bool first, bool last, index_t panel, index_t next_panel, GemmFetch& fetch) {
+    const index_t block_rows = rows_.end - rows_.begin, tile_rows = kernels_.tile_rows, column = panel * b_.width();
     index_t k = 0;
     for (index_t s = 0; s < chunk.segments; ++s) {
       const index_t segment = chunk.first_segment + s;
       k = a_.first_k[static_cast<std::size_t>(segment)] + chunk.offset;
-      segments[s] = {table_.data() + segment * block_rows + (row - rows_.begin), b_.panel(panel) + k * width};
+      segments_[static_cast<std::size_t>(s)] = {table_.data() + segment * block_rows, b_.panel(panel) + k * b_.width()};
     }
-    const index_t step = divide_up(width, divide_up(block_rows, kernels_.tile_rows));
-    GemmTile tile{.rows = static_cast<int>(std::min<index_t>(kernels_.tile_rows, rows_.end - row)),
-                  .columns = static_cast<int>(std::min(width, b_.n() - column)),
+    const std::uint8_t* mask = mask_ ? mask_->panel(panel) + k * (b_.width() / 8) : nullptr;
+    const index_t fetched = fetched_k(chunk) * fetch.b_step;
+    GemmTile tile{.rows = static_cast<int>(tile_rows),
+                  .columns = static_cast<int>(std::min<index_t>(b_.width(), b_.n() - column)),
                   .segments = static_cast<int>(chunk.segments),
                   .depth = chunk.depth,
                   .offset = chunk.offset,
-                  .segment = segments,
-                  .c = out_ + row * out_stride_ + column,
+                  .segment = segments_.data(),
+                  .c = out_ + rows_.begin * out_stride_ + column,
                   .c_stride = out_stride_,
                   .accumulate = !first,
-                  .ahead = next ? next + (row - rows_.begin) / kernels_.tile_rows * chunk.segments * chunk.depth * step
-                                : nullptr,
-                  .ahead_step = step};
-    if (last) add_epilogue(tile, row, column);
-    if (mask_ != nullptr) {
-      kernels_.run_masked(tile, mask_->panel(panel) + k * (width / 8));
-    } else {
-      kernels_.run(tile);
+                  .a_stride = a_.stride,
+                  .fetch = fetch.b ? &fetch : nullptr};
+    for (index_t row = rows_.begin; row < rows_.end; row += tile_rows) {
+      tile.rows = static_cast<int>(std::min(tile_rows, rows_.end - row));
+      if (last) add_epilogue(tile, row, column);
+      if (tile.fetch) {
+        const bool last_row = row + tile_rows >= rows_.end;
+        fetch_rows(fetch, last_row ? rows_.begin : row + tile_rows, last_row ? next_panel : panel, last);
+      }
+      if (mask) {
+        kernels_.run_masked(tile, mask);
+      } else {
+        kernels_.run(tile);
+      }
+      tile.c += tile_rows * out_stride_;
+      if (tile.fetch) fetch.b += fetched;
+      for (index_t s = 0; s < chunk.segments; ++s) segments_[static_cast<std::size_t>(s)].a += tile_rows;
     }
   }
 
@@ -153,11 +188,12 @@ class Task {
   index_t out_stride_;
   const Epilogue& epilogue_;
   const PackedMask* mask_;
+  // Whether what comes next is fetched: where there are few rows, of a small map, weights come from far, each for a single
+  // block of rows.
+  bool fetches_;
   Range rows_, panels_;
-  // Few rows, of a small map: then weights come from far, each for a single block of rows; and so do large ones for every
-  // block. While one panel of them is used, the next is fetched.
-  bool far_;
   std::vector<const float*> table_;  // [segments][rows]
+  std::vector<GemmSegment> segments_;
   std::vector<const float*> bias_rows_, residual_rows_;
 };
 

@@ -16,6 +16,7 @@ struct PointedOperand {
   /// Fills table [segments][end - begin] with where the `depth` floats of rows [begin, end) lie; on thread `lane`, for
   /// one block of rows at a time (kMaxBlockRows at most), so that it may gather rows in a buffer of its own.
   std::function<void(index_t begin, index_t end, int lane, const float** table)> rows;
+  index_t stride = 0;  // between rows, where all lie so far apart
 };
 
 constexpr index_t kMaxBlockRows = 192;
