@@ -15,21 +15,22 @@ struct Variant {
   index_t outputs, inputs, products;  // sides of a tile, and inputs²
   // Channels summed in one chain: short, because the transforms amplify rounding.
   index_t depth;
-  // Tiles of one task, whose products [products, tiles, panel] stay in the second-level cache; and where channels are so many
-  // (kManyChannels) that the transformed inputs of these do not stay near.
-  index_t task_tiles, small_task_tiles;
+  index_t task_tiles;  // of one task, whose products [products, tiles, panel] stay in the second-level cache
   WinogradTransforms WinogradKernels::*transforms;
 };
-constexpr Variant kF2{2, 4, 16, 128, 192, 64, &WinogradKernels::f2}, kF4{4, 6, 36, 64, 96, 48, &WinogradKernels::f4};
+constexpr Variant kF2{2, 4, 16, 128, 192, &WinogradKernels::f2}, kF4{4, 6, 36, 64, 96, &WinogradKernels::f4};
 
 // Tiles whose transformed inputs exist at a time: 4 MB, which stay in the third-level cache.
 constexpr index_t kInputFloats = index_t{1} << 20;
-constexpr index_t kManyChannels = 1366;
 // Panels of output channels that share each tile of inputs while it is in the first-level cache.
 constexpr index_t kTaskPanels = 2;
 // The products of one thing lie a cache line more apart than they are long: at distances of a power of two they would
 // fight for the same few lines of the first-level cache.
 constexpr index_t kPad = 16;
+// Inputs of no more floats than this stay in the second-level cache: nothing is fetched ahead of use. Values of k between
+// two fetches of rows.
+constexpr index_t kNearFloats = index_t{1} << 18;
+constexpr int kFetchInterval = 16;
 
 constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 
@@ -53,10 +54,10 @@ class Winograd {
         epilogue_(epilogue),
         rows_{map, data, zeros, divide_up(out_height, V.outputs), divide_up(out_width, V.outputs), V.outputs},
         tiles_(map.batch * rows_.grid_height * rows_.grid_width),
-        task_tiles_(channels_ < kManyChannels ? V.task_tiles : V.small_task_tiles),
-        group_(std::min(tiles_, std::max(task_tiles_, kInputFloats / (V.products * channels_) / task_tiles_ * task_tiles_))),
+        group_(std::min(tiles_, std::max(V.task_tiles, kInputFloats / (V.products * channels_) / V.task_tiles * V.task_tiles))),
+        fetches_(V.products * group_ * channels_ > kNearFloats),
         filter_floats_(V.depth * b.width() + kPad),
-        product_floats_(std::min(group_, task_tiles_) * b.width() + kPad),
+        product_floats_(std::min(group_, V.task_tiles) * b.width() + kPad),
         inputs_(context.empty({V.products, group_ * channels_ + divide_up(channels_, V.depth) * kPad})),
         filters_(context.empty({context.pool->threads(), kTaskPanels, V.products, filter_floats_})),
         products_(context.empty({context.pool->threads(), kTaskPanels, V.products, product_floats_})) {}
@@ -69,7 +70,7 @@ class Winograd {
       const index_t pairs = divide_up(b_.panels(), kTaskPanels);
       const index_t wanted = context_.pool->threads() == 1 ? 1 : 4 * context_.pool->threads();
       const index_t steps = divide_up(count, gemm_.tile_rows);
-      const index_t parts = std::min(steps, std::max(divide_up(count, task_tiles_), divide_up(wanted, pairs)));
+      const index_t parts = std::min(steps, std::max(divide_up(count, V.task_tiles), divide_up(wanted, pairs)));
       context_.pool->run(pairs * parts, [&](index_t i, int lane) {
         const index_t part = i / pairs, step = gemm_.tile_rows;
         convolve_panels(i % pairs * kTaskPanels, begin, steps * part / parts * step,
@@ -115,21 +116,50 @@ class Winograd {
         transforms_.filter(depth * width, flipped_ ? taps + 8 * tap_stride : taps, flipped_ ? -tap_stride : tap_stride,
                            filters + i * V.products * filter_floats_, filter_floats_);
       }
-      for (index_t p = 0; p < V.products; ++p)
-        for (index_t t = 0; t < count; t += gemm_.tile_rows) {
-          const int rows = static_cast<int>(std::min<index_t>(gemm_.tile_rows, count - t));
-          const float* const inputs = input(c, p, first + t);
-          const float* a[kMaxTileRows];
-          for (int r = 0; r < rows; ++r) a[r] = inputs + r * depth;
-          for (index_t i = 0; i < panels; ++i)
-            gemm_.tile(rows, depth, a, filters + (i * V.products + p) * filter_floats_,
-                       products + (i * V.products + p) * product_floats_ + t * width, width, columns(first_panel + i),
-                       c > 0);
-        }
+      multiply(first_panel, panels, c, first, count, filters, products);
     }
     for (index_t i = 0; i < panels; ++i)
       for (index_t t = 0; t < count; ++t)
         write(first_panel + i, group_begin + first + t, products + i * V.products * product_floats_ + t * width);
+  }
+
+  // What one run of channels adds to the products [panels, products, count, width]. Meanwhile the next rows of inputs are
+  // fetched, a part by each panel, and where they are to be added.
+  void multiply(index_t first_panel, index_t panels, index_t channel, index_t first, index_t count, const float* filters,
+                float* products) const {
+    const index_t width = b_.width(), depth = std::min(V.depth, channels_ - channel), step = gemm_.tile_rows;
+    const auto product = [&](index_t panel, index_t p, index_t t) {
+      return products + (panel * V.products + p) * product_floats_ + t * width;
+    };
+    GemmFetch fetch{.interval = kFetchInterval, .row_step = static_cast<int>(divide_up(step * kFetchInterval, depth)),
+                    .b_step = divide_up(step, panels)};
+    for (index_t p = 0; p < V.products; ++p)
+      for (index_t t = 0; t < count; t += step) {
+        const int rows = static_cast<int>(std::min(step, count - t));
+        const float* const inputs = input(channel, p, first + t);
+        const float* a[kMaxTileRows];
+        for (int r = 0; r < rows; ++r) a[r] = inputs + r * depth;
+        const bool last_tile = t + step >= count;
+        const index_t next_p = last_tile ? std::min(p + 1, V.products - 1) : p, next_t = last_tile ? 0 : t + step;
+        for (index_t i = 0; i < panels; ++i) {
+          const bool last_panel = i + 1 == panels;
+          fetch.b = input(channel, next_p, first + next_t) + i * fetch.b_step * depth;
+          fetch.c = last_panel ? product(0, next_p, next_t) : product(i + 1, p, t);
+          fetch.rows = static_cast<int>(std::min(step, count - (last_panel ? next_t : t)));
+          const GemmSegment segment{a, filters + (i * V.products + p) * filter_floats_};
+          gemm_.run({.rows = rows,
+                     .columns = columns(first_panel + i),
+                     .segments = 1,
+                     .depth = depth,
+                     .offset = 0,
+                     .segment = &segment,
+                     .c = product(i, p, t),
+                     .c_stride = width,
+                     .accumulate = channel > 0,
+                     .a_stride = depth,
+                     .fetch = fetches_ ? &fetch : nullptr});
+        }
+      }
   }
 
   int columns(index_t panel) const { return static_cast<int>(std::min<index_t>(b_.width(), b_.n() - panel * b_.width())); }
@@ -162,7 +192,9 @@ class Winograd {
   float* out_;
   const Epilogue& epilogue_;
   TapRows rows_;
-  index_t tiles_, task_tiles_, group_, filter_floats_, product_floats_;
+  index_t tiles_, group_;
+  bool fetches_;
+  index_t filter_floats_, product_floats_;
   Tensor inputs_, filters_, products_;
 };
 
