@@ -50,7 +50,7 @@ CONES_INLINE vec load_kept(const float* b, const std::uint8_t* mask, std::int64_
 #endif
 }
 
-// Where the rows of A are: each behind its own pointer, or the columns of a matrix.
+// Where the rows of A are: each behind its own pointer, a fixed stride apart, or the columns of a matrix.
 template <int R>
 struct PointedRows {
   const float* row[R];
@@ -60,10 +60,10 @@ struct PointedRows {
     for (int r = 0; r < R; ++r) row[r] += k;
   }
 };
-// Rows a fixed stride apart (a linear layer's), so that few registers reach all of them: none has to be spilled.
+// A linear layer's. A pointer for every fourth row and the stride reach all: no register has to be spilled.
 template <int R>
 struct StridedRows {
-  const float* base[(R + 3) / 4];  // of every fourth row
+  const float* base[(R + 3) / 4];
   std::int64_t stride;
   CONES_INLINE StridedRows(const float* first, std::int64_t a_stride) : stride(a_stride) {
     for (int i = 0; i < (R + 3) / 4; ++i) base[i] = first + 4 * i * stride;
@@ -172,7 +172,7 @@ CONES_INLINE void fetch_rows(const GemmFetch& f, int i, std::int64_t c_stride) {
     }
 }
 
-// How A is read: rows anywhere, or a stride apart; the latter while fetching, too.
+// Where the rows of A are, and whether what `fetch` names is fetched.
 enum class Reads { pointed, pointed_fetching, strided_fetching };
 
 template <int R, int V, bool kMasked, Reads kReads>
@@ -222,14 +222,6 @@ void run(const GemmTile& t) { dispatch<kRows, false>(t, nullptr); }
 
 void run_masked(const GemmTile& t, const std::uint8_t* mask) { dispatch<kRows, true>(t, mask); }
 
-void tile(int rows, std::int64_t depth, const float* const* a, const float* b, float* c, std::int64_t c_stride,
-          int columns, bool accumulate) {
-  const GemmSegment segment{a, b};
-  dispatch<kRows, false>({.rows = rows, .columns = columns, .segments = 1, .depth = depth, .offset = 0,
-                          .segment = &segment, .c = c, .c_stride = c_stride, .accumulate = accumulate},
-                         nullptr);
-}
-
 template <int R>
 void outer_tile(int rows, int columns, std::int64_t depth, const float* p, std::int64_t p_stride, const float* q,
                 std::int64_t q_stride, float* c, std::int64_t c_stride, bool accumulate) {
@@ -253,7 +245,6 @@ const GemmKernels CONES_JOIN(gemm_kernels_, CONES_ISA) = {
     .panel_width = CONES_ISA::kWidth,
     .tile_rows = CONES_ISA::kRows,
     .run = CONES_ISA::run,
-    .tile = CONES_ISA::tile,
     .run_masked = CONES_ISA::run_masked,
     .outer = CONES_ISA::outer_tile<CONES_ISA::kRows>};
 

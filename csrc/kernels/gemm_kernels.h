@@ -16,14 +16,14 @@ struct GemmSegment {
 };
 
 /// What later calls read and write, fetched into the caches while this one multiplies: a little at a time, because all at
-/// once would keep the loads of the multiplication waiting. Values of k beyond a segment's last whole interval fetch nothing.
+/// once would keep the loads of the multiplication waiting. k beyond a segment's last whole interval fetches nothing.
 struct GemmFetch {
   int interval = 0;                 // values of k between two fetches of rows, a multiple of 4
   const float* c = nullptr;         // the next tile of C, rows c_stride apart like this one's
   const float* residual = nullptr;  // and of the residual, the same; or null
   int rows = 0;                     // of these tiles
   int row_step = 0;                 // rows in an interval
-  const float* b = nullptr;         // a part of a panel of B that is used soon
+  const float* b = nullptr;         // what is read next of one operand, as much as this call is to fetch of it
   std::int64_t b_step = 0;          // floats of it for each k
 };
 
@@ -49,10 +49,6 @@ struct GemmKernels {
   int tile_rows;    // most rows of A that one call takes
 
   void (*run)(const GemmTile& tile);
-
-  /// One segment, nothing added: C[r][0, columns) = Σ_k A[r][k] · B[k][0, columns) + (accumulate ? C : 0).
-  void (*tile)(int rows, std::int64_t depth, const float* const* a, const float* b, float* c, std::int64_t c_stride,
-               int columns, bool accumulate);
 
   /// `run` with B masked while it is loaded (y = x (M ⊙ W)ᵀ): bit j of the panel_width / 8 bytes at
   /// mask[k * panel_width / 8] is 1 where B[k][j] is kept. One segment.

@@ -50,7 +50,7 @@ void convolve(const Context& context, const TapRows& rows, const std::vector<Tap
     return multiply_blocks(context, a, b, out, b.n(), epilogue, nullptr);
   }
   const Tensor gathered = context.empty({context.pool->threads(), kMaxBlockRows, columns});
-  a.depth = columns;
+  a.depth = a.stride = columns;
   a.first_k = {taps.front().first_k};
   a.rows = [&](index_t begin, index_t end, int lane, const float** table) {
     float* const block = gathered.data() + lane * kMaxBlockRows * columns;

@@ -27,10 +27,9 @@ constexpr index_t kTaskPanels = 2;
 // The products of one thing lie a cache line more apart than they are long: at distances of a power of two they would
 // fight for the same few lines of the first-level cache.
 constexpr index_t kPad = 16;
-// Inputs of no more floats than this stay in the second-level cache: nothing is fetched ahead of use. Values of k between
-// two fetches of rows.
+// Inputs of no more floats than this stay in the second-level cache and are not fetched ahead of use.
 constexpr index_t kNearFloats = index_t{1} << 18;
-constexpr int kFetchInterval = 16;
+constexpr int kFetchInterval = 16;  // GemmFetch::interval
 
 constexpr index_t divide_up(index_t a, index_t b) { return (a + b - 1) / b; }
 
@@ -54,7 +53,8 @@ class Winograd {
         epilogue_(epilogue),
         rows_{map, data, zeros, divide_up(out_height, V.outputs), divide_up(out_width, V.outputs), V.outputs},
         tiles_(map.batch * rows_.grid_height * rows_.grid_width),
-        group_(std::min(tiles_, std::max(V.task_tiles, kInputFloats / (V.products * channels_) / V.task_tiles * V.task_tiles))),
+        group_(std::min(
+            tiles_, std::max(V.task_tiles, kInputFloats / (V.products * channels_) / V.task_tiles * V.task_tiles))),
         fetches_(V.products * group_ * channels_ > kNearFloats),
         filter_floats_(V.depth * b.width() + kPad),
         product_floats_(std::min(group_, V.task_tiles) * b.width() + kPad),

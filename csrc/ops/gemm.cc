@@ -12,7 +12,8 @@ void gemm(const Context& context, const float* a, index_t a_stride, index_t m, c
   const auto rows = [=](index_t begin, index_t end, int, const float** table) {
     for (index_t row = begin; row < end; ++row) table[row - begin] = a + row * a_stride;
   };
-  multiply_blocks(context, {.m = m, .depth = b.k(), .first_k = {0}, .rows = rows, .stride = a_stride}, b, out, out_stride, epilogue, mask);
+  const PointedOperand operand{.m = m, .depth = b.k(), .first_k = {0}, .rows = rows, .stride = a_stride};
+  multiply_blocks(context, operand, b, out, out_stride, epilogue, mask);
 }
 
 Tensor column_sums(const Context& context, const Tensor& x, index_t rows_per_group) {

@@ -103,9 +103,11 @@ class Task {
     return b_.panel(panel) + (a_.first_k[static_cast<std::size_t>(chunk.first_segment)] + chunk.offset) * b_.width();
   }
 
-  // Twelve rows are spread over a short chain in short intervals; long ones cost less.
+  // Long intervals cost less; over a short chain only short ones spread the rows.
   static index_t fetch_interval(const Chunk& chunk) { return chunk.segments * chunk.depth < 192 ? 16 : 64; }
-  static index_t fetched_k(const Chunk& chunk) { return chunk.segments * (chunk.depth - chunk.depth % fetch_interval(chunk)); }
+  static index_t fetched_k(const Chunk& chunk) {
+    return chunk.segments * (chunk.depth - chunk.depth % fetch_interval(chunk));
+  }
 
   // For the first tile of a chunk and panel: its part of the weights that come next.
   GemmFetch fetch_weights(const Chunk& chunk, index_t panel, const Chunk& next_chunk, index_t next_panel) const {
@@ -188,8 +190,8 @@ class Task {
   index_t out_stride_;
   const Epilogue& epilogue_;
   const PackedMask* mask_;
-  // Whether what comes next is fetched: where there are few rows, of a small map, weights come from far, each for a single
-  // block of rows.
+  // Whether what comes next is fetched: where anything is far, and where rows are few, as then each weight is used in a
+  // single block of rows and comes from far in a model.
   bool fetches_;
   Range rows_, panels_;
   std::vector<const float*> table_;  // [segments][rows]
