@@ -21,8 +21,9 @@ struct Range {
 // summed from zero, which is also what keeps long sums as accurate as PyTorch's.
 constexpr index_t kMaxDepth = 320;
 constexpr index_t kMaxBlockColumns = 256;
-// Products whose operands and output have no more floats than this find them in the caches.
-constexpr index_t kNearFloats = 2 << 20;
+// Products of more rows than the first, whose operands and output have no more floats than the second, find them in the
+// caches. With fewer rows a weight is used in few blocks of them; in a model it comes from far for the first one.
+constexpr index_t kFewRows = 4 * kMaxBlockRows, kNearFloats = 2 << 20;
 // Below this many multiply-adds waking another thread costs more than it gives.
 constexpr double kParallelWork = 1e6;
 
@@ -77,7 +78,7 @@ class Task {
         out_stride_(out_stride),
         epilogue_(epilogue),
         mask_(mask),
-        fetches_(a.m <= kMaxBlockRows || a.m * b.n() + b.n() * b.k() + a.m * a.depth > kNearFloats),
+        fetches_(a.m <= kFewRows || a.m * b.n() + b.n() * b.k() + a.m * a.depth > kNearFloats),
         rows_(rows),
         panels_(panels),
         table_(a.first_k.size() * static_cast<std::size_t>(rows.end - rows.begin)),
@@ -190,8 +191,7 @@ class Task {
   index_t out_stride_;
   const Epilogue& epilogue_;
   const PackedMask* mask_;
-  // Whether what comes next is fetched: where anything is far, and where rows are few, as then each weight is used in a
-  // single block of rows and comes from far in a model.
+  // Whether what comes next is fetched.
   bool fetches_;
   Range rows_, panels_;
   std::vector<const float*> table_;  // [segments][rows]
