@@ -1,0 +1,18 @@
+// One side of duel.cc: a case of gemm_bench.cc behind two C functions. Build it once against each core:
+//
+//   g++ -O2 -std=c++20 -shared -fPIC -I CSRC bench/cpp/duel_side.cc LIBCONES_CORE -lpthread -o new.so
+#define main unused_main
+#include "gemm_bench.cc"
+#undef main
+
+#define CONES_EXPORT extern "C" __attribute__((visibility("default")))
+
+CONES_EXPORT void* prepare(int threads, const char* kind, const index_t* sizes, int count) {
+  auto* context = new Context;  // lives as long as the process
+  context->memory = Memory::create(SIZE_MAX);
+  context->pool = std::make_shared<ThreadPool>(threads);
+  context->kernels = best_kernels();
+  return new std::function<void()>(make_case(*context, kind, Sizes(sizes, sizes + count)));
+}
+
+CONES_EXPORT void run_once(void* work) { (*static_cast<std::function<void()>*>(work))(); }
