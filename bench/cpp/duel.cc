@@ -1,5 +1,5 @@
 // Two builds of the core in one process, in turns of 20 ms, so that changes of clock and other load weigh on both alike: tells
-// 1 % apart where two programs, one after the other, need 10.
+// a per cent or two apart where two programs, one after the other, need ten.
 //
 //   g++ -O2 -std=c++20 bench/cpp/duel.cc -ldl -o duel
 //   duel THREADS SECONDS OLD.so NEW.so linear M K N        (each made of duel_side.cc; cases as of gemm_bench.cc)
