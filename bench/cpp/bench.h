@@ -35,16 +35,21 @@ inline double seconds(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
+inline Context make_context(int threads) {
+  Context context;
+  context.memory = Memory::create(SIZE_MAX);
+  context.pool = std::make_shared<ThreadPool>(threads);
+  context.kernels = best_kernels();
+  return context;
+}
+
 /// PROGRAM THREADS REPEATS KIND SIZE…: prints the least seconds of the repeats, of processor time on one thread (the
 /// machine may be busy), else of wall time.
 inline int run(int argc, char** argv, MakeCase& make_case) {
   const int threads = argc > 4 ? std::atoi(argv[1]) : 0, repeats = argc > 4 ? std::atoi(argv[2]) : 0;
   Sizes sizes;
   for (int i = 4; i < argc; ++i) sizes.push_back(std::atoll(argv[i]));
-  Context context;
-  context.memory = Memory::create(SIZE_MAX);
-  context.pool = std::make_shared<ThreadPool>(std::max(threads, 1));
-  context.kernels = best_kernels();
+  const Context context = make_context(std::max(threads, 1));
   const std::function<void()> timed = threads > 0 ? make_case(context, argv[3], sizes) : nullptr;
   if (!timed) return std::fprintf(stderr, "usage: see the head of this program's source\n"), 2;
 

@@ -7,12 +7,11 @@
 
 #define CONES_EXPORT extern "C" __attribute__((visibility("default")))
 
+/// What run_once takes; null when the sizes make no case.
 CONES_EXPORT void* prepare(int threads, const char* kind, const index_t* sizes, int count) {
-  auto* context = new Context;  // lives as long as the process
-  context->memory = Memory::create(SIZE_MAX);
-  context->pool = std::make_shared<ThreadPool>(threads);
-  context->kernels = best_kernels();
-  return new std::function<void()>(make_case(*context, kind, Sizes(sizes, sizes + count)));
+  const auto* context = new Context(make_context(threads));  // lives as long as the process
+  std::function<void()> work = make_case(*context, kind, Sizes(sizes, sizes + count));
+  return work ? new std::function<void()>(std::move(work)) : nullptr;
 }
 
 CONES_EXPORT void run_once(void* work) { (*static_cast<std::function<void()>*>(work))(); }
