@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "addon/abort.h"
-#include "base/context.h"
+#include "device/context.h"
 
 namespace cones::addon {
 

@@ -1,12 +1,8 @@
 #include "base/memory.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstdint>
 #include <string>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "base/error.h"
 
@@ -20,29 +16,14 @@ std::size_t round_up(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-// Null when the operating system refuses. Large blocks ask for huge pages: a page fault for 2 MiB instead of 4 KiB, and
-// fewer misses of the processor's address cache.
-void* system_block(std::size_t size) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr std::size_t huge_page = std::size_t{2} << 20;
-  if (size >= huge_page) {
-    void* block = nullptr;
-    if (posix_memalign(&block, huge_page, size) != 0) return nullptr;  // aligned_alloc wants whole multiples of the page
-    madvise(block, size / huge_page * huge_page, MADV_HUGEPAGE);  // a hint: failure changes nothing
-    return block;
-  }
-#endif
-  return std::aligned_alloc(64, size);
-}
-
 }  // namespace
 
-std::shared_ptr<Memory> Memory::create(std::size_t limit) {
-  return std::shared_ptr<Memory>(new Memory(limit, false));
+std::shared_ptr<Memory> Memory::create(std::size_t limit, Device& device) {
+  return std::shared_ptr<Memory>(new Memory(limit, false, device));
 }
 
-std::shared_ptr<Memory> Memory::create_planning() {
-  return std::shared_ptr<Memory>(new Memory(SIZE_MAX, true));
+std::shared_ptr<Memory> Memory::create_planning(Device& device) {
+  return std::shared_ptr<Memory>(new Memory(SIZE_MAX, true, device));
 }
 
 Memory::~Memory() { trim(); }
@@ -74,15 +55,15 @@ std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
   if (too_many) trim();
   auto self = shared_from_this();
   if (!planning_ && block == nullptr) {
-    block = system_block(size);
+    block = device_.allocate(size);
     if (block == nullptr) {  // recycled blocks of other sizes may be what is missing
       trim();
-      block = system_block(size);
+      block = device_.allocate(size);
     }
     if (block == nullptr) {
       std::lock_guard lock(mutex_);
       in_use_ -= size;
-      fail("CONES_OUT_OF_MEMORY", "The operating system refused " + std::to_string(size >> 20) +
+      fail("CONES_OUT_OF_MEMORY", std::string(device_.name()) + " refused " + std::to_string(size >> 20) +
                                       " MiB. Use a smaller batch or picture, or free memory.");
     }
   }
@@ -109,7 +90,7 @@ void Memory::release(void* block, const Release& release) {
       return;
     }
   }
-  std::free(block);
+  device_.release(block);
 }
 
 void Memory::trim() {
@@ -119,7 +100,7 @@ void Memory::trim() {
     blocks.swap(free_);
     recycled_ = 0;
   }
-  for (auto& [size, block] : blocks) std::free(block);
+  for (auto& [size, block] : blocks) device_.release(block);
 }
 
 std::size_t Memory::in_use() const {

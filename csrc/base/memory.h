@@ -12,13 +12,15 @@
 #include <memory>
 #include <mutex>
 
+#include "base/device.h"
+
 namespace cones {
 
 class Memory : public std::enable_shared_from_this<Memory> {
  public:
-  /// `limit`: bytes that may be in use at once; more is CONES_OUT_OF_MEMORY.
-  static std::shared_ptr<Memory> create(std::size_t limit);
-  static std::shared_ptr<Memory> create_planning();
+  /// `limit`: bytes that may be in use at once; more is CONES_OUT_OF_MEMORY. The device must outlive it.
+  static std::shared_ptr<Memory> create(std::size_t limit, Device& device = host_device());
+  static std::shared_ptr<Memory> create_planning(Device& device = host_device());
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -29,17 +31,18 @@ class Memory : public std::enable_shared_from_this<Memory> {
   /// collects garbage. It still comes back to be recycled.
   static void give_away(const std::shared_ptr<void>& block);
 
+  Device& device() const { return device_; }
   bool planning() const { return planning_; }
   std::size_t in_use() const;
   std::size_t peak() const;
-  /// Bytes taken from the operating system: in use and recycled.
+  /// Bytes taken from the device: in use and recycled.
   std::size_t held() const;
   void reset_peak();
-  /// Gives the recycled blocks back to the operating system.
+  /// Gives the recycled blocks back to the device.
   void trim();
 
  private:
-  Memory(std::size_t limit, bool planning) : limit_(limit), planning_(planning) {}
+  Memory(std::size_t limit, bool planning, Device& device) : device_(device), limit_(limit), planning_(planning) {}
   /// What brings a block back.
   struct Release {
     std::shared_ptr<Memory> memory;
@@ -51,6 +54,7 @@ class Memory : public std::enable_shared_from_this<Memory> {
   /// Bytes that recycled blocks may take. Call with the mutex held.
   std::size_t most_recycled() const { return std::min(limit_ - in_use_, 2 * highest_ - in_use_); }
 
+  Device& device_;
   const std::size_t limit_;
   const bool planning_;
   mutable std::mutex mutex_;

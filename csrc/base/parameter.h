@@ -7,14 +7,10 @@
 #include <span>
 #include <string>
 
+#include "base/dtype.h"
 #include "base/tensor.h"
 
 namespace cones {
-
-enum class DType { f32, f16, bf16 };
-
-/// Bytes per element.
-std::size_t dtype_size(DType dtype);
 
 /// Fills `out` with the bytes from `offset` on; may be called from several threads at once.
 using ReadBytes = std::function<void(std::uint64_t offset, std::span<std::byte> out)>;
@@ -30,6 +26,8 @@ struct Parameter {
   index_t size() const { return shape.size(); }
   /// Elements [begin, end) as fp32. CONES_MODEL_CHANGED and CONES_IO where they come from a file (io/weight_file.h).
   void read(index_t begin, index_t end, float* out) const;
+  /// All elements as they are stored: size() · dtype_size(dtype) bytes.
+  void read_stored(std::span<std::byte> out) const;
 };
 
 }  // namespace cones

@@ -15,19 +15,35 @@ index_t Shape::size() const {
   return size;
 }
 
+Shape Shape::with_first(index_t rows) const {
+  Shape shape = *this;
+  shape.dims_[0] = rows;
+  return shape;
+}
+
+Shape Shape::with_last(index_t columns) const {
+  Shape shape = *this;
+  shape.dims_[static_cast<std::size_t>(rank_ - 1)] = columns;
+  return shape;
+}
+
 std::string Shape::text() const {
   std::string text = "[";
   for (int i = 0; i < rank_; ++i) text += (i ? ", " : "") + std::to_string((*this)[i]);
   return text + "]";
 }
 
-Tensor::Tensor(Memory& memory, const Shape& shape)
-    : storage_(memory.allocate(static_cast<std::size_t>(shape.size()) * sizeof(float))),
-      data_(static_cast<float*>(storage_.get())),
+Tensor::Tensor(Memory& memory, const Shape& shape, DType dtype)
+    : storage_(memory.allocate(static_cast<std::size_t>(shape.size()) * dtype_size(dtype))),
+      data_(static_cast<std::byte*>(storage_.get())),
       shape_(shape),
-      size_(shape.size()) {
+      size_(shape.size()),
+      dtype_(dtype),
+      on_host_(memory.device().host()) {
   check(size_ > 0, "tensors have at least one element");
 }
+
+void Tensor::refuse_host() { fail("CONES_INTERNAL", "Host code touches fp32 tensors in the host's memory alone."); }
 
 Tensor Tensor::reshape(const Shape& shape) const {
   check(shape.size() == size_, "reshape keeps the number of elements");
@@ -46,13 +62,8 @@ Tensor Tensor::slice(index_t begin, index_t end) const {
   check(0 <= begin && begin < end && end <= shape_[0], "slice within bounds");
   const index_t stride = size_ / shape_[0];
   Tensor view = *this;
-  if (data_ != nullptr) view.data_ = data_ + begin * stride;
-  switch (shape_.rank()) {
-    case 1: view.shape_ = {end - begin}; break;
-    case 2: view.shape_ = {end - begin, shape_[1]}; break;
-    case 3: view.shape_ = {end - begin, shape_[1], shape_[2]}; break;
-    default: view.shape_ = {end - begin, shape_[1], shape_[2], shape_[3]}; break;
-  }
+  if (data_ != nullptr) view.data_ = data_ + static_cast<std::size_t>(begin * stride) * dtype_size(dtype_);
+  view.shape_ = shape_.with_first(end - begin);
   view.size_ = view.shape_.size();
   return view;
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "ops/choose_rows.h"
+#include "ops/transfer.h"
 
 namespace cones {
 
@@ -17,13 +18,13 @@ LearnedIdentifier::LearnedIdentifier(const Context& context, const ClipText& tex
     fail("CONES_OPTION_INVALID", "A learned identifier needs the tokens of the captions that name it, and where it starts.");
   length_ = static_cast<index_t>(o.ids.size() / o.captions.size());
   const index_t width = text.config().hidden_size;
-  const Tensor rows = text.token_rows(context, o.start);
-  values_ = context.zeros({width});
-  first_moment_ = context.zeros({width});
-  second_moment_ = context.zeros({width});
-  if (context.planning()) return;
+  const std::vector<float> rows = text.token_rows(context, o.start);
+  std::vector<float> mean(static_cast<std::size_t>(width));
   const auto count = static_cast<float>(o.start.size());
-  for (index_t i = 0; i < rows.size(); ++i) values_.data()[i % width] += rows.data()[i] / count;
+  for (std::size_t i = 0; i < rows.size(); ++i) mean[i % mean.size()] += rows[i] / count;
+  values_ = upload(context, mean, {width}, DType::f32);
+  first_moment_ = context.zeros({width}, DType::f32);
+  second_moment_ = context.zeros({width}, DType::f32);
 }
 
 Var LearnedIdentifier::encode(Tape& tape, const TrainingBatch& batch) {
@@ -51,53 +52,42 @@ Var LearnedIdentifier::encode(Tape& tape, const TrainingBatch& batch) {
     const auto begin = options_.ids.begin() + static_cast<std::ptrdiff_t>(which) * length_;
     ids.insert(ids.end(), begin, begin + length_);
   }
-  const Var learned(values_, true);
+  const Var learned(context.backend->cast(context, values_, context.backend->activation(), 1), true);
   gradient_ = learned.gradient();
   const std::int32_t token[] = {options_.token};
   const Var states = text_->forward(tape, ids, static_cast<index_t>(used.size()), length_, learned, token);
   return choose_rows(tape, states, std::move(source), batch.embeddings);
 }
 
-void LearnedIdentifier::update(std::int64_t step) {
+void LearnedIdentifier::update(const Context& context, std::int64_t step, const Tensor& finite) {
   const GradientRef slot = std::exchange(gradient_, nullptr);
   // A batch that does not name the subject has a gradient of 0.
-  const float* gradient = slot && slot->tensor.defined() ? slot->tensor.data() : nullptr;
+  const Tensor gradient = slot ? slot->tensor : Tensor();
   const auto& o = options_;
-  const double k = static_cast<double>(step);
-  const double rate = o.learning_rate / (1 - std::pow(o.beta1, k));
-  const double correction2 = 1 / std::sqrt(1 - std::pow(o.beta2, k));
-  for (index_t i = 0; i < values_.size(); ++i) {
-    const double g = gradient == nullptr ? 0 : static_cast<double>(gradient[i]);
-    float& m = first_moment_.data()[i];
-    float& v = second_moment_.data()[i];
-    m = static_cast<float>(o.beta1 * static_cast<double>(m) + (1 - o.beta1) * g);
-    v = static_cast<float>(o.beta2 * static_cast<double>(v) + (1 - o.beta2) * g * g);
-    const double move = rate * static_cast<double>(m) / (std::sqrt(static_cast<double>(v)) * correction2 + o.epsilon);
-    values_.data()[i] = static_cast<float>(static_cast<double>(values_.data()[i]) - move);
-  }
+  context.backend->adam(context, {o.learning_rate, o.beta1, o.beta2, o.epsilon, step}, gradient, values_, first_moment_,
+                        second_moment_, finite);
 }
 
-std::size_t LearnedIdentifier::state_size() const { return 3 * static_cast<std::size_t>(values_.size()) * sizeof(float); }
+std::size_t LearnedIdentifier::state_size() const { return 3 * values_.bytes(); }
 
-std::vector<std::byte> LearnedIdentifier::save() const {
+std::vector<std::byte> LearnedIdentifier::save(const Context& context) const {
   std::vector<std::byte> out(state_size());
   std::byte* at = out.data();
   for (const Tensor* tensor : {&values_, &first_moment_, &second_moment_}) {
-    const std::size_t size = static_cast<std::size_t>(tensor->size()) * sizeof(float);
-    std::memcpy(at, tensor->data(), size);
-    at += size;
+    context.memory->device().download(at, tensor->raw(), tensor->bytes());
+    at += tensor->bytes();
   }
   return out;
 }
 
-void LearnedIdentifier::load(std::span<const std::byte> state) {
+void LearnedIdentifier::load(const Context& context, std::span<const std::byte> state) {
   std::vector<float> values(state.size() / sizeof(float));
   if (state.size() == state_size()) std::memcpy(values.data(), state.data(), state.size());
   if (state.size() != state_size() || !std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
     fail("CONES_STATE_INVALID", "The saved state's identifier is damaged. Start the search anew.");
   const float* from = values.data();
   for (Tensor* tensor : {&values_, &first_moment_, &second_moment_}) {
-    std::copy_n(from, tensor->size(), tensor->data());
+    context.memory->device().upload(tensor->raw(), from, tensor->bytes());
     from += tensor->size();
   }
 }

@@ -29,17 +29,17 @@ class LearnedIdentifier {
   /// Text states of the batch's texts [U, T, D]: those of `batch.embeddings`, but with the embedding as it is now where a
   /// caption names the subject. Gradients of such texts are for update().
   Var encode(Tape& tape, const TrainingBatch& batch);
-  /// Adam's step number `step` (from 1), after backward.
-  void update(std::int64_t step);
+  /// Adam's step number `step` (from 1), after backward; none where the loss is not finite (MseResult::finite).
+  void update(const Context& context, std::int64_t step, const Tensor& finite);
 
-  /// [D]
+  /// [D], fp32
   const Tensor& embedding() const { return values_; }
 
   /// The state: embedding, first and second moment.
-  std::vector<std::byte> save() const;
+  std::vector<std::byte> save(const Context& context) const;
   std::size_t state_size() const;
   /// CONES_STATE_INVALID when the bytes are not the state of such an identifier.
-  void load(std::span<const std::byte> state);
+  void load(const Context& context, std::span<const std::byte> state);
 
  private:
   const ClipText* text_;

@@ -24,7 +24,6 @@
 
 #include "concepts/learned_identifier.h"
 #include "diffusion/training_batch.h"
-#include "kernels/kernels.h"
 #include "model/unet.h"
 
 namespace cones {
@@ -68,7 +67,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   const Parameter& parameter(std::size_t i) const { return tensors_[i].weights->parameter(); }
 
   /// Sorted indices with ranking > threshold, per searched tensor.
-  std::vector<std::vector<std::uint32_t>> select_threshold(Ranking by, double threshold) const;
+  std::vector<std::vector<std::uint32_t>> select_threshold(const Context& context, Ranking by, double threshold) const;
   struct Selection {
     std::vector<std::vector<std::uint32_t>> indices;
     double threshold;  // the lowest ranking selected
@@ -78,44 +77,41 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   Selection select_count(const Context& context, Ranking by, std::int64_t count) const;
 
   /// The whole state: steps, then per tensor displacement, first and second moment, S. Little-endian.
-  std::vector<std::byte> save() const;
+  std::vector<std::byte> save(const Context& context) const;
   std::size_t state_size() const;
   /// CONES_STATE_INVALID when the bytes are not a state of a search like this one.
-  void load(std::span<const std::byte> state);
+  void load(const Context& context, std::span<const std::byte> state);
 
   // ParameterGradients
   bool wants(const Parameter& parameter) const override;
   void add(const Context& context, const Parameter& parameter, const Tensor& gradient) override;
   void add_outer(const Context& context, const Parameter& parameter, const Tensor& x, const Tensor& dy) override;
   // ScaledKv
-  const PackedMatrix* forward(int kv_index) const override;
-  const PackedMatrix* backward(int kv_index) const override;
+  const Prepared* gamma(int kv_index) const override;
 
  private:
-  struct State {
+  struct Searched {
     const KvWeights* weights;
-    Tensor theta, displacement, first_moment, second_moment, score;
-    std::vector<bool> allowed;  // empty: all
-    PackedMatrix forward, backward;
+    SearchState state;
+    PreparedRef gamma;  // of this step
   };
   struct StateHeader;
   StateHeader state_header() const;
-  /// f(tensor, bytes) for every tensor of the saved state, in its order.
+  /// f(tensor) for every tensor of the saved state, in its order.
   template <class F>
   void each_saved(const F& f) const;
-  State& find(const Parameter& parameter);
-  float cut(const Context& context);
+  const SearchState& find(const Parameter& parameter) const;
+  Tensor cut(const Context& context);
   std::vector<Tensor> values(Ranking by) const;
-  void pack(const Context& context, bool text_gradient);
+  void make_gammas(const Context& context, bool text_gradient);
   SearchUpdate update_of_step() const;
-  void update(const Context& context, State& state, index_t row, index_t rows, index_t column, index_t columns,
-              const float* gradient, index_t stride);
 
   const UNet& unet_;
   SearchOptions options_;
-  std::vector<State> tensors_;
+  std::vector<Searched> tensors_;
   std::vector<int> position_;  // by K-V index: position in tensors_, or -1
-  float last_cut_ = 0;         // straight-through: a guess of the next step's
+  Tensor last_cut_;            // straight-through: a guess of the next step's
+  Tensor finite_;              // of the step under way: whether its loss is
   std::atomic<std::int64_t> steps_{0};
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "ops/choose_rows.h"
 
 namespace cones {
 
@@ -31,7 +32,6 @@ TrainingBatch SearchData::batch(const Context& context, std::int64_t step) const
   const index_t rows = o.subject_batch + o.prior_batch;
   const index_t priors = o.moments.dim(0) - o.subjects;
   const index_t normals = o.moments.size() / o.moments.dim(0);  // 2·h·w·C: posterior and ε
-  const index_t text = o.embeddings.size() / o.embeddings.dim(0);
 
   TrainingBatch batch;
   std::vector<NoisedRow> noised;
@@ -59,10 +59,7 @@ TrainingBatch SearchData::batch(const Context& context, std::int64_t step) const
   if (context.planning()) batch.captions.assign(static_cast<std::size_t>(std::min(rows, o.embeddings.dim(0))), 0);
   const index_t texts = static_cast<index_t>(batch.captions.size());
   if (texts == rows && !context.planning()) batch.texts.clear();
-  batch.embeddings = context.empty({texts, o.embeddings.dim(1), o.embeddings.dim(2)});
-  if (!context.planning())
-    for (index_t u = 0; u < texts; ++u)
-      std::copy_n(o.embeddings.data() + batch.captions[static_cast<std::size_t>(u)] * text, text, batch.embeddings.data() + u * text);
+  batch.embeddings = choose_rows_forward(context, o.embeddings, batch.captions);
   make_noised_rows(context, o.moments, o.latent_scale, o.alphas_cumprod, o.prediction, noised, batch);
   return batch;
 }

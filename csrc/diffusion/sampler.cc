@@ -1,25 +1,16 @@
 #include "diffusion/sampler.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
-#include "base/rng.h"
+#include "device/backend.h"
 
 namespace cones {
 namespace {
 
 // All of them along the batch; a single one as it is.
 Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
-  if (parts.size() == 1) return parts[0];
-  const Shape& s = parts[0].shape();
-  index_t rows = 0;
-  for (const Tensor& part : parts) rows += part.dim(0);
-  Tensor out = context.empty(s.rank() == 4 ? Shape{rows, s[1], s[2], s[3]} : Shape{rows, s[1], s[2]});
-  if (context.planning()) return out;
-  float* to = out.data();
-  for (const Tensor& part : parts) to = std::copy_n(part.data(), part.size(), to);
-  return out;
+  return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
 }
 
 }  // namespace
@@ -46,11 +37,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampl
   TextKv text = together[0]->text_;
   for (Sampling* s : together) {
     const SolverStep& step = s->input_.steps[s->done_];
-    Tensor scaled = context.empty(s->x_.shape());
-    if (!context.planning())
-      for (index_t j = 0; j < scaled.size(); ++j)
-        scaled.data()[j] = static_cast<float>(step.input_scale * static_cast<double>(s->x_.data()[j]));
-    inputs.insert(inputs.end(), s->guided_ ? 2 : 1, scaled);
+    inputs.insert(inputs.end(), s->guided_ ? 2 : 1, context.backend->scale_input(context, s->x_, step.input_scale));
     timesteps.insert(timesteps.end(), s->masks_.size(), step.timestep);
     view.masks.insert(view.masks.end(), s->masks_.begin(), s->masks_.end());
   }
@@ -71,40 +58,25 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampl
       unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .text = text, .view = view}).value();
   index_t row = 0;
   for (Sampling* s : together) {
-    s->solve(context, context.planning() ? nullptr : output.slice(row, row + s->rows()).data());
+    s->solve(context, output.slice(row, row + s->rows()));
     row += s->rows();
   }
 }
 
 // output [rows, h, w, C]
-void Sampling::solve(const Context& context, const float* output) {
-  const SolverStep& step = input_.steps[done_];
-  const index_t batch = x_.dim(0), picture = x_.size() / batch;
-  Tensor x0 = context.empty(x_.shape()), next = context.empty(x_.shape());
-  std::vector<float> noise(step.noise != 0 ? static_cast<std::size_t>(picture) : 0);
-  for (index_t b = 0; b < batch && !context.planning(); ++b) {
-    // Values [0, picture) of a seed are the initial latents; every step takes the next stretch.
-    if (step.noise != 0)
-      philox_normal(input_.seeds[static_cast<std::size_t>(b)],
-                    static_cast<std::uint64_t>(picture) * static_cast<std::uint64_t>(done_ + 1), noise.data(), picture);
-    for (index_t k = 0; k < picture; ++k) {
-      const index_t j = b * picture + k;
-      double o = static_cast<double>(output[guided_ ? x_.size() + j : j]);
-      if (guided_) {
-        const double negative = static_cast<double>(output[j]);
-        o = negative + input_.guidance * (o - negative);
-      }
-      const double old = static_cast<double>(x_.data()[j]);
-      const double clean = step.x0_from_x * old + step.x0_from_output * o;
-      double value = step.x_from_x * old + step.x_from_x0 * clean;
-      if (previous_x0_.defined()) value += step.x_from_previous_x0 * static_cast<double>(previous_x0_.data()[j]);
-      if (step.noise != 0) value += step.noise * static_cast<double>(noise[static_cast<std::size_t>(k)]);
-      x0.data()[j] = static_cast<float>(clean);
-      next.data()[j] = static_cast<float>(value);
-    }
-  }
-  x_ = next;
-  previous_x0_ = x0;
+void Sampling::solve(const Context& context, const Tensor& output) {
+  Tensor x0, next;
+  context.backend->solver_step(context,
+                               {.x = x_,
+                                .previous_x0 = previous_x0_,
+                                .output = output,
+                                .guided = guided_,
+                                .guidance = input_.guidance,
+                                .seeds = input_.seeds,
+                                .steps_done = done_},
+                               input_.steps[done_], x0, next);
+  x_ = std::move(next);
+  previous_x0_ = std::move(x0);
   ++done_;
 }
 

@@ -13,13 +13,6 @@
 
 namespace cones {
 
-/// Coefficients of one step. The UNet sees input_scale·x at `timestep`; then, with the guided model output o,
-///   x0 = x0_from_x·x + x0_from_output·o
-///   x  = x_from_x·x + x_from_x0·x0 + x_from_previous_x0·(x0 of the step before) + noise·z,  z ~ N(0, I)
-struct SolverStep {
-  double timestep, input_scale, x0_from_x, x0_from_output, x_from_x, x_from_x0, x_from_previous_x0, noise;
-};
-
 struct SampleInput {
   Tensor latents;              // [B, h, w, C], scaled by the schedule's initial noise scale
   Tensor embeddings;           // [B, T, D]
@@ -50,7 +43,7 @@ class Sampling {
   static void advance(const Context& context, const UNet& unet, std::span<Sampling* const> together);
 
  private:
-  void solve(const Context& context, const float* output);
+  void solve(const Context& context, const Tensor& output);
   SampleInput input_;
   std::array<index_t, 3> size_;
   bool guided_;

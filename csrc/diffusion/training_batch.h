@@ -5,11 +5,10 @@
 #include <span>
 #include <vector>
 
-#include "base/context.h"
+#include "device/context.h"
+#include "device/options.h"
 
 namespace cones {
-
-enum class Prediction { epsilon, v_prediction };
 
 /// One training row: x_t = √ᾱ_t·z + √(1 − ᾱ_t)·ε.
 struct TrainingBatch {
@@ -20,18 +19,6 @@ struct TrainingBatch {
   Tensor embeddings;              // text states [U, T, D]; texts that rows share are there once
   std::vector<int> texts;         // [B], which of them each row has; empty where row b has the b-th
   std::vector<int> captions;      // [U], which caption each of them is of; empty where nobody asks
-};
-
-/// Where a row's noise comes from: normals [offset, offset + 2·h·w·C) of stream `seed`; the first half samples the
-/// autoencoder's posterior, the second is ε.
-struct NoiseSource {
-  std::uint64_t seed, offset;
-};
-
-struct NoisedRow {
-  index_t picture;  // row of `moments`
-  int timestep;
-  NoiseSource noise;
 };
 
 /// moments [N, h, w, 2C]: mean and log-variance of the autoencoder's posterior; z = latent_scale·(mean + σ·n).

@@ -1,9 +1,10 @@
 #include "model/clip.h"
 
 #include <algorithm>
-#include <cmath>
+#include <vector>
 
 #include "model/layers.h"
+#include "ops/choose_rows.h"
 
 namespace cones {
 namespace {
@@ -14,21 +15,6 @@ index_t end_of_text(std::span<const std::int32_t> row, int eos_token_id) {
   if (eos_token_id == 2) return std::max_element(row.begin(), row.end()) - row.begin();
   const auto found = std::find(row.begin(), row.end(), eos_token_id);
   return found == row.end() ? 0 : found - row.begin();
-}
-
-/// Scales every row to length 1.
-Tensor normalize_rows(const Context& context, const Tensor& x) {
-  Tensor y = context.empty(x.shape());
-  if (context.planning()) return y;
-  for (index_t r = 0; r < x.rows(); ++r) {
-    const float* from = x.data() + r * x.columns();
-    double squares = 0;
-    for (index_t c = 0; c < x.columns(); ++c) squares += static_cast<double>(from[c]) * static_cast<double>(from[c]);
-    const double length = std::sqrt(squares);
-    std::transform(from, from + x.columns(), y.data() + r * x.columns(),
-                   [length](float value) { return static_cast<float>(static_cast<double>(value) / length); });
-  }
-  return y;
 }
 
 }  // namespace
@@ -43,8 +29,8 @@ Clip::Clip(const Context& context, Weights& weights, const ClipConfig& config)
   weights.check_all_used({"logit_scale", "position_ids"});
 }
 
-Tensor Clip::embed_images(const Context& context, const Tensor& pixels) const {
-  return normalize_rows(context, linear_forward(context, vision_.pool(context, pixels), visual_projection_));
+Tensor Clip::embed_images(const Context& context, std::span<const float> pixels, index_t batch) const {
+  return context.backend->normalize_rows(context, linear_forward(context, vision_.pool(context, pixels, batch), visual_projection_));
 }
 
 Tensor Clip::embed_texts(const Context& context, std::span<const std::int32_t> ids, index_t batch,
@@ -52,14 +38,13 @@ Tensor Clip::embed_texts(const Context& context, std::span<const std::int32_t> i
   Tape tape(context);
   const Tensor states = text_.forward(tape, ids, batch, length).value();
   const index_t width = states.columns();
-  Tensor pooled = context.empty({batch, width});
-  if (!context.planning())
-    for (index_t b = 0; b < batch; ++b) {
-      const auto row = ids.subspan(static_cast<std::size_t>(b * length), static_cast<std::size_t>(length));
-      const index_t end = end_of_text(row, config_.eos_token_id);
-      std::copy_n(states.data() + (b * length + end) * width, width, pooled.data() + b * width);
-    }
-  return normalize_rows(context, linear_forward(context, pooled, text_projection_));
+  std::vector<int> ends;  // rows of states [B · T, 1, D]
+  for (index_t b = 0; b < batch; ++b)
+    ends.push_back(static_cast<int>(
+        b * length + end_of_text(ids.subspan(static_cast<std::size_t>(b * length), static_cast<std::size_t>(length)),
+                                 config_.eos_token_id)));
+  const Tensor pooled = choose_rows_forward(context, states.reshape({batch * length, 1, width}), ends).reshape({batch, width});
+  return context.backend->normalize_rows(context, linear_forward(context, pooled, text_projection_));
 }
 
 }  // namespace cones

@@ -18,7 +18,7 @@ class Clip {
   Clip(const Context& context, Weights& weights, const ClipConfig& config);
 
   /// pixels as ClipVision::pool takes them → image_embeds [B, P].
-  Tensor embed_images(const Context& context, const Tensor& pixels) const;
+  Tensor embed_images(const Context& context, std::span<const float> pixels, index_t batch) const;
   /// ids [B, T] as ClipText::forward takes them → text_embeds [B, P]: the state at each row's end of text,
   /// projected.
   Tensor embed_texts(const Context& context, std::span<const std::int32_t> ids, index_t batch, index_t length) const;

@@ -40,15 +40,15 @@ Var ClipText::forward(Tape& tape, std::span<const std::int32_t> ids, index_t bat
   return layer_norm(tape, encoder_.forward(tape, embedded), final_norm_, config_.layer_norm_eps);
 }
 
-Tensor ClipText::token_rows(const Context& context, std::span<const std::int32_t> ids) const {
+std::vector<float> ClipText::token_rows(const Context& context, std::span<const std::int32_t> ids) const {
   const index_t width = config_.hidden_size;
-  Tensor rows = context.empty({static_cast<index_t>(ids.size()), width});
+  std::vector<float> rows(ids.size() * static_cast<std::size_t>(width));
   if (context.planning()) return rows;
   for (std::size_t r = 0; r < ids.size(); ++r) {
     if (ids[r] < 0 || ids[r] >= config_.vocab_size)
       fail("CONES_OPTION_INVALID", "Token id " + std::to_string(ids[r]) + " is outside the text encoder's vocabulary of " +
                                        std::to_string(config_.vocab_size) + ".");
-    tokens_->read(ids[r] * width, (ids[r] + 1) * width, rows.data() + static_cast<index_t>(r) * width);
+    tokens_->read(ids[r] * width, (ids[r] + 1) * width, rows.data() + r * static_cast<std::size_t>(width));
   }
   return rows;
 }

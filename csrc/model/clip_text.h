@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "io/weights.h"
 #include "model/clip_encoder.h"
@@ -27,7 +28,7 @@ class ClipText {
 
   /// Rows of the token embedding [R, D]: where a learned identifier starts. CONES_OPTION_INVALID for an id outside the
   /// vocabulary.
-  Tensor token_rows(const Context& context, std::span<const std::int32_t> ids) const;
+  std::vector<float> token_rows(const Context& context, std::span<const std::int32_t> ids) const;
 
   const TextConfig& config() const { return config_; }
 

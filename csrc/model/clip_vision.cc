@@ -1,11 +1,15 @@
 #include "model/clip_vision.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 #include "base/error.h"
 #include "model/layers.h"
+#include "ops/add.h"
+#include "ops/choose_rows.h"
 #include "ops/layer_norm.h"
+#include "ops/transfer.h"
 
 namespace cones {
 namespace {
@@ -50,11 +54,9 @@ ClipVision::ClipVision(const Context& context, Weights& weights, const VisionCon
 
 // [B, grid², channels · P²]: per patch the values in the order of the convolution's weight, channel by channel. What
 // does not fill a patch at the right and the bottom is left out, as by a convolution of stride P.
-Tensor ClipVision::cut_patches(const Context& context, const Tensor& pixels) const {
-  const index_t batch = pixels.dim(0), side = config_.image_size, channels = config_.channels, patch = config_.patch_size;
-  const index_t count = grid();
-  Tensor out = context.empty({batch, count * count, channels * patch * patch});
-  if (context.planning()) return out;
+std::vector<float> ClipVision::cut_patches(std::span<const float> pixels, index_t batch) const {
+  const index_t side = config_.image_size, channels = config_.channels, patch = config_.patch_size, count = grid();
+  std::vector<float> out(static_cast<std::size_t>(batch * count * count * channels * patch * patch));
   float* to = out.data();
   for (index_t b = 0; b < batch; ++b)
     for (index_t tile = 0; tile < count * count; ++tile)
@@ -68,39 +70,42 @@ Tensor ClipVision::cut_patches(const Context& context, const Tensor& pixels) con
 }
 
 // [B, 1 + grid², D]: the class token and the patches, each plus its position.
-Tensor ClipVision::embed(const Context& context, const Tensor& pixels) const {
-  const Tensor patches = linear_forward(context, cut_patches(context, pixels), patches_);
-  const index_t batch = pixels.dim(0), tokens = 1 + grid() * grid(), width = config_.hidden_size;
-  Tensor out = context.empty({batch, tokens, width});
-  if (context.planning()) return out;
-  Tensor class_token = context.empty({width}), positions = context.empty({tokens, width});
-  class_token_->read(0, width, class_token.data());
-  positions_->read(0, tokens * width, positions.data());
-  for (index_t b = 0; b < batch; ++b)
-    for (index_t t = 0; t < tokens; ++t) {
-      const float* token = t == 0 ? class_token.data() : patches.data() + (b * (tokens - 1) + t - 1) * width;
-      std::transform(token, token + width, positions.data() + t * width, out.data() + (b * tokens + t) * width,
-                     [](float value, float position) { return value + position; });
-    }
-  return out;
+Tensor ClipVision::embed(const Context& context, std::span<const float> pixels, index_t batch) const {
+  const index_t tokens = 1 + grid() * grid(), width = config_.hidden_size;
+  const index_t patch_size = config_.channels * config_.patch_size * config_.patch_size;
+  const std::vector<float> cut = context.planning() ? std::vector<float>() : cut_patches(pixels, batch);
+  const Tensor patches = linear_forward(context, upload(context, cut, {batch, tokens - 1, patch_size}), patches_);
+
+  std::vector<float> class_token(static_cast<std::size_t>(width)), positions(static_cast<std::size_t>(tokens * width));
+  if (!context.planning()) {
+    class_token_->read(0, width, class_token.data());
+    positions_->read(0, tokens * width, positions.data());
+  }
+  std::transform(class_token.begin(), class_token.end(), positions.begin(), class_token.begin(), std::plus<>());
+  const Tensor first = upload(context, class_token, {1, 1, width});
+  const Tensor others = upload(context, std::span(positions).subspan(static_cast<std::size_t>(width)), {1, tokens - 1, width});
+  std::vector<Tensor> rows;
+  for (index_t b = 0; b < batch; ++b) {
+    rows.push_back(first.reshape({1, width}));
+    rows.push_back(add_forward(context, patches.slice(b, b + 1), others).reshape({tokens - 1, width}));
+  }
+  return context.backend->stack_rows(context, rows).reshape({batch, tokens, width});
 }
 
-Tensor ClipVision::pool(const Context& context, const Tensor& pixels) const {
+Tensor ClipVision::pool(const Context& context, std::span<const float> pixels, index_t batch) const {
   const index_t side = config_.image_size;
-  if (pixels.shape() != (Shape{pixels.dim(0), side, side, config_.channels}))
+  if (!context.planning() && static_cast<index_t>(pixels.size()) != batch * side * side * config_.channels)
     fail("CONES_OPTION_INVALID", "CLIP's picture tower needs pictures of " + std::to_string(side) + " × " +
-                                     std::to_string(side) + " pixels, but got a batch of " + pixels.shape().text() +
-                                     ". Resize them first.");
+                                     std::to_string(side) + " pixels, but got " + std::to_string(pixels.size()) +
+                                     " values for " + std::to_string(batch) + " pictures. Resize them first.");
   Tape tape(context);
-  Var h = layer_norm(tape, Var(embed(context, pixels)), norm_in_, config_.layer_norm_eps);
+  Var h = layer_norm(tape, Var(embed(context, pixels, batch)), norm_in_, config_.layer_norm_eps);
   h = encoder_.forward(tape, h);
-  Tensor class_tokens = context.empty({pixels.dim(0), config_.hidden_size});
-  if (!context.planning()) {
-    const index_t width = config_.hidden_size, stride = h.shape()[1] * width;
-    for (index_t b = 0; b < pixels.dim(0); ++b)
-      std::copy_n(h.value().data() + b * stride, width, class_tokens.data() + b * width);
-  }
-  return layer_norm_forward(context, class_tokens, norm_out_, config_.layer_norm_eps);
+  const index_t tokens = h.shape()[1], width = config_.hidden_size;
+  std::vector<int> class_rows;  // of [B · T, 1, D]
+  for (index_t b = 0; b < batch; ++b) class_rows.push_back(static_cast<int>(b * tokens));
+  const Tensor class_tokens = choose_rows_forward(context, h.value().reshape({batch * tokens, 1, width}), class_rows);
+  return layer_norm_forward(context, class_tokens.reshape({batch, width}), norm_out_, config_.layer_norm_eps);
 }
 
 }  // namespace cones

@@ -1,6 +1,9 @@
 // CLIPVisionModel of transformers: the picture tower of CLIP. For measuring pictures; it has no gradients.
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "io/weights.h"
 #include "model/clip_encoder.h"
 #include "model/config.h"
@@ -17,14 +20,14 @@ class ClipVision {
 
   /// pixels [B, S, S, channels], S = image_size, normalised with the preprocessor's mean and standard deviation → the
   /// class token behind the last layer norm [B, D] (pooler_output). CONES_OPTION_INVALID for another size.
-  Tensor pool(const Context& context, const Tensor& pixels) const;
+  Tensor pool(const Context& context, std::span<const float> pixels, index_t batch) const;
 
   const VisionConfig& config() const { return config_; }
 
  private:
   index_t grid() const { return config_.image_size / config_.patch_size; }
-  Tensor cut_patches(const Context& context, const Tensor& pixels) const;
-  Tensor embed(const Context& context, const Tensor& pixels) const;
+  std::vector<float> cut_patches(std::span<const float> pixels, index_t batch) const;
+  Tensor embed(const Context& context, std::span<const float> pixels, index_t batch) const;
 
   VisionConfig config_;
   Parameter patch_matrix_;  // the patch convolution's weight seen as [D, channels · patch_size²]

@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "concepts/search.h"
 #include "concepts/search_data.h"
+#include "cpu/backend.h"
 #include "diffusion/sampler.h"
-#include "kernels/kernels.h"
 #include "ops/mse_loss.h"
 #include "ops/stored_gradients.h"
 
@@ -30,7 +30,7 @@ index_t pictures_per_pass(int threads, index_t batch, index_t pixels, std::size_
 Model::Model(const ModelOptions& options)
     : options_(options),
       memory_(Memory::create(options.memory_limit)),
-      pool_(std::make_shared<ThreadPool>(options.threads)),
+      backend_(cpu_backend(options.threads)),
       text_weights_(std::make_unique<Weights>(options.files.text)),
       unet_weights_(std::make_unique<Weights>(options.files.unet)),
       vae_weights_(std::make_unique<Weights>(options.files.vae)) {
@@ -47,11 +47,11 @@ Model::Model(const ModelOptions& options)
 }
 
 Context Model::context(const std::atomic<bool>* aborted) const {
-  return Context{.memory = memory_, .pool = pool_, .kernels = best_kernels(), .aborted = aborted};
+  return Context{.memory = memory_, .backend = backend_, .aborted = aborted};
 }
 
 Context Model::planning_context() const {
-  return Context{.memory = Memory::create_planning(), .pool = pool_, .kernels = best_kernels()};
+  return context(nullptr).plan();
 }
 
 const Parameter& Model::unet_parameter(const std::string& name) const {
@@ -179,7 +179,7 @@ std::size_t Model::plan_gradient(index_t batch, index_t height, index_t width, i
                         .checkpointing = checkpointing};
   const Var output = unet_->forward(tape, input);
   const std::vector<double> weights(static_cast<std::size_t>(batch), 1.0);
-  const MseLoss loss = mse_loss(context, output.value(), context.empty(shape), weights, true);
+  const MseResult loss = mse_loss(context, output.value(), context.empty(shape), weights, true);
   Tape::accumulate(context, output.gradient(), loss.gradient);
   tape.backward();
   return context.memory->peak();

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/context.h"
+#include "device/backend.h"
 #include "io/weights.h"
 #include "model/clip_text.h"
 #include "model/config.h"
@@ -102,7 +102,7 @@ class Model {
  private:
   ModelOptions options_;
   std::shared_ptr<Memory> memory_;
-  std::shared_ptr<ThreadPool> pool_;
+  std::shared_ptr<const Backend> backend_;
   std::unique_ptr<Weights> text_weights_, unet_weights_, vae_weights_;
   std::unique_ptr<ClipText> text_;
   std::unique_ptr<UNet> unet_;

@@ -156,7 +156,8 @@ Var UNet::forward(Tape& tape, const UNetInput& input) const {
     }
   }
   context.check_aborted();
-  return conv2d(tape, group_norm(tape, h, norm_out_, config_.norm_groups, config_.norm_eps, true), conv_out_, kSame3x3);
+  return conv2d(tape, group_norm(tape, h, norm_out_, config_.norm_groups, config_.norm_eps, true), conv_out_, kSame3x3,
+                nullptr, nullptr, DType::f32);
 }
 
 }  // namespace cones

@@ -49,7 +49,7 @@ class UNet {
   /// Keys and values of the text [B, T, cross_attention_dim] for all cross-attention layers. With `rows` [B], row b has text
   /// rows[b] of [U, T, cross_attention_dim]: a text that rows share is projected once. No masks then.
   TextKv project_text(Tape& tape, const Var& text, const KvView& view, const std::vector<int>& rows = {}) const;
-  /// The model output [B, h, w, out_channels].
+  /// The model output [B, h, w, out_channels], fp32.
   Var forward(Tape& tape, const UNetInput& input) const;
 
   const UNetConfig& config() const { return config_; }

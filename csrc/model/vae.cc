@@ -110,8 +110,9 @@ Var VaeEncoder::forward(Tape& tape, const Var& pixels) const {
     if (level.resample) h = conv2d(tape, h, *level.resample, kHalveAsymmetric);
   }
   h = mid_.forward(tape, h);
-  h = conv2d(tape, group_norm(tape, h, norm_out_, groups_, kEps, true), conv_out_, kSame3x3);
-  return quant_ ? linear(tape, h, *quant_) : h;
+  h = conv2d(tape, group_norm(tape, h, norm_out_, groups_, kEps, true), conv_out_, kSame3x3, nullptr, nullptr,
+             quant_ ? tape.context().backend->activation() : DType::f32);
+  return quant_ ? linear(tape, h, *quant_, nullptr, DType::f32) : h;
 }
 
 VaeDecoder::VaeDecoder(const Context& context, Weights& weights, const VaeConfig& config)
@@ -148,7 +149,7 @@ Var VaeDecoder::forward(Tape& tape, const Var& latents) const {
   }
   tape.context().check_aborted();
   h = group_norm(tape, h, norm_out_, groups_, kEps, true);
-  return conv2d(tape, h, conv_out_, kSame3x3);
+  return conv2d(tape, h, conv_out_, kSame3x3, nullptr, nullptr, DType::f32);
 }
 
 Vae::Vae(const Context& context, Weights& weights, const VaeConfig& config)

@@ -77,11 +77,11 @@ class Vae {
   /// Stable Diffusion 1.x's files have.
   Vae(const Context& context, Weights& weights, const VaeConfig& config);
 
-  /// pixels [B, H, W, 3] in [-1, 1] → moments [B, h, w, 2C], mean then log-variance, with h = ⌊H / f⌋, w = ⌊W / f⌋ and
+  /// pixels [B, H, W, 3] in [-1, 1] → moments [B, h, w, 2C] fp32, mean then log-variance, with h = ⌊H / f⌋, w = ⌊W / f⌋ and
   /// f = downscale(). The log-variance is not clamped yet: whoever samples clamps it to [-30, 20], as diffusers does.
   /// CONES_OPTION_INVALID for pictures with a side below f.
   Var encode(Tape& tape, const Var& pixels) const { return encoder_.forward(tape, checked(pixels)); }
-  /// latents [B, h, w, C], already divided by the scaling factor, → pixels [B, f·h, f·w, 3], about [-1, 1], not clamped.
+  /// latents [B, h, w, C], already divided by the scaling factor, → pixels [B, f·h, f·w, 3] fp32, about [-1, 1], not clamped.
   /// The activations are large, some 0.7 GB at 512 × 512: Model::decode_pass says how many pictures go together.
   Var decode(Tape& tape, const Var& latents) const { return decoder_.forward(tape, latents); }
 

@@ -2,32 +2,16 @@
 
 #include <utility>
 
-#include "kernels/kernels.h"
+#include "device/backend.h"
 
 namespace cones {
-namespace {
-
-constexpr index_t kGrain = 1 << 15;  // elements
-
-}  // namespace
 
 Tensor activation_forward(const Context& context, const Tensor& x, Activation activation) {
-  Tensor y = context.empty(x.shape());
-  if (context.planning()) return y;
-  context.parallel(x.size(), kGrain, [&](index_t begin, index_t end, int) {
-    context.kernels->vector->activation(activation, end - begin, x.data() + begin, y.data() + begin);
-  });
-  return y;
+  return context.backend->activation_forward(context, x, activation);
 }
 
 Tensor activation_backward(const Context& context, const Tensor& dy, const Tensor& x, Activation activation) {
-  Tensor dx = context.empty(x.shape());
-  if (context.planning()) return dx;
-  context.parallel(x.size(), kGrain, [&](index_t begin, index_t end, int) {
-    context.kernels->vector->activation_backward(activation, end - begin, x.data() + begin, dy.data() + begin,
-                                                 dx.data() + begin);
-  });
-  return dx;
+  return context.backend->activation_backward(context, dy, x, activation);
 }
 
 Var activation(Tape& tape, const Var& x, Activation activation) {

@@ -1,12 +1,10 @@
 // Elementwise activations, named as in the configs of diffusers and transformers.
 #pragma once
 
-#include "kernels/vector_kernels.h"
+#include "device/options.h"
 #include "ops/tape.h"
 
 namespace cones {
-
-// enum class Activation { silu, gelu, quick_gelu, gelu_tanh } is in kernels/vector_kernels.h.
 
 Tensor activation_forward(const Context& context, const Tensor& x, Activation activation);
 Tensor activation_backward(const Context& context, const Tensor& dy, const Tensor& x, Activation activation);

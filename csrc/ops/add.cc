@@ -3,20 +3,15 @@
 #include <utility>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
+#include "device/backend.h"
 
 namespace cones {
 namespace {
 
-constexpr index_t kGrain = 1 << 16;  // elements; about what waking a thread costs
-
 // y may be a or b.
 void add_to(const Context& context, const Tensor& a, const Tensor& b, const Tensor& y) {
   check(a.size() == b.size(), "add: both sides have one size");
-  if (context.planning()) return;
-  context.parallel(y.size(), kGrain, [&](index_t begin, index_t end, int) {
-    context.kernels->vector->add(end - begin, a.data() + begin, b.data() + begin, y.data() + begin);
-  });
+  context.backend->add(context, a, b, y);
 }
 
 }  // namespace

@@ -2,14 +2,10 @@
 // (Dao et al., FlashAttention, 2022; the layers are diffusers' Attention, "Cones" §2.)
 #pragma once
 
+#include "device/options.h"
 #include "ops/tape.h"
 
 namespace cones {
-
-struct AttentionOptions {
-  int heads = 1;        // divides C; the scores are scaled by 1/√(C / heads)
-  bool causal = false;  // query t sees keys 0..t only (CLIP's text tower); needs T = S
-};
 
 /// out [B, T, C] = softmax(q kᵀ / √(C/heads)) v per head, for q [B, T, C], k and v [B, S, C]; head h lies in channels
 /// [h·C/heads, (h+1)·C/heads).

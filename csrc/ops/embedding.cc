@@ -1,36 +1,30 @@
 #include "ops/embedding.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
+#include "device/backend.h"
+#include "ops/transfer.h"
 
 namespace cones {
 namespace {
 
-/// Where row (b, t) of the output comes from: row `index` of `replaced` or of the table.
-struct Source {
-  bool replaced;
-  index_t index;
-};
-
-std::vector<Source> find_sources(const Parameter& tokens, const std::int32_t* ids, index_t count,
-                                 std::span<const std::int32_t> replaced_ids) {
-  std::vector<Source> sources;
-  sources.reserve(static_cast<std::size_t>(count));
+/// Where the rows of the output come from: a row of the table, or of `replaced`.
+void find_sources(const Parameter& tokens, const std::int32_t* ids, index_t count, std::span<const std::int32_t> replaced_ids,
+                  std::vector<int>& token_rows, std::vector<int>& replaced_rows) {
   for (index_t i = 0; i < count; ++i) {
-    Source source{false, ids[i]};
-    for (std::size_t r = 0; r < replaced_ids.size(); ++r)
-      if (replaced_ids[r] == ids[i]) source = {true, static_cast<index_t>(r)};
-    if (!source.replaced && (source.index < 0 || source.index >= tokens.shape[0]))
+    const auto last = std::find(replaced_ids.rbegin(), replaced_ids.rend(), ids[i]);
+    const bool is_replaced = last != replaced_ids.rend();
+    if (!is_replaced && (ids[i] < 0 || ids[i] >= tokens.shape[0]))
       fail("CONES_CONFIG_INVALID", "Token id " + std::to_string(ids[i]) + " is outside the text encoder's vocabulary of " +
                                        std::to_string(tokens.shape[0]) +
                                        ". Use the tokenizer that belongs to this text encoder.");
-    sources.push_back(source);
+    token_rows.push_back(is_replaced ? -1 : ids[i]);
+    replaced_rows.push_back(is_replaced ? static_cast<int>(replaced_ids.rend() - last) - 1 : -1);
   }
-  return sources;
 }
 
 }  // namespace
@@ -48,49 +42,47 @@ Var token_embedding(Tape& tape, const Parameter* tokens, const Parameter* positi
   check(replaced_ids.empty() || replaced.value().size() == static_cast<index_t>(replaced_ids.size()) * channels,
         "token_embedding: one replaced row per id");
 
-  Tensor out = context.empty({batch, length, channels});
-  std::vector<Source> sources;
+  // Made on the host but for the rows of `replaced`, which are the device's: few rows of a table that stays in its file.
+  std::vector<int> token_rows, replaced_rows;  // of the table and of `replaced`, -1 where the other has the row
+  std::vector<float> values(context.planning() ? 0 : static_cast<std::size_t>(batch * length * channels));
   if (!context.planning()) {
-    sources = find_sources(*tokens, ids, batch * length, replaced_ids);
-    std::vector<float> token(static_cast<std::size_t>(channels)), position(static_cast<std::size_t>(channels));
+    find_sources(*tokens, ids, batch * length, replaced_ids, token_rows, replaced_rows);
+    std::vector<float> position(static_cast<std::size_t>(channels));
     for (index_t t = 0; t < length; ++t) {
       positions->read(t * channels, (t + 1) * channels, position.data());
       for (index_t b = 0; b < batch; ++b) {
-        const index_t row = b * length + t;
-        const Source source = sources[static_cast<std::size_t>(row)];
-        if (!source.replaced) tokens->read(source.index * channels, (source.index + 1) * channels, token.data());
-        const float* values = source.replaced ? replaced.value().data() + source.index * channels : token.data();
-        context.kernels->vector->add(channels, values, position.data(), out.data() + row * channels);
+        float* row = values.data() + (b * length + t) * channels;
+        const index_t token = token_rows[static_cast<std::size_t>(b * length + t)];
+        if (token >= 0) tokens->read(token * channels, (token + 1) * channels, row);
+        for (index_t c = 0; c < channels; ++c) row[c] += position[static_cast<std::size_t>(c)];
       }
     }
   }
+  Tensor out = upload(context, values, {batch, length, channels});
+  if (replaced.defined())
+    context.backend->add_rows(context, out.reshape({batch * length, channels}), replaced.value(), replaced_rows);
 
   const bool want_tokens = tape.wants(tokens), want_positions = tape.wants(positions);
   Var y = tape.result(std::move(out), want_tokens || want_positions || replaced.requires_grad());
   if (y.requires_grad())
-    tape.record([&context, parameters = tape.parameters(), tokens, positions, want_tokens, want_positions, batch,
-                 length, channels, sources = std::move(sources), replaced_count = replaced_ids.size(),
-                 dreplaced = replaced.gradient(), dy = y.gradient()] {
+    tape.record([&context, parameters = tape.parameters(), tokens, positions, want_tokens, want_positions, batch, length,
+                 channels, token_rows = std::move(token_rows), replaced_rows = std::move(replaced_rows),
+                 replaced_count = static_cast<index_t>(replaced_ids.size()), dreplaced = replaced.gradient(), dy = y.gradient()] {
       if (!dy->tensor.defined()) return;
-      const Tensor gradient = std::exchange(dy->tensor, Tensor());
-      const auto add_row = [&](const Tensor& sums, index_t index, index_t row) {
-        float* target = sums.data() + index * channels;
-        context.kernels->vector->add(channels, target, gradient.data() + row * channels, target);
+      const Tensor gradient = std::exchange(dy->tensor, Tensor()).reshape({batch * length, 1, channels});
+      const auto sums_of = [&](const Parameter& parameter, std::span<const int> rows) {
+        const Shape shape{parameter.shape[0], 1, channels};
+        parameters->add(context, parameter, context.backend->rows_gradient(context, gradient, rows, shape).reshape(parameter.shape));
       };
-      Tensor token_sums, position_sums, replaced_sums;
-      if (want_tokens) token_sums = context.zeros(tokens->shape);
-      if (want_positions) position_sums = context.zeros(positions->shape);
-      if (dreplaced) replaced_sums = context.zeros({static_cast<index_t>(replaced_count), channels});
-      if (!context.planning())
-        for (index_t row = 0; row < batch * length; ++row) {
-          const Source source = sources[static_cast<std::size_t>(row)];
-          if (want_positions) add_row(position_sums, row % length, row);
-          if (!source.replaced && want_tokens) add_row(token_sums, source.index, row);
-          if (source.replaced && dreplaced) add_row(replaced_sums, source.index, row);
-        }
-      if (want_tokens) parameters->add(context, *tokens, token_sums);
-      if (want_positions) parameters->add(context, *positions, position_sums);
-      Tape::accumulate(context, dreplaced, std::move(replaced_sums));
+      if (want_tokens) sums_of(*tokens, token_rows);
+      if (want_positions) {
+        std::vector<int> position_rows;
+        for (index_t row = 0; row < batch * length; ++row) position_rows.push_back(static_cast<int>(row % length));
+        sums_of(*positions, position_rows);
+      }
+      if (dreplaced)
+        Tape::accumulate(context, dreplaced,
+                         context.backend->choose_rows_backward(context, gradient, replaced_rows, {replaced_count, 1, channels}));
     });
   return y;
 }

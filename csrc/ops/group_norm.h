@@ -1,15 +1,10 @@
 // Group normalisation (Wu & He, 2018) as torch.nn.GroupNorm, with an optional SiLU behind it in the same pass.
 #pragma once
 
+#include "device/options.h"
 #include "ops/norm_weights.h"
 
 namespace cones {
-
-struct GroupNormOptions {
-  int groups = 32;     // divides C
-  float eps = 1e-5f;
-  bool silu = false;   // y = silu(normalised) instead of normalised
-};
 
 /// x [B, ..., C], normalised over each sample's positions and each group of C/groups neighbouring channels.
 /// statistics [B, groups, 2]: where not null, receives mean and 1/√(variance + eps), which backward needs.

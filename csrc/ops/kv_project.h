@@ -11,7 +11,7 @@
 
 namespace cones {
 
-class ConceptMask;  // concepts/mask.h
+class ConceptMask;  // ops/concept_mask.h
 
 class KvWeights {
  public:
@@ -34,14 +34,13 @@ class KvWeights {
   LinearWeights linear_;
 };
 
-/// γ = ξ ⊙ θ of the searched tensors, packed anew for every step (concepts/search.h).
+/// γ of the searched tensors, made anew for every step (concepts/search.h).
 class ScaledKv {
  public:
   virtual ~ScaledKv() = default;
-  /// Null for tensors that are not searched.
-  virtual const PackedMatrix* forward(int kv_index) const = 0;  // γᵀ as B [in, out]
-  /// γ as B [out, in]. For projections of the text only where an identifier is learned: nothing else needs its gradient.
-  virtual const PackedMatrix* backward(int kv_index) const = 0;
+  /// Null for tensors that are not searched. (Backend::search_gamma; with its backward for projections of the text only where
+  /// an identifier is learned: nothing else needs its gradient.)
+  virtual const Prepared* gamma(int kv_index) const = 0;
 };
 
 /// How one forward pass sees the K-V weights. Default: as the base model has them.

@@ -4,18 +4,19 @@
 #include <span>
 #include <vector>
 
-#include "base/context.h"
+#include "device/backend.h"
 
 namespace cones {
 
 struct MseLoss {
-  double loss = 0;               // Σ_b weights[b] · means[b]
-  std::vector<double> means;     // [B]: mean over the sample of (output − target)²
-  Tensor gradient;               // of loss with respect to output: weights[b] · 2 (output − target) / (size / B)
+  double loss = 0;            // Σ_b weights[b] · means[b]
+  std::vector<double> means;  // [B]: mean over the sample of (output − target)²
 };
 
-/// output and target [B, ...]; sums in double. The gradient is left undefined unless wanted.
-MseLoss mse_loss(const Context& context, const Tensor& output, const Tensor& target, std::span<const double> weights,
-                 bool want_gradient);
+/// output and target [B, ...] fp32; sums in double. The result's gradient, where wanted, is that of loss with respect to output:
+/// weights[b] · 2 (output − target) / (size / B). Its values are on the device until read_loss() waits for them.
+MseResult mse_loss(const Context& context, const Tensor& output, const Tensor& target, std::span<const double> weights,
+                   bool want_gradient);
+MseLoss read_loss(const Context& context, const MseResult& result, std::span<const double> weights);
 
 }  // namespace cones

@@ -1,14 +1,17 @@
 #include "ops/norm_weights.h"
 
+#include <vector>
+
 #include "base/error.h"
+#include "ops/transfer.h"
 
 namespace cones {
 namespace {
 
 Tensor read_vector(const Context& context, const Parameter& parameter) {
-  Tensor values = context.empty({parameter.size()});
-  if (!context.planning()) parameter.read(0, parameter.size(), values.data());
-  return values;
+  std::vector<float> values(static_cast<std::size_t>(context.planning() ? 0 : parameter.size()));
+  if (!values.empty()) parameter.read(0, parameter.size(), values.data());
+  return upload(context, values, {parameter.size()}, DType::f32);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "ops/tape.h"
 
 #include "base/error.h"
+#include "device/backend.h"
 #include "ops/add.h"
-#include "ops/gemm.h"
 
 namespace cones {
 
@@ -14,7 +14,7 @@ Var Var::reshape(const Shape& shape) const {
 
 void ParameterGradients::add_outer(const Context& context, const Parameter& parameter, const Tensor& x,
                                    const Tensor& dy) {
-  add(context, parameter, gemm_outer(context, dy, x).reshape(parameter.shape));
+  add(context, parameter, context.backend->outer(context, dy, x).reshape(parameter.shape));
 }
 
 void Tape::backward() {

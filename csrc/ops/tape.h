@@ -9,7 +9,7 @@
 #include <memory>
 #include <vector>
 
-#include "base/context.h"
+#include "device/context.h"
 #include "base/parameter.h"
 
 namespace cones {

@@ -1,8 +1,10 @@
 #include "ops/time_embedding.h"
 
 #include <cmath>
+#include <vector>
 
 #include "base/error.h"
+#include "ops/transfer.h"
 
 namespace cones {
 
@@ -10,9 +12,8 @@ Tensor timestep_embedding(const Context& context, std::span<const double> timest
                           bool flip_sin_to_cos, double freq_shift) {
   const index_t half = dim / 2;
   check(half > 0 && static_cast<double>(half) != freq_shift, "timestep_embedding: dim / 2 above 0 and off freq_shift");
-  Tensor embedding = context.zeros({static_cast<index_t>(timesteps.size()), dim});
-  if (context.planning()) return embedding;
-  float* row = embedding.data();
+  std::vector<float> values(timesteps.size() * static_cast<std::size_t>(dim));
+  float* row = values.data();
   for (const double t : timesteps) {
     for (index_t i = 0; i < half; ++i) {
       const double angle =
@@ -22,7 +23,7 @@ Tensor timestep_embedding(const Context& context, std::span<const double> timest
     }
     row += dim;
   }
-  return embedding;
+  return upload(context, values, {static_cast<index_t>(timesteps.size()), dim});
 }
 
 }  // namespace cones

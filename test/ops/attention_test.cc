@@ -68,7 +68,7 @@ Run run(const Context& context, const Case& c, const std::vector<double>& q, con
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * 4) == 0;
+  return a.size() == b.size() && std::memcmp(a.host(), b.host(), static_cast<std::size_t>(a.size()) * 4) == 0;
 }
 
 // Scores are sums of `dim` products and outputs sums of up to `keys` of them, in fp32: √n roundings of 6e-8 each, and
@@ -116,8 +116,8 @@ TEST("attention: NaN comes through") {
   const auto k = random_values(c.k_size(), 2), v = random_values(c.k_size(), 3);
   for (const char* isa : instruction_sets()) {
     const Run got = run(make_context(1, isa), c, q, k, v, random_values(c.q_size(), 4));
-    EXPECT(std::isnan(got.out.data()[5 * 16]));
-    EXPECT(!std::isnan(got.out.data()[4 * 16]));
+    EXPECT(std::isnan(got.out.host()[5 * 16]));
+    EXPECT(!std::isnan(got.out.host()[4 * 16]));
   }
 }
 
@@ -207,7 +207,7 @@ TEST("attention: planning needs no data and knows the memory") {
   };
   context.memory->reset_peak();
   const std::size_t real = peak();
-  context.memory = Memory::create_planning();
+  context = context.plan();
   EXPECT(peak() <= real && peak() + (1u << 20) > real);  // `real` holds q twice for a moment
   EXPECT(real < std::size_t{2 * 4 * 1024} * 1024 * 4);   // less than the scores alone would take
 }

@@ -6,6 +6,7 @@
 
 #include "golden.h"
 #include "harness.h"
+#include "ops/transfer.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -57,7 +58,7 @@ void compare_text(const char* isa, const std::string& name, const TextConfig& co
   const std::vector<std::int32_t> ids = golden.ints("input_ids"), tokens = golden.ints("token_ids");
   const index_t batch = golden.dim("input_ids", 0), length = golden.dim("input_ids", 1);
   Tape tape(context, nullptr);
-  const Var rows(model.token_rows(context, tokens), true);
+  const Var rows(upload(context, model.token_rows(context, tokens), {static_cast<index_t>(tokens.size()), config.hidden_size}), true);
   const Var states = model.forward(tape, ids, batch, length, rows, tokens);
   EXPECT_GOLDEN(golden, "last_hidden_state", values(states.value()));
 
@@ -66,8 +67,8 @@ void compare_text(const char* isa, const std::string& name, const TextConfig& co
   Tensor dstates = context.empty(states.shape());
   const index_t size = dstates.size() / batch;
   for (index_t i = 0; i < dstates.size(); ++i)
-    dstates.data()[i] = 2 * weight[static_cast<std::size_t>(i / size)] / static_cast<float>(size) *
-                        (states.value().data()[i] - target[static_cast<std::size_t>(i)]);
+    dstates.host()[i] = 2 * weight[static_cast<std::size_t>(i / size)] / static_cast<float>(size) *
+                        (states.value().host()[i] - target[static_cast<std::size_t>(i)]);
   Tape::accumulate(context, states.gradient(), dstates);
   tape.backward();
   EXPECT_GOLDEN(golden, "grad.token_embedding", values(rows.gradient()->tensor));
@@ -90,7 +91,8 @@ TEST("embeddings of the pair equal transformers") {
       const Golden golden(name);
       Weights weights({golden.path("model.safetensors")});
       const Clip clip(context, weights, config);
-      EXPECT_GOLDEN(golden, "image_embeds", values(clip.embed_images(context, golden.channels_last(context, "pixel_values"))));
+      EXPECT_GOLDEN(golden, "image_embeds", values(clip.embed_images(context, download(context, golden.channels_last(context, "pixel_values")),
+                                             golden.dim("pixel_values", 0))));
       const std::vector<std::int32_t> ids = golden.ints("input_ids");
       EXPECT_GOLDEN(golden, "text_embeds",
                     values(clip.embed_texts(context, ids, golden.dim("input_ids", 0), golden.dim("input_ids", 1))));
@@ -122,7 +124,7 @@ TEST("a learned identifier stands in for its token, in or outside the vocabulary
   const TextEncoder text(context);
   const std::vector<float> plain = text.states(context, text.ids, 2);
   const std::vector<std::int32_t> token{text.ids[3]}, outside{kSd1.vocab_size + 7};
-  const Var row(text.model.token_rows(context, token));
+  const Var row(upload(context, text.model.token_rows(context, token), {1, kSd1.hidden_size}));
   EXPECT(text.states(context, text.ids, 2, row, token) == plain);
 
   std::vector<std::int32_t> renamed = text.ids;
@@ -143,7 +145,7 @@ TEST("errors say what does not fit") {
   const Golden golden("clip-model-first-eos");
   Weights weights({golden.path("model.safetensors")});
   const Clip clip(context, weights, pair_config(Activation::gelu, 50));
-  EXPECT_ERROR("CONES_OPTION_INVALID", clip.embed_images(context, context.zeros({1, 24, 25, 3})));
+  EXPECT_ERROR("CONES_OPTION_INVALID", clip.embed_images(context, std::vector<float>(24 * 25 * 3), 1));
   ClipConfig wrong = pair_config(Activation::gelu, 50);
   wrong.vision.patch_size = 25;
   EXPECT_ERROR("CONES_CONFIG_INVALID", Clip(context, weights, wrong));

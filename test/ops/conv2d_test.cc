@@ -95,7 +95,7 @@ Values random(const Shape& shape, unsigned seed) { return random_values(static_c
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
+         std::memcmp(a.host(), b.host(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 // Sums of at most 9 · 33 terms of size about 1, rounded at most twice each, gather √594 · 2⁻²⁴ at random; the largest
@@ -184,8 +184,7 @@ TEST("planning a convolution allocates what running allocates") {
       conv2d_backward_weight(context, dy, x, layer, c.options);
       return context.memory->peak();
     };
-    Context planning = make_context(2);
-    planning.memory = Memory::create_planning();
+    const Context planning = make_context(2).plan();
     EXPECT(run(planning) == run(make_context(2)));
   }
 }

@@ -1,4 +1,4 @@
-#include "ops/conv2d_winograd.h"
+#include "cpu/conv2d_winograd.h"
 
 #include <algorithm>
 #include <cmath>
@@ -127,16 +127,16 @@ void compare(int tile, const Matrices& matrices, index_t roundings) {
           const Tensor x = to_tensor(context, problem.x, c.x()), w = to_tensor(context, problem.w, {9 * c.in, c.out}),
                        tbias = to_tensor(context, bias, {c.out}), tgroup = to_tensor(context, group, {c.batch, c.out}),
                        tresidual = to_tensor(context, residual, c.y()), zeros = context.zeros({c.in});
-          const PackedMatrix packed = PackedMatrix::pack(context, w.data(), 9 * c.in, c.out, c.out, 1);
+          const PackedMatrix packed = PackedMatrix::pack(context, w.host(), 9 * c.in, c.out, c.out, 1);
           Tensor y = context.empty(c.y());
-          winograd_convolve(context, tile, Map(c.x()), x.data(), zeros.data(), packed, flipped, c.pad_top, c.pad_left,
-                            c.out_height, c.out_width, y.data(),
-                            {.bias = tbias.data(), .residual = tresidual.data(), .group_bias = tgroup.data(),
+          winograd_convolve(context, tile, Map(c.x()), x.host(), zeros.host(), packed, flipped, c.pad_top, c.pad_left,
+                            c.out_height, c.out_width, y.host(),
+                            {.bias = tbias.host(), .residual = tresidual.host(), .group_bias = tgroup.host(),
                              .rows_per_group = c.out_height * c.out_width});
           EXPECT_CLOSE(std::string(isa) + " " + c.x().text() + " to " + c.y().text(), y, want, tolerance);
           results.push_back(y);
         }
-        EXPECT(std::memcmp(results[0].data(), results[1].data(), want.size() * sizeof(float)) == 0);
+        EXPECT(std::memcmp(results[0].host(), results[1].host(), want.size() * sizeof(float)) == 0);
       }
     }
 }
@@ -168,10 +168,10 @@ TEST("a convolution that takes the fast way has the direct way's gradient of the
       conv2d_backward_input(context, to_tensor(context, dy, {batch, height, width, out}), layer, same, shape);
   double forward = 0, backward = 0, scale = 0;
   for (index_t i = 0; i < y.size(); ++i) {
-    const double term = static_cast<double>(y.data()[i]) * dy[static_cast<std::size_t>(i)];
+    const double term = static_cast<double>(y.host()[i]) * dy[static_cast<std::size_t>(i)];
     forward += term;
     scale += std::abs(term);
   }
-  for (index_t i = 0; i < dx.size(); ++i) backward += static_cast<double>(dx.data()[i]) * x[static_cast<std::size_t>(i)];
+  for (index_t i = 0; i < dx.size(); ++i) backward += static_cast<double>(dx.host()[i]) * x[static_cast<std::size_t>(i)];
   EXPECT(std::abs(forward - backward) <= static_cast<double>(in + out) * 0x1p-24 * scale);
 }

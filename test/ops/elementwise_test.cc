@@ -42,7 +42,7 @@ std::vector<double> sample_inputs() {
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * 4) == 0;
+  return a.size() == b.size() && std::memcmp(a.host(), b.host(), static_cast<std::size_t>(a.size()) * 4) == 0;
 }
 
 constexpr double kRounding = 6e-8;  // of fp32
@@ -63,8 +63,8 @@ TEST("activation: every element is within a few roundings of the definition") {
         // The argument u of an exponential e^u carries its rounding, |u| ε, into the result; u ≤ x² here, and where it
         // is large and the result is below 1e-9, it does not count.
         const double want = reference(kind, x[i]), slope = 2 * derivative(kind, x[i]), u = std::min(x[i] * x[i], 20.0);
-        EXPECT(std::abs(y.data()[i] - want) <= kRounding * (6 + u) * std::abs(want) + 1e-9 * (std::abs(x[i]) > 3));
-        EXPECT(std::abs(dx.data()[i] - slope) <= 1e-6 * (1 + 0.1 * u));
+        EXPECT(std::abs(y.host()[i] - want) <= kRounding * (6 + u) * std::abs(want) + 1e-9 * (std::abs(x[i]) > 3));
+        EXPECT(std::abs(dx.host()[i] - slope) <= 1e-6 * (1 + 0.1 * u));
       }
     }
   }
@@ -76,8 +76,8 @@ TEST("activation: NaN comes through, infinities saturate") {
     const Tensor x = to_tensor(context, {NAN, INFINITY}, {2});
     for (Activation kind : kActivations) {
       const Tensor y = activation_forward(context, x, kind);
-      EXPECT(std::isnan(y.data()[0]));
-      if (kind != Activation::gelu) EXPECT(y.data()[1] == INFINITY);
+      EXPECT(std::isnan(y.host()[0]));
+      if (kind != Activation::gelu) EXPECT(y.host()[1] == INFINITY);
     }
   }
 }
@@ -144,9 +144,9 @@ TEST("add: sums, and the gradient reaches both sides") {
     Tape::accumulate(context, again.gradient(), to_tensor(context, dy, {1, 37}));
     tape.backward();
     for (std::size_t i = 0; i < 37; ++i) {
-      EXPECT(y.value().data()[i] == static_cast<float>(a[i]) + static_cast<float>(b[i]));
-      EXPECT(va.gradient()->tensor.data()[i] == static_cast<float>(2 * dy[i]));
-      EXPECT(vb.gradient()->tensor.data()[i] == static_cast<float>(dy[i]));
+      EXPECT(y.value().host()[i] == static_cast<float>(a[i]) + static_cast<float>(b[i]));
+      EXPECT(va.gradient()->tensor.host()[i] == static_cast<float>(2 * dy[i]));
+      EXPECT(vb.gradient()->tensor.host()[i] == static_cast<float>(dy[i]));
     }
     EXPECT_ERROR("CONES_INTERNAL", add_forward(context, va.value(), context.zeros({36})));
   }
@@ -169,11 +169,11 @@ TEST("choose_rows: every row comes from where it should, and the gradients of ro
       for (std::size_t i = 0; i < kRow; ++i) {
         const int s = source[b];
         const double want = s < 0 ? rest[b * kRow + i] : x[static_cast<std::size_t>(s) * kRow + i];
-        EXPECT(y.value().data()[b * kRow + i] == static_cast<float>(want));
+        EXPECT(y.value().host()[b * kRow + i] == static_cast<float>(want));
         if (s >= 0) dx[static_cast<std::size_t>(s) * kRow + i] += static_cast<float>(dy[b * kRow + i]);
       }
     EXPECT(vx.gradient()->tensor.shape() == Shape({3, 5, 7}));
-    EXPECT(std::memcmp(vx.gradient()->tensor.data(), dx.data(), dx.size() * sizeof(float)) == 0);
+    EXPECT(std::memcmp(vx.gradient()->tensor.host(), dx.data(), dx.size() * sizeof(float)) == 0);
   }
 }
 
@@ -191,9 +191,9 @@ TEST("concat_channels: every value lands in its place, and its gradient comes ba
     for (std::size_t row = 0; row < 12; ++row)
       for (std::size_t c = 0; c < 9; ++c) {
         const double want = c < 5 ? a[row * 5 + c] : b[row * 4 + c - 5];
-        EXPECT(y.value().data()[row * 9 + c] == static_cast<float>(want));
-        if (c >= 5) EXPECT(vb.gradient()->tensor.data()[row * 4 + c - 5] == static_cast<float>(dy[row * 9 + c]));
-        if (c < 5 && want_a) EXPECT(va.gradient()->tensor.data()[row * 5 + c] == static_cast<float>(dy[row * 9 + c]));
+        EXPECT(y.value().host()[row * 9 + c] == static_cast<float>(want));
+        if (c >= 5) EXPECT(vb.gradient()->tensor.host()[row * 4 + c - 5] == static_cast<float>(dy[row * 9 + c]));
+        if (c < 5 && want_a) EXPECT(va.gradient()->tensor.host()[row * 5 + c] == static_cast<float>(dy[row * 9 + c]));
       }
   }
 }

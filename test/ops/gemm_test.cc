@@ -1,4 +1,4 @@
-#include "ops/gemm.h"
+#include "cpu/gemm.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <mutex>
 
 #include "harness.h"
-#include "kernels/kernels.h"
+#include "cpu/kernels/kernels.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -54,7 +54,7 @@ Values transpose(const Values& a, index_t rows, index_t columns) {
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
+         std::memcmp(a.host(), b.host(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 struct Size {
@@ -86,7 +86,7 @@ TEST("gemm equals the product in double, with every epilogue, on all instruction
       const Tensor ta = to_tensor(context, a, {s.m, s.k}), tb = to_tensor(context, b, {s.k, s.n}),
                    tbias = to_tensor(context, bias, {s.n}), tresidual = to_tensor(context, residual, {s.m, s.n}),
                    tgroup = to_tensor(context, group_bias, {groups, s.n});
-      const PackedMatrix packed = PackedMatrix::pack(context, tb.data(), s.k, s.n, s.n, 1);
+      const PackedMatrix packed = PackedMatrix::pack(context, tb.host(), s.k, s.n, s.n, 1);
       for (int parts = 0; parts < 8; ++parts) {
         Epilogue epilogue;
         Values addend(count(s.m, s.n), 0.0);
@@ -97,11 +97,11 @@ TEST("gemm equals the product in double, with every epilogue, on all instruction
             if (parts & 2) value += residual[at(i, s.n, j)];
             if (parts & 4) value += group_bias[at(i / group, s.n, j)];
           }
-        if (parts & 1) epilogue.bias = tbias.data();
-        if (parts & 2) epilogue.residual = tresidual.data();
-        if (parts & 4) epilogue.group_bias = tgroup.data(), epilogue.rows_per_group = group;
+        if (parts & 1) epilogue.bias = tbias.host();
+        if (parts & 2) epilogue.residual = tresidual.host();
+        if (parts & 4) epilogue.group_bias = tgroup.host(), epilogue.rows_per_group = group;
         Tensor out = context.empty({s.m, s.n});
-        gemm(context, ta.data(), s.k, s.m, packed, out.data(), s.n, epilogue);
+        gemm(context, ta.host(), s.k, s.m, packed, out.host(), s.n, epilogue);
         const Reference want = multiply(a, b, addend, s.m, s.k, s.n);
         EXPECT_CLOSE(std::string(isa) + " " + out.shape().text() + " K=" + std::to_string(s.k), out, want.value,
                      want.tolerance);
@@ -115,7 +115,7 @@ TEST("gemm reads and writes strided rows and nothing between them") {
   const Values a = random_values(at(m, a_stride, 0), 1), b = random_values(at(k, n, 0), 2);
   const Tensor ta = to_tensor(context, a, {m, a_stride}), tb = to_tensor(context, b, {k, n});
   Tensor out = to_tensor(context, Values(at(m, out_stride, 0), 7.0), {m, out_stride});
-  gemm(context, ta.data(), a_stride, m, PackedMatrix::pack(context, tb.data(), k, n, n, 1), out.data(), out_stride);
+  gemm(context, ta.host(), a_stride, m, PackedMatrix::pack(context, tb.host(), k, n, n, 1), out.host(), out_stride);
   Values dense, got;
   for (index_t i = 0; i < m; ++i)
     for (index_t j = 0; j < a_stride; ++j)
@@ -123,7 +123,7 @@ TEST("gemm reads and writes strided rows and nothing between them") {
   const Reference want = multiply(dense, b, Values(at(m, n, 0), 0.0), m, k, n);
   for (index_t i = 0; i < m; ++i)
     for (index_t j = 0; j < out_stride; ++j) {
-      const double value = static_cast<double>(out.data()[i * out_stride + j]);
+      const double value = static_cast<double>(out.host()[i * out_stride + j]);
       if (j < n) got.push_back(value);
       if (j >= n) EXPECT(value == 7.0);
     }
@@ -135,17 +135,17 @@ TEST("pack reads B through any strides") {
     const Context context = make_context(2, isa);
     const index_t k = 37, n = 43;
     const Tensor w = to_tensor(context, random_values(at(n, k, 0), 1), {n, k});
-    const PackedMatrix transposed = PackedMatrix::pack(context, w.data(), k, n, 1, k);  // B = Wᵀ
-    const PackedMatrix straight = PackedMatrix::pack(context, w.data(), n, k, k, 1);    // B = W
-    const PackedMatrix every_other = PackedMatrix::pack(context, w.data(), k / 2, n, 2, k);
+    const PackedMatrix transposed = PackedMatrix::pack(context, w.host(), k, n, 1, k);  // B = Wᵀ
+    const PackedMatrix straight = PackedMatrix::pack(context, w.host(), n, k, k, 1);    // B = W
+    const PackedMatrix every_other = PackedMatrix::pack(context, w.host(), k / 2, n, 2, k);
     const auto element = [](const PackedMatrix& b, index_t row, index_t column) {
       return b.panel(column / b.width())[row * b.width() + column % b.width()];
     };
     for (index_t i = 0; i < n; ++i)
       for (index_t j = 0; j < k; ++j) {
-        EXPECT(element(transposed, j, i) == w.data()[i * k + j]);
-        EXPECT(element(straight, i, j) == w.data()[i * k + j]);
-        if (j / 2 < k / 2) EXPECT(element(every_other, j / 2, i) == w.data()[i * k + j / 2 * 2]);
+        EXPECT(element(transposed, j, i) == w.host()[i * k + j]);
+        EXPECT(element(straight, i, j) == w.host()[i * k + j]);
+        if (j / 2 < k / 2) EXPECT(element(every_other, j / 2, i) == w.host()[i * k + j / 2 * 2]);
       }
     const index_t last = transposed.panels() - 1, used = n - last * transposed.width();
     for (index_t row = 0; row < k; ++row)
@@ -162,13 +162,13 @@ TEST("a mask acts as zeros in the weight") {
       Values w = random_values(at(s.n, s.k, 0), 2);
       const std::vector<std::uint32_t> zeroed = random_indices(s.n * s.k, 0.3, 3);
       const Tensor ta = to_tensor(context, a, {s.m, s.k}), tw = to_tensor(context, w, {s.n, s.k});
-      const PackedMask mask = PackedMask::from_indices(context.kernels->gemm->panel_width, s.n, s.k, zeroed);
+      const PackedMask mask = PackedMask::from_indices(cpu_of(context).kernels().gemm->panel_width, s.n, s.k, zeroed);
       Tensor masked = context.empty({s.m, s.n}), expected = context.empty({s.m, s.n});
-      gemm(context, ta.data(), s.k, s.m, PackedMatrix::pack(context, tw.data(), s.k, s.n, 1, s.k), masked.data(), s.n,
+      gemm(context, ta.host(), s.k, s.m, PackedMatrix::pack(context, tw.host(), s.k, s.n, 1, s.k), masked.host(), s.n,
            {}, &mask);
       for (const std::uint32_t index : zeroed) w[index] = 0;
       const Tensor shut = to_tensor(context, w, {s.n, s.k});
-      gemm(context, ta.data(), s.k, s.m, PackedMatrix::pack(context, shut.data(), s.k, s.n, 1, s.k), expected.data(),
+      gemm(context, ta.host(), s.k, s.m, PackedMatrix::pack(context, shut.host(), s.k, s.n, 1, s.k), expected.host(),
            s.n);
       EXPECT(same_bits(masked, expected));
       const Reference want =
@@ -185,13 +185,13 @@ TEST("gemm gives the same bits on one and two threads and for any batch") {
     for (int threads : {1, 2, 3}) {
       const Context context = make_context(threads, isa);
       const Tensor ta = to_tensor(context, a, {m, k}), tb = to_tensor(context, b, {k, n});
-      const PackedMatrix packed = PackedMatrix::pack(context, tb.data(), k, n, n, 1);
+      const PackedMatrix packed = PackedMatrix::pack(context, tb.host(), k, n, n, 1);
       Tensor out = context.empty({m, n});
-      gemm(context, ta.data(), k, m, packed, out.data(), n);
+      gemm(context, ta.host(), k, m, packed, out.host(), n);
       results.push_back(out);
       for (index_t row : {index_t{0}, index_t{7}, m - 1}) {
         Tensor alone = context.empty({1, n});
-        gemm(context, ta.data() + row * k, k, 1, packed, alone.data(), n);
+        gemm(context, ta.host() + row * k, k, 1, packed, alone.host(), n);
         EXPECT(same_bits(alone, out.slice(row, row + 1)));
       }
     }
@@ -207,7 +207,7 @@ TEST("gemm_outer equals the product in double and does not depend on threads") {
       std::vector<Tensor> results;
       for (int threads : {1, 2}) {
         const Context context = make_context(threads, isa);
-        results.push_back(gemm_outer(context, to_tensor(context, p, {s.m, s.n}), to_tensor(context, q, {s.m, s.k})));
+        results.push_back(context.backend->outer(context, to_tensor(context, p, {s.m, s.n}), to_tensor(context, q, {s.m, s.k})));
       }
       const Reference want =
           multiply(transpose(p, s.m, s.n), q, Values(at(s.n, s.k, 0), 0.0), s.n, s.m, s.k);
@@ -221,7 +221,7 @@ TEST("gemm_outer_tiles hands out every element once, on lanes of the pool") {
   const index_t m = 80, n = 131, k = 290;
   const Tensor p = to_tensor(context, random_values(at(m, n, 0), 1), {m, n});
   const Tensor q = to_tensor(context, random_values(at(m, k, 0), 2), {m, k});
-  const Tensor whole = gemm_outer(context, p, q);
+  const Tensor whole = context.backend->outer(context, p, q);
   Tensor seen = context.zeros({n, k});
   std::mutex mutex;
   gemm_outer_tiles(context, p, q,
@@ -231,11 +231,11 @@ TEST("gemm_outer_tiles hands out every element once, on lanes of the pool") {
                      EXPECT(lane >= 0 && lane < 2);
                      for (index_t r = 0; r < rows; ++r)
                        for (index_t c = 0; c < columns; ++c) {
-                         seen.data()[(row + r) * k + column + c] += 1;
-                         EXPECT(tile[r * stride + c] == whole.data()[(row + r) * k + column + c]);
+                         seen.host()[(row + r) * k + column + c] += 1;
+                         EXPECT(tile[r * stride + c] == whole.host()[(row + r) * k + column + c]);
                        }
                    });
-  EXPECT(std::all_of(seen.data(), seen.data() + seen.size(), [](float count) { return count == 1; }));
+  EXPECT(std::all_of(seen.host(), seen.host() + seen.size(), [](float count) { return count == 1; }));
 }
 
 TEST("column_sums adds rows in double, whole or in groups") {
@@ -248,23 +248,22 @@ TEST("column_sums adds rows in double, whole or in groups") {
     for (index_t i = 0; i < m; ++i)
       for (index_t j = 0; j < n; ++j) want[at(i / group, n, j)] += x[at(i, n, j)];
     // The sums are exact to double rounding, and rounded to fp32 once.
-    EXPECT_CLOSE("sums", column_sums(context, tx, group), want, 0x1p-24);
+    EXPECT_CLOSE("sums", context.backend->column_sums(context, tx, group), want, 0x1p-24);
   }
-  EXPECT(column_sums(context, tx).shape() == Shape({n}));
+  EXPECT(context.backend->bias_gradient(context, tx).shape() == Shape({n}));
 }
 
 TEST("planning allocates what running allocates, and computes nothing") {
   const auto run = [](Context context) {
     const index_t m = 50, k = 40, n = 30;
     const Tensor a = context.zeros({m, k}), b = context.zeros({k, n}), dy = context.zeros({m, n});
-    const PackedMatrix packed = PackedMatrix::pack(context, b.data(), k, n, n, 1);
+    const PackedMatrix packed = PackedMatrix::pack(context, b.host(), k, n, n, 1);
     Tensor out = context.empty({m, n});
-    gemm(context, a.data(), k, m, packed, out.data(), n);
-    gemm_outer(context, a, dy);
-    column_sums(context, dy);
+    gemm(context, a.host(), k, m, packed, out.host(), n);
+    context.backend->outer(context, a, dy);
+    context.backend->bias_gradient(context, dy);
     return context.memory->peak();
   };
-  Context planning = make_context(2);
-  planning.memory = Memory::create_planning();
+  const Context planning = make_context(2).plan();
   EXPECT(run(planning) == run(make_context(2)));
 }

@@ -55,7 +55,7 @@ Tensor Golden::channels_last(const Context& context, const std::string& tensor) 
   for (index_t b = 0; b < batch; ++b)
     for (index_t c = 0; c < channels; ++c)
       for (index_t i = 0; i < height * width; ++i)
-        out.data()[(b * height * width + i) * channels + c] =
+        out.host()[(b * height * width + i) * channels + c] =
             from[static_cast<std::size_t>((b * channels + c) * height * width + i)];
   return out;
 }
@@ -81,7 +81,7 @@ void Golden::expect(const char* file, int line, const std::string& tensor, const
                            std::to_string(tolerance * 1e6) + "e-6");
 }
 
-std::vector<float> values(const Tensor& tensor) { return {tensor.data(), tensor.data() + tensor.size()}; }
+std::vector<float> values(const Tensor& tensor) { return {tensor.host(), tensor.host() + tensor.size()}; }
 
 std::vector<float> channels_first(const Tensor& tensor) {
   const index_t batch = tensor.dim(0), pixels = tensor.dim(1) * tensor.dim(2), channels = tensor.dim(3);
@@ -89,7 +89,7 @@ std::vector<float> channels_first(const Tensor& tensor) {
   for (index_t b = 0; b < batch; ++b)
     for (index_t c = 0; c < channels; ++c)
       for (index_t i = 0; i < pixels; ++i)
-        out[static_cast<std::size_t>((b * channels + c) * pixels + i)] = tensor.data()[(b * pixels + i) * channels + c];
+        out[static_cast<std::size_t>((b * channels + c) * pixels + i)] = tensor.host()[(b * pixels + i) * channels + c];
   return out;
 }
 

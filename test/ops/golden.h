@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "base/context.h"
+#include "device/context.h"
 #include "io/safetensors.h"
 
 namespace cones::test {

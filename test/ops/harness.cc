@@ -5,7 +5,8 @@
 #include <cstdio>
 #include <exception>
 
-#include "kernels/kernels.h"
+#include "cpu/backend.h"
+#include "cpu/kernels/kernels.h"
 
 namespace cones::test {
 namespace {
@@ -34,8 +35,8 @@ void report(const char* file, int line, const std::string& message) {
 Context make_context(int threads, const char* isa) {
   Context context;
   context.memory = Memory::create(std::size_t{8} << 30);
-  context.pool = std::make_shared<ThreadPool>(threads);
-  context.kernels = isa ? find_kernels(isa) : best_kernels();
+  context.backend =
+      std::make_shared<Cpu>(std::make_shared<ThreadPool>(threads), isa ? find_kernels(isa) : best_kernels());
   return context;
 }
 
@@ -58,19 +59,19 @@ std::vector<double> random_values(std::size_t count, unsigned seed, double scale
 Tensor to_tensor(const Context& context, const std::vector<double>& values, const Shape& shape) {
   Tensor tensor = context.empty(shape);
   check(static_cast<std::size_t>(tensor.size()) == values.size(), "to_tensor: size");
-  std::copy(values.begin(), values.end(), tensor.data());
+  std::copy(values.begin(), values.end(), tensor.host());
   return tensor;
 }
 
 std::vector<double> to_vector(const Tensor& tensor) {
-  return std::vector<double>(tensor.data(), tensor.data() + tensor.size());
+  return std::vector<double>(tensor.host(), tensor.host() + tensor.size());
 }
 
 double relative_error(const Tensor& got, const std::vector<double>& want) {
   if (static_cast<std::size_t>(got.size()) != want.size()) return INFINITY;
   double worst = 0, scale = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
-    const double error = std::abs(static_cast<double>(got.data()[i]) - want[i]);
+    const double error = std::abs(static_cast<double>(got.host()[i]) - want[i]);
     worst = std::isnan(error) ? INFINITY : std::max(worst, error);
     scale = std::max(scale, std::abs(want[i]));
   }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/context.h"
+#include "device/context.h"
 #include "base/error.h"
 
 namespace cones::test {

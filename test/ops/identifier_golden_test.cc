@@ -64,7 +64,7 @@ struct Models {
     EXPECT(shared == (texts < kRows));
     b.embeddings = context.empty({texts, kTokens, kText.hidden_size});
     for (index_t u = 0; u < texts; ++u)
-      std::copy_n(states.data() + b.captions[static_cast<std::size_t>(u)] * row, row, b.embeddings.data() + u * row);
+      std::copy_n(states.host() + b.captions[static_cast<std::size_t>(u)] * row, row, b.embeddings.host() + u * row);
     return b;
   }
 
@@ -109,18 +109,18 @@ TEST("an identifier's state goes on bit by bit; a damaged one is refused") {
   ConceptSearch search(context, m.unet, m.search_options), other(context, m.unet, m.search_options);
   LearnedIdentifier identifier(context, m.text, m.identifier_options), resumed(context, m.text, m.identifier_options);
   for (index_t k = 0; k < 2; ++k) search.step(context, m.batch(context, k), &identifier);
-  std::vector<std::byte> state = identifier.save();
+  std::vector<std::byte> state = identifier.save(context);
   EXPECT(state.size() == identifier.state_size());
-  resumed.load(state);
-  other.load(search.save());
+  resumed.load(context, state);
+  other.load(context, search.save(context));
   search.step(context, m.batch(context, 2), &identifier);
   other.step(context, m.batch(context, 2), &resumed);
-  EXPECT(resumed.save() == identifier.save());
-  EXPECT(resumed.save() != state);
+  EXPECT(resumed.save(context) == identifier.save(context));
+  EXPECT(resumed.save(context) != state);
 
-  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(std::span(state).first(state.size() - 1)));
+  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(context, std::span(state).first(state.size() - 1)));
   std::fill_n(state.begin(), sizeof(float), std::byte{0xff});  // not a number
-  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(state));
+  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(context, state));
 }
 
 TEST("what is aborted, or whose loss is not finite, leaves the identifier as it was") {
@@ -128,13 +128,13 @@ TEST("what is aborted, or whose loss is not finite, leaves the identifier as it 
   Models m(context);
   ConceptSearch search(context, m.unet, m.search_options);
   LearnedIdentifier identifier(context, m.text, m.identifier_options);
-  const std::vector<std::byte> before = identifier.save();
+  const std::vector<std::byte> before = identifier.save(context);
   const std::atomic<bool> aborted = true;
   Context stopped = context;
   stopped.aborted = &aborted;
   EXPECT_ERROR("CONES_ABORTED", search.step(stopped, m.batch(context, 0), &identifier));
   TrainingBatch broken = m.batch(context, 0);
-  broken.target.data()[0] = INFINITY;
+  broken.target.host()[0] = INFINITY;
   EXPECT_ERROR("CONES_LOSS_NOT_FINITE", search.step(context, broken, &identifier));
-  EXPECT(identifier.save() == before);
+  EXPECT(identifier.save(context) == before);
 }

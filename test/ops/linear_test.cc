@@ -1,5 +1,7 @@
 #include "ops/linear.h"
 
+#include "cpu/linear.h"
+
 #include <cmath>
 #include <cstring>
 #include <thread>
@@ -140,19 +142,19 @@ TEST("backward weights are packed once, also when threads ask at the same time, 
   const Context context = make_context();
   const Stored weight("w", random_values(64 * 64, 1), {64, 64});
   const LinearWeights layer(context, &weight.parameter, nullptr);
-  Context planning = context;
-  planning.memory = Memory::create_planning();
-  layer.backward(planning);
-  layer.backward(planning);
+  const LazyPackedMatrix& backward = CpuLinear::of(layer.prepared()).backward;
+  const Context planning = context.plan();
+  backward.get(planning);
+  backward.get(planning);
   const std::size_t planned = planning.memory->in_use(), before = context.memory->in_use();
   std::vector<const float*> panels(4);
   {
     std::vector<std::jthread> threads;
     for (auto& panel : panels)
       threads.emplace_back([&] {
-        Context own = context;
-        own.pool = std::make_shared<ThreadPool>(1);
-        panel = layer.backward(own).panel(0);
+        Context own = make_context();
+        own.memory = context.memory;
+        panel = backward.get(own).panel(0);
       });
   }
   for (const float* panel : panels) EXPECT(panel == panels[0] && panel != nullptr);

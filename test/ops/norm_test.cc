@@ -76,7 +76,7 @@ double largest(const std::vector<double>& values) {
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * 4) == 0;
+  return a.size() == b.size() && std::memcmp(a.host(), b.host(), static_cast<std::size_t>(a.size()) * 4) == 0;
 }
 
 struct Case {
@@ -134,7 +134,7 @@ TEST("group_norm: a constant group gives exactly the bias") {
                                           {c.groups, 1e-5f, false});
       bool equal = true;
       for (index_t i = 0; i < y.size(); ++i)
-        equal = equal && y.data()[i] == weights.bias32[static_cast<std::size_t>(i % c.channels)];
+        equal = equal && y.host()[i] == weights.bias32[static_cast<std::size_t>(i % c.channels)];
       EXPECT(equal);
     }
   }

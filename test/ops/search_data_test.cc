@@ -17,11 +17,11 @@ constexpr index_t kSubjects = 3, kPriors = 2, kPictures = kSubjects + kPriors, k
 SearchDataOptions options(const Context& context) {
   SearchDataOptions o;
   o.moments = context.empty({kPictures, 2, 2, 2});
-  for (index_t i = 0; i < o.moments.size(); ++i) o.moments.data()[i] = i % 2 ? -100.0f : static_cast<float>(i / 8 + 1);
+  for (index_t i = 0; i < o.moments.size(); ++i) o.moments.host()[i] = i % 2 ? -100.0f : static_cast<float>(i / 8 + 1);
   o.subjects = kSubjects;
   o.latent_scale = 0.5;
   o.embeddings = context.empty({kCaptions, kTokens, kWidth});
-  for (index_t i = 0; i < o.embeddings.size(); ++i) o.embeddings.data()[i] = static_cast<float>(i / (kTokens * kWidth));
+  for (index_t i = 0; i < o.embeddings.size(); ++i) o.embeddings.host()[i] = static_cast<float>(i / (kTokens * kWidth));
   o.captions = {{0}, {1}, {0, 1}, {2}, {2, 3}};
   o.subject_batch = 2;
   o.prior_batch = 3;
@@ -36,13 +36,13 @@ SearchDataOptions options(const Context& context) {
 /// The picture of row r, from what the UNet sees and should answer: z = (x − √(1 − a) ε) / √a.
 index_t picture_of(const TrainingBatch& batch, const SearchDataOptions& o, index_t r) {
   const double a = o.alphas_cumprod[static_cast<std::size_t>(batch.timesteps[static_cast<std::size_t>(r)])];
-  const double x = static_cast<double>(batch.latents.data()[r * 4]), noise = static_cast<double>(batch.target.data()[r * 4]);
+  const double x = static_cast<double>(batch.latents.host()[r * 4]), noise = static_cast<double>(batch.target.host()[r * 4]);
   return std::llround((x - std::sqrt(1 - a) * noise) / std::sqrt(a) / o.latent_scale) - 1;
 }
 
 int caption_of(const TrainingBatch& batch, index_t r) {
   const index_t text = batch.texts.empty() ? r : batch.texts[static_cast<std::size_t>(r)];
-  return static_cast<int>(batch.embeddings.data()[text * kTokens * kWidth]);
+  return static_cast<int>(batch.embeddings.host()[text * kTokens * kWidth]);
 }
 
 }  // namespace
@@ -91,7 +91,7 @@ TEST("noise differs from row to row and step to step, and is the same again for 
   const SearchData data(options(context));
   for (int step = 0; step < 4; ++step) {
     const TrainingBatch batch = data.batch(context, step), again = data.batch(context, step);
-    for (index_t i = 0; i < batch.target.size(); ++i) noise.insert(batch.target.data()[i]);
+    for (index_t i = 0; i < batch.target.size(); ++i) noise.insert(batch.target.host()[i]);
     EXPECT(to_vector(batch.latents) == to_vector(again.latents));
     EXPECT(batch.timesteps == again.timesteps && batch.captions == again.captions);
   }

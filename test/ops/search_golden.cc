@@ -21,7 +21,7 @@ Tensor search_step_of(const Context& context, const std::vector<float>& values, 
   for (index_t b = 0; b < rows; ++b)
     for (index_t c = 0; c < channels; ++c)
       for (index_t p = 0; p < pixels; ++p)
-        out.data()[(b * pixels + p) * channels + c] =
+        out.host()[(b * pixels + p) * channels + c] =
             values[static_cast<std::size_t>(((k * rows + b) * channels + c) * pixels + p)];
   return out;
 }

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "base/context.h"
+#include "device/context.h"
 #include "model/unet.h"
 
 namespace cones::test {

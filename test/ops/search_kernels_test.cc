@@ -4,7 +4,8 @@
 #include <cstring>
 
 #include "harness.h"
-#include "kernels/kernels.h"
+#include "cpu/backend.h"
+#include "cpu/kernels/kernels.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -19,7 +20,7 @@ struct State {
   explicit State(const Context& context)
       : theta(random(context, 1, 1)), gradient(random(context, 2, 1)), displacement(random(context, 3, 0.01)),
         first(random(context, 4, 0.1)), second(random(context, 5, 0.1)), score(random(context, 6, 1)) {
-    for (index_t i = 0; i < kCount; ++i) second.data()[i] = std::abs(second.data()[i]);
+    for (index_t i = 0; i < kCount; ++i) second.host()[i] = std::abs(second.host()[i]);
   }
 
   static Tensor random(const Context& context, unsigned seed, double scale) {
@@ -38,12 +39,12 @@ TEST("search kernels: one step of every algorithm and optimiser is what the pape
     for (const char* isa : instruction_sets()) {
       const Context context = make_context(1, isa);
       const State before(context), s(context);
-      context.kernels->search->update(step, kCount, s.theta.data(), s.gradient.data(), s.displacement.data(),
-                                      step.adam ? s.first.data() : nullptr, step.adam ? s.second.data() : nullptr,
-                                      s.score.data());
+      cpu_of(context).kernels().search->update(step, kCount, s.theta.host(), s.gradient.host(), s.displacement.host(),
+                                      step.adam ? s.first.host() : nullptr, step.adam ? s.second.host() : nullptr,
+                                      s.score.host());
       std::vector<double> displacement, score;
       for (index_t i = 0; i < kCount; ++i) {
-        const auto at = [i](const Tensor& t) { return static_cast<double>(t.data()[i]); };
+        const auto at = [i](const Tensor& t) { return static_cast<double>(t.host()[i]); };
         const double xi = 1 - at(before.displacement);
         double g = at(before.theta) * at(before.gradient);
         if (step.algorithm1) g *= xi;
@@ -61,7 +62,7 @@ TEST("search kernels: one step of every algorithm and optimiser is what the pape
       EXPECT_CLOSE(isa, s.displacement, displacement, 1e-6);
       EXPECT_CLOSE(isa, s.score, score, 1e-6);
       if (!first_result.defined()) first_result = s.displacement;
-      EXPECT(std::memcmp(first_result.data(), s.displacement.data(), kCount * sizeof(float)) == 0);
+      EXPECT(std::memcmp(first_result.host(), s.displacement.host(), kCount * sizeof(float)) == 0);
     }
   }
 }
@@ -71,10 +72,10 @@ TEST("search kernels: gamma = xi * theta") {
     const Context context = make_context(1, isa);
     const State s(context);
     const Tensor gamma = context.empty({kCount});
-    context.kernels->search->scale(kCount, s.theta.data(), s.displacement.data(), gamma.data());
+    cpu_of(context).kernels().search->scale(kCount, s.theta.host(), s.displacement.host(), gamma.host());
     std::vector<double> want;
     for (index_t i = 0; i < kCount; ++i)
-      want.push_back((1 - static_cast<double>(s.displacement.data()[i])) * static_cast<double>(s.theta.data()[i]));
+      want.push_back((1 - static_cast<double>(s.displacement.host()[i])) * static_cast<double>(s.theta.host()[i]));
     EXPECT_CLOSE(isa, gamma, want, 2e-7);  // two roundings
   }
 }
@@ -84,17 +85,17 @@ TEST("search kernels: what is displaced as far as the cut is shut, all else is t
     const Context context = make_context(1, isa);
     State s(context);
     const float cut = 0.004f;
-    s.displacement.data()[7] = cut;
-    s.displacement.data()[kCount - 1] = std::nextafter(cut, 0.0f);
+    s.displacement.host()[7] = cut;
+    s.displacement.host()[kCount - 1] = std::nextafter(cut, 0.0f);
     const Tensor gamma = context.empty({kCount});
-    context.kernels->search->shut(kCount, s.theta.data(), s.displacement.data(), cut, gamma.data());
+    cpu_of(context).kernels().search->shut(kCount, s.theta.host(), s.displacement.host(), cut, gamma.host());
     int shut = 0;
     for (index_t i = 0; i < kCount; ++i) {
-      const bool low = s.displacement.data()[i] < cut;
-      EXPECT(gamma.data()[i] == (low ? s.theta.data()[i] : 0.0f));
+      const bool low = s.displacement.host()[i] < cut;
+      EXPECT(gamma.host()[i] == (low ? s.theta.host()[i] : 0.0f));
       shut += !low;
     }
     EXPECT(shut > 5 && shut < kCount - 5);
-    EXPECT(gamma.data()[7] == 0 && gamma.data()[kCount - 1] != 0);
+    EXPECT(gamma.host()[7] == 0 && gamma.host()[kCount - 1] != 0);
   }
 }

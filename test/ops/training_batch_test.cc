@@ -20,12 +20,12 @@ Tensor make_moments(const Context& context, double log_variance) {
   Tensor moments = context.empty({2, kSide, kSide, 2 * kChannels});
   const auto means = random_values(static_cast<std::size_t>(moments.size()), 1);
   for (index_t i = 0; i < moments.size(); ++i)
-    moments.data()[i] = static_cast<float>(i % (2 * kChannels) < kChannels ? means[static_cast<std::size_t>(i)] : log_variance);
+    moments.host()[i] = static_cast<float>(i % (2 * kChannels) < kChannels ? means[static_cast<std::size_t>(i)] : log_variance);
   return moments;
 }
 
 double mean(const Tensor& moments, index_t picture, index_t i) {
-  return static_cast<double>(moments.data()[(picture * kSize + i / kChannels * kChannels) * 2 + i % kChannels]);
+  return static_cast<double>(moments.host()[(picture * kSize + i / kChannels * kChannels) * 2 + i % kChannels]);
 }
 
 TrainingBatch noised(const Context& context, const Tensor& moments, Prediction prediction, const NoisedRow& row) {
@@ -47,7 +47,7 @@ TEST("the picture is recovered from what the UNet sees and should answer") {
       const double alpha = std::sqrt(kAlphasCumprod[static_cast<std::size_t>(timestep)]);
       const double sigma = std::sqrt(1 - alpha * alpha);
       for (index_t i = 0; i < kSize; ++i) {
-        const double x = static_cast<double>(batch.latents.data()[i]), target = static_cast<double>(batch.target.data()[i]);
+        const double x = static_cast<double>(batch.latents.host()[i]), target = static_cast<double>(batch.target.host()[i]);
         const double z = prediction == Prediction::epsilon ? (x - sigma * target) / alpha : alpha * x - sigma * target;
         EXPECT(std::abs(z - kScale * mean(moments, 1, i)) < 1e-6 + 1e-6 / alpha);
       }
@@ -61,9 +61,9 @@ TEST("the noise is the second half of a row's stream, the posterior's the first"
   philox_normal(5, 64, normals.data(), 2 * kSize);
   const TrainingBatch batch = noised(context, moments, Prediction::epsilon, {0, 1, {.seed = 5, .offset = 64}});
   for (index_t i = 0; i < kSize; ++i) {
-    EXPECT(batch.target.data()[i] == normals[static_cast<std::size_t>(kSize + i)]);
+    EXPECT(batch.target.host()[i] == normals[static_cast<std::size_t>(kSize + i)]);
     const double z = kScale * (mean(moments, 0, i) + 0.5 * static_cast<double>(normals[static_cast<std::size_t>(i)]));
-    const double x = std::sqrt(0.4) * z + std::sqrt(0.6) * static_cast<double>(batch.target.data()[i]);
-    EXPECT(std::abs(static_cast<double>(batch.latents.data()[i]) - x) < 1e-6);
+    const double x = std::sqrt(0.4) * z + std::sqrt(0.6) * static_cast<double>(batch.target.host()[i]);
+    EXPECT(std::abs(static_cast<double>(batch.latents.host()[i]) - x) < 1e-6);
   }
 }

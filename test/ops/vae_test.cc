@@ -117,8 +117,7 @@ TEST("the peak of memory is known before") {
     return in.memory->peak() - before;
   };
   for (const bool decode : {false, true}) {
-    Context planning = context;
-    planning.memory = Memory::create_planning();
+    const Context planning = context.plan();
     const std::size_t planned = peak_of(planning, decode);
     EXPECT(planned > 0);
     EXPECT(peak_of(context, decode) == planned);

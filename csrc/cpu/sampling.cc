@@ -1,0 +1,83 @@
+// The samplers' and the training rows' arithmetic, in double per element.
+#include <algorithm>
+#include <cmath>
+
+#include "base/rng.h"
+#include "cpu/backend.h"
+
+namespace cones {
+namespace {
+
+constexpr index_t kGrain = 1 << 14;  // elements
+
+}  // namespace
+
+Tensor Cpu::scale_input(const Context& context, const Tensor& x, double factor) const {
+  Tensor scaled = context.empty(x.shape());
+  parallel(x.size(), kGrain, [&](index_t begin, index_t end, int) {
+    for (index_t i = begin; i < end; ++i) scaled.host()[i] = static_cast<float>(factor * static_cast<double>(x.host()[i]));
+  });
+  return scaled;
+}
+
+void Cpu::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& x0, Tensor& next) const {
+  const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
+  x0 = context.empty(in.x.shape());
+  next = context.empty(in.x.shape());
+  run(batch, [&](index_t b, int) {
+    // Values [0, picture) of a seed are the initial latents; every step takes the next stretch.
+    std::vector<float> noise(step.noise != 0 ? static_cast<std::size_t>(picture) : 0);
+    if (step.noise != 0)
+      philox_normal(in.seeds[static_cast<std::size_t>(b)], static_cast<std::uint64_t>(picture) * (in.steps_done + 1),
+                    noise.data(), picture);
+    for (index_t k = 0; k < picture; ++k) {
+      const index_t j = b * picture + k;
+      double o = static_cast<double>(in.output.host()[in.guided ? in.x.size() + j : j]);
+      if (in.guided) {
+        const double negative = static_cast<double>(in.output.host()[j]);
+        o = negative + in.guidance * (o - negative);
+      }
+      const double old = static_cast<double>(in.x.host()[j]);
+      const double clean = step.x0_from_x * old + step.x0_from_output * o;
+      double value = step.x_from_x * old + step.x_from_x0 * clean;
+      if (in.previous_x0.defined()) value += step.x_from_previous_x0 * static_cast<double>(in.previous_x0.host()[j]);
+      if (step.noise != 0) value += step.noise * static_cast<double>(noise[static_cast<std::size_t>(k)]);
+      x0.host()[j] = static_cast<float>(clean);
+      next.host()[j] = static_cast<float>(value);
+    }
+  });
+}
+
+void Cpu::noised_rows(const Context& context, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod,
+                      Prediction prediction, std::span<const NoisedRow> rows, Tensor& latents, Tensor& target_out) const {
+  const index_t height = moments.dim(1), width = moments.dim(2), channels = moments.dim(3) / 2;
+  const index_t count = static_cast<index_t>(rows.size()), size = height * width * channels;
+  latents = context.empty({count, height, width, channels});
+  target_out = context.empty({count, height, width, channels});
+  run(count, [&](index_t r, int) {
+    const NoisedRow& row = rows[static_cast<std::size_t>(r)];
+    const double alpha_bar = alphas_cumprod[static_cast<std::size_t>(row.timestep)];
+    const double signal = std::sqrt(alpha_bar), sigma = std::sqrt(1 - alpha_bar);
+    std::vector<float> noise(static_cast<std::size_t>(2 * size));
+    philox_normal(row.noise.seed, row.noise.offset, noise.data(), 2 * size);
+
+    const float* moment = moments.host() + row.picture * 2 * size;
+    float* x = latents.host() + r * size;
+    float* target = target_out.host() + r * size;
+    for (index_t pixel = 0; pixel < height * width; ++pixel) {
+      for (index_t c = 0; c < channels; ++c) {
+        const index_t i = pixel * channels + c;
+        const double mean = static_cast<double>(moment[pixel * 2 * channels + c]);
+        const double log_variance =
+            std::clamp(static_cast<double>(moment[pixel * 2 * channels + channels + c]), -30.0, 20.0);
+        const double posterior = static_cast<double>(noise[static_cast<std::size_t>(i)]);
+        const double epsilon = static_cast<double>(noise[static_cast<std::size_t>(size + i)]);
+        const double z = latent_scale * (mean + std::exp(0.5 * log_variance) * posterior);
+        x[i] = static_cast<float>(signal * z + sigma * epsilon);
+        target[i] = static_cast<float>(prediction == Prediction::epsilon ? epsilon : signal * epsilon - sigma * z);
+      }
+    }
+  });
+}
+
+}  // namespace cones

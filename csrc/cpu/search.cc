@@ -1,0 +1,74 @@
+#include "cpu/gemm.h"
+#include "cpu/kernels/kernels.h"
+#include "cpu/kv_project.h"
+#include "cpu/linear.h"
+
+namespace cones {
+namespace {
+
+struct CpuAllowed final : Prepared {
+  std::vector<bool> weights;  // by flat index
+};
+
+// One step for rows [row, row + rows) and columns [column, column + columns) of a tensor, whose gradient is a tile.
+void update(const Kernels& kernels, const SearchState& state, const SearchUpdate& step, index_t row, index_t rows,
+            index_t column, index_t columns, const float* gradient, index_t stride) {
+  const index_t in = state.displacement.columns();
+  const auto at = [](const Tensor& tensor, index_t i) { return tensor.defined() ? tensor.host() + i : nullptr; };
+  const auto run = [&](index_t i, index_t count, const float* g) {
+    kernels.search->update(step, count, at(state.theta, i), g, at(state.displacement, i), at(state.first_moment, i),
+                           at(state.second_moment, i), at(state.score, i));
+  };
+  const auto* allowed = static_cast<const CpuAllowed*>(state.allowed.get());
+  for (index_t r = 0; r < rows; ++r) {
+    const index_t begin = (row + r) * in + column;
+    if (allowed == nullptr) {
+      run(begin, columns, gradient + r * stride);
+    } else {  // few
+      for (index_t c = 0; c < columns; ++c)
+        if (allowed->weights[static_cast<std::size_t>(begin + c)]) run(begin + c, 1, gradient + r * stride + c);
+    }
+  }
+}
+
+}  // namespace
+
+PreparedRef Cpu::prepare_allowed(const Context&, index_t n, index_t k, std::span<const std::uint32_t> allowed) const {
+  auto prepared = std::make_shared<CpuAllowed>();
+  prepared->weights.assign(static_cast<std::size_t>(n * k), false);
+  for (std::uint32_t index : allowed) prepared->weights[index] = true;
+  return prepared;
+}
+
+Tensor Cpu::search_theta(const Context& context, const Parameter& weight, const PreparedRef&) const {
+  return read_all(context, weight);
+}
+
+// Both layouts in one pass, row by row of γ, while the row is in the first-level cache.
+PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, const Tensor* cut, bool backward) const {
+  const index_t out = state.displacement.dim(0), in = state.displacement.columns();
+  auto gamma = std::make_shared<CpuGamma>();
+  if (backward) gamma->backward = PackedMatrix(context, out, in);
+  gamma->forward = PackedMatrix::from_columns(context, in, out, [&](index_t row, int, float* values) {
+    const float* theta = state.theta.host() + row * in;
+    const float* displacement = state.displacement.host() + row * in;
+    if (cut != nullptr) {
+      kernels().search->shut(in, theta, displacement, *cut->host(), values);
+    } else {
+      kernels().search->scale(in, theta, displacement, values);
+    }
+    if (backward) gamma->backward.set_row(row, values);
+  });
+  return gamma;
+}
+
+void Cpu::search_update_outer(const Context& context, const Tensor& x, const Tensor& dy, const SearchState& state,
+                              const SearchUpdate& step, const Tensor& finite) const {
+  gemm_outer_tiles(context, dy, x,
+                   [&](index_t row, index_t rows, index_t column, index_t columns, const float* tile, index_t stride, int) {
+                     if (finite.defined() && *finite.host() == 0) return;
+                     update(kernels(), state, step, row, rows, column, columns, tile, stride);
+                   });
+}
+
+}  // namespace cones

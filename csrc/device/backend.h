@@ -1,0 +1,177 @@
+// What a device computes: one entry per op and direction. csrc/ops checks shapes, records gradients and calls these;
+// csrc/cpu and cuda/ have them under the same file names. Shapes, formulas and sources are told in csrc/ops/<op>.h, once.
+//
+// Entries allocate their results and their scratch from the context's memory. A planning backend allocates the same and
+// computes nothing, so memory is known before a job runs: planner() is the only place that knows what planning is.
+//
+// Tensors are of type activation() unless an entry says otherwise; gradients of activations carry context.gradient_scale,
+// gradients of parameters (fp32) do not.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/parameter.h"
+#include "device/context.h"
+#include "device/options.h"
+
+namespace cones {
+
+/// Weights, a mask or γ as a backend's kernels read them. Only the backend that made it looks inside.
+struct Prepared {
+  virtual ~Prepared() = default;
+};
+using PreparedRef = std::shared_ptr<const Prepared>;
+
+/// The K-V weights that a projection reads: y_b = x_b (M_b ⊙ W)ᵀ, or x γᵀ.
+struct KvOperand {
+  const Prepared* weights = nullptr;      // of prepare_linear
+  std::span<const Prepared* const> masks;  // of prepare_mask, one per batch row, null for none; empty: none at all
+  const Prepared* gamma = nullptr;         // of search_gamma: instead of weights, for all rows
+};
+
+/// What a search holds of one K-V tensor W [N, K], each [N, K] fp32 but theta, which is as the backend keeps W.
+struct SearchState {
+  PreparedRef weights;                        // of prepare_linear
+  Tensor theta;                               // of search_theta
+  Tensor displacement;                        // 1 − ξ
+  Tensor first_moment, second_moment, score;  // the moments only with Adam
+  PreparedRef allowed;                        // of prepare_allowed, null: all weights
+};
+
+struct MseResult {
+  Tensor means;     // of each row, to be read by read_losses
+  Tensor finite;    // whether the loss is: search_update_outer and adam do nothing where it is not
+  Tensor gradient;  // undefined unless wanted
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// "cpu", "cuda", "cuda-emulated".
+  virtual const char* name() const = 0;
+  /// The type of activations and of their gradients.
+  virtual DType activation() const = 0;
+  /// The same backend on a device that is not there.
+  virtual std::shared_ptr<const Backend> planner() const = 0;
+  /// A power of two for the gradients of a loss over `row` elements per sample, so that 16 bits hold them: 1 in fp32.
+  virtual float gradient_scale(index_t row) const = 0;
+
+  // ---- weights ----
+  /// W [N, K] (or a 1×1 convolution's [N, K, 1, 1]) and bias [N] or null. The parameters must outlive the result.
+  virtual PreparedRef prepare_linear(const Context&, const Parameter& weight, const Parameter* bias) const = 0;
+  /// W [O, I, kh, kw] and bias [O] or null.
+  virtual PreparedRef prepare_conv2d(const Context&, const Parameter& weight, const Parameter* bias) const = 0;
+  /// M of W [n, k]: `zeroed` are sorted flat indices, row-major, each below n·k.
+  virtual PreparedRef prepare_mask(const Context&, index_t n, index_t k, std::span<const std::uint32_t> zeroed) const = 0;
+  /// The weights of W [n, k] that a search may change.
+  virtual PreparedRef prepare_allowed(const Context&, index_t n, index_t k, std::span<const std::uint32_t> allowed) const = 0;
+
+  // ---- products ----
+  virtual Tensor linear_forward(const Context&, const Tensor& x, const Prepared& weights, index_t out, const Tensor* residual,
+                                DType dtype) const = 0;
+  virtual Tensor linear_backward_input(const Context&, const Tensor& dy, const Prepared& weights, index_t in,
+                                       const Tensor& onto) const = 0;
+  virtual Tensor kv_project_forward(const Context&, const Tensor& x, const KvOperand& weights, index_t out) const = 0;
+  virtual Tensor kv_project_backward_input(const Context&, const Tensor& dy, const KvOperand& weights, index_t in,
+                                           const Tensor& onto) const = 0;
+  /// dyᵀ x: the weight gradient [N, K], fp32, of a linear layer for x [M, K], dy [M, N].
+  virtual Tensor outer(const Context&, const Tensor& dy, const Tensor& x) const = 0;
+  /// [M / rows_per_group, N] for x [M, N].
+  virtual Tensor column_sums(const Context&, const Tensor& x, index_t rows_per_group) const = 0;
+  /// The gradient [N], fp32, of a bias for dy [M, N].
+  virtual Tensor bias_gradient(const Context&, const Tensor& dy) const = 0;
+  virtual Tensor conv2d_forward(const Context&, const Tensor& x, const Prepared& weights, const Conv2dOptions&, const Shape& out,
+                                const Tensor* residual, const Tensor* group_bias, DType dtype) const = 0;
+  virtual Tensor conv2d_backward_input(const Context&, const Tensor& dy, const Prepared& weights, const Conv2dOptions&,
+                                       const Shape& in) const = 0;
+  virtual Tensor conv2d_backward_weight(const Context&, const Tensor& dy, const Tensor& x, const Shape& weight,
+                                        const Conv2dOptions&) const = 0;
+  virtual Tensor attention_forward(const Context&, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions&,
+                                   Tensor* logsumexp) const = 0;
+  virtual void attention_backward(const Context&, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const Tensor& out, const Tensor& logsumexp, const AttentionOptions&, Tensor* dq, Tensor* dk,
+                                  Tensor* dv) const = 0;
+
+  // ---- normalisation; weight and bias [C] and statistics are fp32 ----
+  virtual Tensor group_norm_forward(const Context&, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                    const GroupNormOptions&, Tensor* statistics) const = 0;
+  virtual void group_norm_backward(const Context&, const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                   const Tensor& weight, const Tensor& bias, const GroupNormOptions&, Tensor* dx, Tensor* dweight,
+                                   Tensor* dbias) const = 0;
+  virtual Tensor layer_norm_forward(const Context&, const Tensor& x, const Tensor& weight, const Tensor& bias, float eps,
+                                    Tensor* statistics) const = 0;
+  virtual void layer_norm_backward(const Context&, const Tensor& dy, const Tensor& x, const Tensor& statistics,
+                                   const Tensor& weight, Tensor* dx, Tensor* dweight, Tensor* dbias) const = 0;
+
+  // ---- elementwise ----
+  /// Into `y`, which may be a or b.
+  virtual void add(const Context&, const Tensor& a, const Tensor& b, const Tensor& y) const = 0;
+  virtual Tensor affine(const Context&, const Tensor& x, float a, float b) const = 0;
+  virtual Tensor activation_forward(const Context&, const Tensor& x, Activation) const = 0;
+  virtual Tensor activation_backward(const Context&, const Tensor& dy, const Tensor& x, Activation) const = 0;
+  virtual Tensor geglu_forward(const Context&, const Tensor& x) const = 0;
+  virtual Tensor geglu_backward(const Context&, const Tensor& dy, const Tensor& x) const = 0;
+  /// factor · x as another type; x itself where nothing changes.
+  virtual Tensor cast(const Context&, const Tensor& x, DType dtype, float factor) const = 0;
+
+  // ---- rows and channels ----
+  virtual Tensor concat_channels_forward(const Context&, const Tensor& a, const Tensor& b) const = 0;
+  virtual void concat_channels_backward(const Context&, const Tensor& dy, const Shape& shape_a, const Shape& shape_b, Tensor* da,
+                                        Tensor* db) const = 0;
+  virtual Tensor upsample_nearest_forward(const Context&, const Tensor& x, index_t out_h, index_t out_w) const = 0;
+  virtual Tensor upsample_nearest_backward(const Context&, const Tensor& dy, const Shape& shape_x) const = 0;
+  virtual Tensor choose_rows_forward(const Context&, const Tensor& x, std::span<const int> source, const Tensor& rest) const = 0;
+  virtual Tensor choose_rows_backward(const Context&, const Tensor& dy, std::span<const int> source, const Shape& shape) const = 0;
+  /// The same as the gradient of a parameter, fp32.
+  virtual Tensor rows_gradient(const Context&, const Tensor& dy, std::span<const int> source, const Shape& shape) const = 0;
+  /// y[r] += x[source[r]] for rows with source[r] ≥ 0; y [R, D], x [U, D].
+  virtual void add_rows(const Context&, const Tensor& y, const Tensor& x, std::span<const int> source) const = 0;
+  /// All `parts` (of one type, any) one after the other along the first dimension.
+  virtual Tensor stack_rows(const Context&, std::span<const Tensor> parts) const = 0;
+  /// Each row scaled to length 1, fp32.
+  virtual Tensor normalize_rows(const Context&, const Tensor& x) const = 0;
+
+  // ---- sampling: latents x, x0 are fp32 ----
+  /// factor · x.
+  virtual Tensor scale_input(const Context&, const Tensor& x, double factor) const = 0;
+  struct SolverInput {
+    Tensor x, previous_x0;  // [B, h, w, C]; previous_x0 undefined in the first step
+    Tensor output;          // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
+    bool guided = false;
+    double guidance = 1;
+    std::span<const std::uint64_t> seeds;  // [B]
+    std::uint64_t steps_done = 0;          // which stretch of a seed's noise this step takes
+  };
+  virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& x0, Tensor& next) const = 0;
+
+  // ---- training ----
+  /// moments [N, h, w, 2C] fp32 → latents [rows, h, w, C] and target, fp32, of the same shape (diffusion/training_batch.h).
+  virtual void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod,
+                           Prediction, std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const = 0;
+  /// output and target [B, ...] fp32, one weight per row (ops/mse_loss.h).
+  virtual MseResult mse_loss(const Context&, const Tensor& output, const Tensor& target, std::span<const double> weights,
+                             bool want_gradient) const = 0;
+  /// The mean squared error of each row; zeros while planning.
+  virtual std::vector<double> read_losses(const Context&, const MseResult&) const = 0;
+  /// All fp32 but `gradient`; gradient may carry the gradient scale.
+  virtual void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
+                    const Tensor& second_moment, const Tensor& finite) const = 0;
+
+  // ---- search (concepts/search.h) ----
+  virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
+  /// γ: ξ ⊙ θ, or with `cut` (of highest) θ where the displacement is below it and 0 elsewhere. With `backward` also as
+  /// kv_project_backward_input reads it.
+  virtual PreparedRef search_gamma(const Context&, const SearchState&, const Tensor* cut, bool backward) const = 0;
+  /// The gradient of γ for x [M, K], dy [M, N] becomes one step of the state, tile by tile as it is computed.
+  virtual void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
+                                   const Tensor& finite) const = 0;
+  /// [1] fp32: the value that `count` ≥ 1 values of the tensors (fp32) reach or pass, the count-th highest of all. Only positive
+  /// values count: with fewer than `count` of them it is the lowest one, and +∞ without any. By counting, so it does not depend
+  /// on any order. `guess` (the last result, or undefined) changes nothing but the time.
+  virtual Tensor highest(const Context&, std::span<const Tensor> tensors, std::int64_t count, const Tensor& guess) const = 0;
+};
+
+}  // namespace cones
