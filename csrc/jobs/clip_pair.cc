@@ -1,0 +1,33 @@
+#include "jobs/clip_pair.h"
+
+#include "jobs/encode_text.h"
+#include "kernels/kernels.h"
+#include "ops/transfer.h"
+
+namespace cones::jobs {
+
+ClipPair::ClipPair(const ClipOptions& options)
+    : memory_(Memory::create(options.memory_limit)),
+      pool_(std::make_shared<ThreadPool>(options.threads)),
+      weights_(options.files),
+      clip_(context(nullptr), weights_, options.config) {
+  weights_.check_all_used({"position_ids", "logit_scale"});
+}
+
+Context ClipPair::context(const std::atomic<bool>* aborted) const {
+  return Context{.memory = memory_, .pool = pool_, .kernels = best_kernels(), .aborted = aborted};
+}
+
+std::vector<float> ClipPair::embed_images(std::span<const float> pixels, index_t batch, const std::atomic<bool>& aborted) const {
+  const Context job = context(&aborted);
+  const VisionConfig& vision = clip_.config().vision;
+  const Shape shape{batch, vision.image_size, vision.image_size, vision.channels};
+  return download(job, clip_.embed_images(job, upload(job, pixels, shape)));
+}
+
+std::vector<float> ClipPair::embed_texts(const std::vector<std::int32_t>& ids, index_t batch, const std::atomic<bool>& aborted) const {
+  const Context job = context(&aborted);
+  return download(job, clip_.embed_texts(job, ids, batch, equal_rows(ids, batch)));
+}
+
+}  // namespace cones::jobs
