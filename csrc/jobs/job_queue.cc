@@ -38,6 +38,11 @@ void JobQueue::add(Job job) {
 
 void JobQueue::abort_all() {
   std::lock_guard lock(mutex_);
+  set_flags();
+}
+
+// Call with the mutex held.
+void JobQueue::set_flags() {
   for (Job& job : waiting_) job.aborted->store(true);
   for (Job& job : begun_) job.aborted->store(true);
   if (running_) running_->store(true);
@@ -45,10 +50,10 @@ void JobQueue::abort_all() {
 
 void JobQueue::stop() {
   if (!thread_.joinable()) return;
-  abort_all();
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    set_flags();
   }
   wake_.notify_one();
   thread_.join();

@@ -50,6 +50,7 @@ class JobQueue {
   void stop();
 
  private:
+  void set_flags();
   enum class Outcome { ended, unfinished, not_now };
   void run();
   bool begin_one(std::unique_lock<std::mutex>& lock);

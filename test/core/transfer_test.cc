@@ -1,0 +1,66 @@
+// The way of a job's numbers into tensors and out of them.
+#include "ops/transfer.h"
+
+#include "harness.h"
+
+using namespace cones;
+using namespace cones::test;
+
+namespace {
+
+std::vector<float> counted(std::size_t count) {
+  std::vector<float> values(count);
+  for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<float>(i);
+  return values;
+}
+
+}  // namespace
+
+TEST("what goes in as it is comes out as it is") {
+  const Context context = make_context();
+  const Tensor tensor = upload(context, counted(24), {2, 3, 4});
+  EXPECT(tensor.shape() == (Shape{2, 3, 4}));
+  EXPECT(download(context, tensor) == counted(24));
+}
+
+TEST("channels go last on the way in, first on the way out") {
+  const Context context = make_context();
+  const Tensor tensor = upload_channels_last(context, counted(24), {2, 1, 3, 4});
+  // [2, 4, 1, 3]: picture 0's pixel 1 has values 1, 4, 7, 10 of its four channels.
+  EXPECT(download(context, tensor.slice(0, 1)) == (std::vector<float>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11}));
+  EXPECT(download_channels_first(context, tensor) == counted(24));
+}
+
+TEST("an array of another size is refused, with both sizes in the message") {
+  const Context context = make_context();
+  EXPECT_ERROR("CONES_OPTION_INVALID", upload(context, counted(23), {2, 3, 4}));
+  EXPECT_ERROR("CONES_OPTION_INVALID", upload_channels_last(context, counted(25), {2, 1, 3, 4}));
+  try {
+    upload(context, counted(23), {2, 3, 4});
+  } catch (const Error& error) {
+    EXPECT(std::string(error.what()) == "An array has 23 elements; its shape [2, 3, 4] needs 24.");
+  }
+  EXPECT(context.memory->in_use() == 0);
+}
+
+TEST("a copy has storage of its own") {
+  const Context context = make_context();
+  const Tensor tensor = upload(context, counted(6), {2, 3}), other = tensor;
+  const Tensor own = copy(context, tensor);
+  EXPECT(tensor.shared() && !own.shared());
+  EXPECT(own.shape() == tensor.shape());
+  EXPECT(download(context, own) == counted(6));
+}
+
+TEST("while planning, only memory is counted") {
+  Context context = make_context();
+  const Tensor real = upload_channels_last(context, counted(24), {2, 1, 3, 4});
+  const std::size_t bytes = context.memory->in_use();
+  context.memory = Memory::create_planning();
+  const Tensor planned = upload_channels_last(context, {}, {2, 1, 3, 4});
+  EXPECT(context.memory->in_use() == bytes);
+  const Tensor second = upload(context, {}, {24}), third = copy(context, planned);
+  EXPECT(context.memory->in_use() == 3 * bytes);
+  EXPECT(download(context, second).empty());
+  EXPECT(download_channels_first(context, planned).empty());
+}
