@@ -10,8 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "base/context.h"
-#include "kernels/kernels.h"
+#include "cpu/backend.h"
 
 namespace cones::bench {
 
@@ -38,8 +37,7 @@ inline double seconds(clockid_t clock) {
 inline Context make_context(int threads) {
   Context context;
   context.memory = Memory::create(SIZE_MAX);
-  context.pool = std::make_shared<ThreadPool>(threads);
-  context.kernels = best_kernels();
+  context.backend = cpu_backend(threads);
   return context;
 }
 

@@ -7,9 +7,9 @@
 #include <memory>
 #include <vector>
 
-namespace cones::addon {
+#include "jobs/job_queue.h"
 
-using Flag = std::shared_ptr<std::atomic<bool>>;
+namespace cones::addon {
 
 class NativeAbort : public Napi::ObjectWrap<NativeAbort> {
  public:
@@ -22,7 +22,7 @@ class NativeAbort : public Napi::ObjectWrap<NativeAbort> {
   static constexpr napi_type_tag kTag{0x6b0d2f4c9e1a4d37, 0x9c5e8a71b2f04d16};
 
   /// `flag` is set when abort() is called, at once if it already was.
-  void watch(const Flag& flag);
+  void watch(const jobs::AbortFlag& flag);
 
  private:
   void abort(const Napi::CallbackInfo& info);

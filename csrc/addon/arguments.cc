@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "addon/instance.h"
-#include "base/error.h"
 
 namespace cones::addon {
 namespace {
@@ -155,12 +154,6 @@ template std::vector<std::int32_t> elements(const Napi::Value&, const char*);
 template std::vector<std::uint32_t> elements(const Napi::Value&, const char*);
 template std::vector<std::uint64_t> elements(const Napi::Value&, const char*);
 
-index_t equal_rows(const std::vector<std::int32_t>& ids, index_t rows) {
-  const auto count = static_cast<index_t>(ids.size());
-  if (count == 0 || count % rows != 0) fail("CONES_OPTION_INVALID", "The token ids must fill all rows equally.");
-  return count / rows;
-}
-
 std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, const char* name) {
   const Napi::Array list = array(value, name);
   std::vector<std::vector<std::uint32_t>> lists;
@@ -168,44 +161,9 @@ std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, co
   return lists;
 }
 
-Tensor to_tensor(const Context& context, std::span<const float> values, const Shape& shape) {
-  if (static_cast<index_t>(values.size()) != shape.size())
-    fail("CONES_OPTION_INVALID", "An array has " + std::to_string(values.size()) + " elements; its shape " +
-                                     shape.text() + " needs " + std::to_string(shape.size()) + ".");
-  Tensor tensor = context.empty(shape);
-  std::copy(values.begin(), values.end(), tensor.data());
-  return tensor;
-}
-
-Tensor to_channels_last(const Context& context, std::span<const float> values, const Shape& shape) {
-  const Tensor first = to_tensor(context, values, shape);
-  Tensor last = context.empty(shape);
-  const index_t batch = shape[0], pixels = shape[1] * shape[2], channels = shape[3];
-  for (index_t b = 0; b < batch; ++b)
-    for (index_t p = 0; p < pixels; ++p)
-      for (index_t c = 0; c < channels; ++c)
-        last.data()[(b * pixels + p) * channels + c] = first.data()[(b * channels + c) * pixels + p];
-  return last;
-}
-
-std::vector<float> to_channels_first(const Tensor& tensor) {
-  const index_t batch = tensor.dim(0), pixels = tensor.dim(1) * tensor.dim(2), channels = tensor.dim(3);
-  std::vector<float> values(static_cast<std::size_t>(tensor.size()));
-  for (index_t b = 0; b < batch; ++b)
-    for (index_t p = 0; p < pixels; ++p)
-      for (index_t c = 0; c < channels; ++c)
-        values[static_cast<std::size_t>((b * channels + c) * pixels + p)] =
-            tensor.data()[(b * pixels + p) * channels + c];
-  return values;
-}
-
 Napi::Value hand_over(Napi::Env env, const Tensor& tensor) {
   const auto owner = std::make_shared<const Tensor>(tensor);
-  return hand_over(env, owner->data(), static_cast<std::size_t>(owner->size()), owner);
-}
-
-std::vector<float> to_vector(const Tensor& tensor) {
-  return std::vector<float>(tensor.data(), tensor.data() + tensor.size());
+  return hand_over(env, owner->host(), static_cast<std::size_t>(owner->size()), owner);
 }
 
 }  // namespace cones::addon

@@ -5,13 +5,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "addon/abort.h"
-#include "device/context.h"
+#include "base/tensor.h"
 
 namespace cones::addon {
 
@@ -45,18 +44,8 @@ template <class T>
 std::vector<T> elements(const Napi::Object& object, const char* key) {
   return elements<T>(object.Get(key), key);
 }
-/// T of token ids [rows × T].
-index_t equal_rows(const std::vector<std::int32_t>& ids, index_t rows);
 /// An array of Uint32Arrays.
 std::vector<std::vector<std::uint32_t>> index_lists(const Napi::Value& value, const char* name);
-
-/// Copies into a tensor as it is.
-Tensor to_tensor(const Context& context, std::span<const float> values, const Shape& shape);
-/// [B, C, h, w] → [B, h, w, C]
-Tensor to_channels_last(const Context& context, std::span<const float> values, const Shape& channels_last);
-/// [B, h, w, C] → [B, C, h, w]
-std::vector<float> to_channels_first(const Tensor& tensor);
-std::vector<float> to_vector(const Tensor& tensor);
 
 /// A new typed array with a copy of `size` values.
 template <class T>

@@ -2,8 +2,7 @@
 
 #include "addon/arguments.h"
 #include "addon/configs.h"
-#include "base/error.h"
-#include "kernels/kernels.h"
+#include "jobs/place.h"
 
 namespace cones::addon {
 namespace {
@@ -36,7 +35,7 @@ NativeClip::NativeClip(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   if (info.Length() != 1 || !info[0].IsExternal())
     throw Napi::TypeError::New(info.Env(), "NativeClip is made by loadClip().");
   const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
-  host_ = loaded.host;
+  pair_ = loaded.pair;
   queue_ = loaded.queue;
 }
 
@@ -44,43 +43,30 @@ Napi::Value NativeClip::load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) invalid(env, "loadClip needs its options.");
   const auto o = info[0].As<Napi::Object>();
-  ClipConfig config;
-  config.text = text_config(object(o, "text"));
-  config.vision = vision_config(object(o, "vision"));
-  config.projection_size = static_cast<int>(integer(o, "projectionSize", 1, 1 << 16));
-  config.eos_token_id = static_cast<int>(integer(o, "eosTokenId", 0, 1 << 24));
+  jobs::ClipOptions options;
+  options.config.text = text_config(object(o, "text"));
+  options.config.vision = vision_config(object(o, "vision"));
+  options.config.projection_size = static_cast<int>(integer(o, "projectionSize", 1, 1 << 16));
+  options.config.eos_token_id = static_cast<int>(integer(o, "eosTokenId", 0, 1 << 24));
+  options.files = strings(o, "files");
+  options.place = jobs::place_on_cpu(static_cast<int>(integer(o, "threads", 1, 1024)));
+  options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
 
   Napi::Object holder = Napi::Object::New(env);
-  JobQueue* queue = JobQueue::owned_by(env, holder);
-  return queue->add(env, {.keep = holder},
-                    [config, queue, files = strings(o, "files"),
-                     threads = static_cast<int>(integer(o, "threads", 1, 1024)),
-                     limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53))](
-                        const std::atomic<bool>&, const Progress&) -> Settle {
-                      auto host = std::make_shared<ClipHost>(ClipHost{
-                          Weights(files),
-                          Context{.memory = Memory::create(limit), .pool = std::make_shared<ThreadPool>(threads),
-                                  .kernels = best_kernels()},
-                          nullptr});
-                      host->clip = std::make_unique<Clip>(host->context, host->weights, config);
-                      host->weights.check_all_used({"position_ids", "logit_scale"});
-                      return [host, queue](Napi::Env e) -> Napi::Value {
-                        Loaded loaded{host, queue->shared_from_this()};
-                        return Instance::of(e).clip_class.New({Napi::External<Loaded>::New(e, &loaded)});
-                      };
-                    });
+  PromiseQueue* queue = PromiseQueue::owned_by(env, holder);
+  return queue->add(env, {.keep = holder}, [options, queue](const std::atomic<bool>&, const Progress&) -> Settle {
+    return [pair = std::make_shared<const jobs::ClipPair>(options), queue](Napi::Env e) -> Napi::Value {
+      Loaded loaded{pair, queue->shared_from_this()};
+      return Instance::of(e).clip_class.New({Napi::External<Loaded>::New(e, &loaded)});
+    };
+  });
 }
 
 Napi::Value NativeClip::run(const Napi::CallbackInfo& info, const Napi::Object& options, Embed embed) {
-  if (!host_) throw make_error(info.Env(), "CONES_DISPOSED", "The CLIP pair was disposed. Load it again.");
+  if (!pair_) throw make_error(info.Env(), "CONES_DISPOSED", "The CLIP pair was disposed. Load it again.");
   return queue_->add(info.Env(), {.keep = Value(), .abort = abort_option(options)},
-                     [host = host_, embed = std::move(embed)](const std::atomic<bool>& aborted,
-                                                              const Progress&) -> Settle {
-                       Context context = host->context;
-                       context.aborted = &aborted;
-                       return [values = to_vector(embed(context, *host->clip))](Napi::Env e) {
-                         return to_array(e, values);
-                       };
+                     [pair = pair_, embed = std::move(embed)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+                       return [values = embed(*pair, aborted)](Napi::Env e) { return to_array(e, values); };
                      });
 }
 
@@ -89,11 +75,7 @@ Napi::Value NativeClip::embed_images(const Napi::CallbackInfo& info) {
   const auto o = info[1].As<Napi::Object>();
   return run(info, o,
              [pixels = elements<float>(info[0], "pixels"), batch = integer(o, "batch", 1, 1 << 16)](
-                 const Context& context, const Clip& clip) {
-               const VisionConfig& vision = clip.config().vision;
-               return clip.embed_images(context, to_tensor(context, pixels, {batch, vision.image_size,
-                                                                            vision.image_size, vision.channels}));
-             });
+                 const jobs::ClipPair& pair, const std::atomic<bool>& aborted) { return pair.embed_images(pixels, batch, aborted); });
 }
 
 Napi::Value NativeClip::embed_texts(const Napi::CallbackInfo& info) {
@@ -101,13 +83,11 @@ Napi::Value NativeClip::embed_texts(const Napi::CallbackInfo& info) {
   const auto o = info[1].As<Napi::Object>();
   return run(info, o,
              [ids = elements<std::int32_t>(info[0], "ids"), batch = integer(o, "batch", 1, 1 << 16)](
-                 const Context& context, const Clip& clip) {
-               return clip.embed_texts(context, ids, batch, equal_rows(ids, batch));
-             });
+                 const jobs::ClipPair& pair, const std::atomic<bool>& aborted) { return pair.embed_texts(ids, batch, aborted); });
 }
 
 Napi::Value NativeClip::dispose(const Napi::CallbackInfo& info) {
-  host_ = nullptr;  // running jobs keep their own reference until they end
+  pair_ = nullptr;  // running jobs keep their own reference until they end
   return info.Env().Undefined();
 }
 

@@ -5,18 +5,10 @@
 
 #include <memory>
 
-#include "addon/job_queue.h"
-#include "io/weights.h"
-#include "model/clip.h"
+#include "addon/promise_queue.h"
+#include "jobs/clip_pair.h"
 
 namespace cones::addon {
-
-/// A loaded pair with what its jobs need.
-struct ClipHost {
-  Weights weights;
-  Context context;
-  std::unique_ptr<Clip> clip;
-};
 
 class NativeClip : public Napi::ObjectWrap<NativeClip> {
  public:
@@ -27,19 +19,19 @@ class NativeClip : public Napi::ObjectWrap<NativeClip> {
   static Napi::Value load(const Napi::CallbackInfo& info);
 
   struct Loaded {
-    std::shared_ptr<ClipHost> host;
-    std::shared_ptr<JobQueue> queue;
+    std::shared_ptr<const jobs::ClipPair> pair;
+    std::shared_ptr<PromiseQueue> queue;
   };
 
  private:
   Napi::Value embed_images(const Napi::CallbackInfo& info);
   Napi::Value embed_texts(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
-  using Embed = std::function<Tensor(const Context&, const Clip&)>;
+  using Embed = std::function<std::vector<float>(const jobs::ClipPair&, const std::atomic<bool>& aborted)>;
   Napi::Value run(const Napi::CallbackInfo& info, const Napi::Object& options, Embed embed);
 
-  std::shared_ptr<ClipHost> host_;
-  std::shared_ptr<JobQueue> queue_;
+  std::shared_ptr<const jobs::ClipPair> pair_;
+  std::shared_ptr<PromiseQueue> queue_;
 };
 
 }  // namespace cones::addon

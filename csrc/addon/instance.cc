@@ -1,6 +1,6 @@
 #include "addon/instance.h"
 
-#include "addon/job_queue.h"
+#include "addon/promise_queue.h"
 
 namespace cones::addon {
 
@@ -18,12 +18,12 @@ Instance::Instance(Napi::Env env)
 }
 
 void Instance::shut_down() {
-  const std::set<JobQueue*> queues = queues_;
-  for (JobQueue* queue : queues) queue->stop();
+  const std::set<PromiseQueue*> queues = queues_;
+  for (PromiseQueue* queue : queues) queue->stop();
   pending_.clear();
 }
 
-std::uint64_t Instance::add_pending(Napi::Env env, Napi::Object keep, Napi::Function callback, Flag flag,
+std::uint64_t Instance::add_pending(Napi::Env env, Napi::Object keep, Napi::Function callback, jobs::AbortFlag flag,
                                     Napi::Promise* promise) {
   if (pending_.empty()) channel_.Ref(env);
   const std::uint64_t id = next_id_++;

@@ -18,7 +18,7 @@
 
 namespace cones::addon {
 
-class JobQueue;
+class PromiseQueue;
 
 /// Turns a finished job's result into a JavaScript value; runs on the JavaScript thread.
 using Settle = std::function<Napi::Value(Napi::Env)>;
@@ -34,14 +34,14 @@ class Instance {
 
   // On the JavaScript thread:
   /// A new promise; `keep` (this object) and `callback` (may be empty) live until it settles.
-  std::uint64_t add_pending(Napi::Env env, Napi::Object keep, Napi::Function callback, Flag flag,
+  std::uint64_t add_pending(Napi::Env env, Napi::Object keep, Napi::Function callback, jobs::AbortFlag flag,
                             Napi::Promise* promise);
   void resolve(Napi::Env env, std::uint64_t id, const Settle& settle);
   void reject(Napi::Env env, std::uint64_t id, const std::string& code, const std::string& message);
   /// Calls the pending job's callback; what it throws aborts the job and becomes its rejection.
   void notify(Napi::Env env, std::uint64_t id, const std::function<std::vector<napi_value>(Napi::Env)>& arguments);
-  void add_queue(JobQueue* queue) { queues_.insert(queue); }
-  void remove_queue(JobQueue* queue) { queues_.erase(queue); }
+  void add_queue(PromiseQueue* queue) { queues_.insert(queue); }
+  void remove_queue(PromiseQueue* queue) { queues_.erase(queue); }
 
   // On any thread:
   void post(Message message);
@@ -51,7 +51,7 @@ class Instance {
     Napi::Promise::Deferred deferred;
     Napi::ObjectReference keep;
     Napi::FunctionReference callback;
-    Flag flag;
+    jobs::AbortFlag flag;
     std::unique_ptr<Napi::Error> thrown;  // by the callback
   };
   static void deliver(Napi::Env env, Napi::Function, Instance* instance, Message* message);
@@ -63,7 +63,7 @@ class Instance {
   Channel channel_;
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::uint64_t next_id_ = 1;
-  std::set<JobQueue*> queues_;
+  std::set<PromiseQueue*> queues_;
 };
 
 /// A JavaScript Error with a `code`.

@@ -1,5 +1,7 @@
 #include "addon/latent_arguments.h"
 
+#include "addon/mask.h"
+
 namespace cones::addon {
 
 Shape latent_shape(const Napi::Object& o, index_t channels) {
@@ -7,17 +9,27 @@ Shape latent_shape(const Napi::Object& o, index_t channels) {
   return {integer(o, "batch", 1, largest), integer(o, "height", 1, largest), integer(o, "width", 1, largest), channels};
 }
 
-LatentArguments::LatentArguments(const Napi::Object& o, const Model& model)
-    : shape(latent_shape(o, model.unet().config().in_channels)),
-      latents(elements<float>(o, "latents")),
-      embeddings(elements<float>(o, "embeddings")),
-      tokens(integer(o, "tokens", 1, kMaxTokens)),
-      masks(mask_rows(o, "masks", shape[0], model)) {}
+Prediction prediction_of(const Napi::Object& o) {
+  return text(o, "prediction") == "v_prediction" ? Prediction::v_prediction : Prediction::epsilon;
+}
 
-void LatentArguments::check_rows(std::size_t count, const char* name) const {
-  if (static_cast<index_t>(count) != shape[0])
-    fail("CONES_OPTION_INVALID", std::string(name) + " must have one element per batch row (" +
-                                     std::to_string(shape[0]) + "), got " + std::to_string(count) + ".");
+void read_latents(const Napi::Object& o, const Model& model, jobs::LatentInput& in) {
+  in.shape = latent_shape(o, model.unet().config().in_channels);
+  in.latents = elements<float>(o, "latents");
+  in.embeddings = elements<float>(o, "embeddings");
+  in.tokens = integer(o, "tokens", 1, kMaxTokens);
+  in.masks = mask_rows(o, "masks", in.shape[0], model);
+}
+
+void read_denoise(const Napi::Object& o, const Model& model, jobs::DenoiseInput& in) {
+  read_latents(o, model, in);
+  in.timesteps = elements<double>(o, "timesteps");
+}
+
+void read_training(const Napi::Object& o, const Model& model, jobs::TrainingInput& in) {
+  read_denoise(o, model, in);
+  in.target = elements<float>(o, "target");
+  in.weights = elements<double>(o, "weights");
 }
 
 }  // namespace cones::addon

@@ -1,32 +1,20 @@
 // What every job on noisy latents takes: latents [B, C, h, w], text states [B, T, D], a mask per row.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "addon/arguments.h"
-#include "addon/mask.h"
-#include "base/error.h"
+#include "diffusion/training_batch.h"
+#include "jobs/latents.h"
 #include "model/model.h"
 
 namespace cones::addon {
 
-struct LatentArguments {
-  Shape shape;  // [B, h, w, C]
-  std::vector<float> latents, embeddings;
-  index_t tokens;
-  MaskRows masks;
+// Each fills what its part of the input has.
+void read_latents(const Napi::Object& options, const Model& model, jobs::LatentInput& in);
+void read_denoise(const Napi::Object& options, const Model& model, jobs::DenoiseInput& in);
+void read_training(const Napi::Object& options, const Model& model, jobs::TrainingInput& in);
 
-  LatentArguments(const Napi::Object& options, const Model& model);
-
-  Tensor latent_tensor(const Context& context) const { return to_channels_last(context, latents, shape); }
-  Tensor text_tensor(const Context& context, const Model& model) const {
-    return to_tensor(context, embeddings, text_shape(model));
-  }
-  Shape text_shape(const Model& model) const { return {shape[0], tokens, model.unet().config().cross_attention_dim}; }
-  /// CONES_OPTION_INVALID unless an array has one element per batch row.
-  void check_rows(std::size_t count, const char* name) const;
-};
+/// What the model predicts, for jobs that make noised latents themselves.
+Prediction prediction_of(const Napi::Object& options);
 
 /// The longest text in tokens that a call may have.
 constexpr index_t kMaxTokens = 1 << 16;

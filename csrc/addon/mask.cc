@@ -13,19 +13,19 @@ NativeMask::NativeMask(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   if (info.Length() != 1 || !info[0].IsExternal())
     throw Napi::TypeError::New(info.Env(), "NativeMask is made by createMask().");
   info.This().As<Napi::Object>().TypeTag(&kTag);
-  mask_ = *info[0].As<Napi::External<std::shared_ptr<const ModelMask>>>().Data();
+  mask_ = *info[0].As<Napi::External<std::shared_ptr<const jobs::ModelMask>>>().Data();
 }
 
-Napi::Value NativeMask::make(Napi::Env env, std::shared_ptr<const ModelMask> mask) {
-  return Instance::of(env).mask_class.New({Napi::External<std::shared_ptr<const ModelMask>>::New(env, &mask)});
+Napi::Value NativeMask::make(Napi::Env env, std::shared_ptr<const jobs::ModelMask> mask) {
+  return Instance::of(env).mask_class.New({Napi::External<std::shared_ptr<const jobs::ModelMask>>::New(env, &mask)});
 }
 
 Napi::Value NativeMask::size(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(mask_->mask.size()));
 }
 
-MaskRows mask_rows(const Napi::Object& object, const char* key, index_t batch, const Model& model) {
-  MaskRows rows;
+jobs::MaskRows mask_rows(const Napi::Object& object, const char* key, index_t batch, const Model& model) {
+  jobs::MaskRows rows;
   if (!has(object, key)) return rows;
   const Napi::Env env = object.Env();
   const Napi::Value value = object.Get(key);
@@ -46,12 +46,6 @@ MaskRows mask_rows(const Napi::Object& object, const char* key, index_t batch, c
     rows.emplace_back(mask, &mask->mask);
   }
   return rows;
-}
-
-std::vector<const ConceptMask*> mask_pointers(const MaskRows& rows) {
-  std::vector<const ConceptMask*> pointers;
-  for (const auto& row : rows) pointers.push_back(row.get());
-  return pointers;
 }
 
 }  // namespace cones::addon

@@ -5,8 +5,12 @@
 
 #include "addon/arguments.h"
 #include "addon/configs.h"
-#include "base/error.h"
-#include "kernels/kernels.h"
+#include "jobs/denoise.h"
+#include "jobs/drawing.h"
+#include "jobs/encode_text.h"
+#include "jobs/pictures.h"
+#include "jobs/plan.h"
+#include "cpu/backend.h"
 
 namespace cones::addon {
 
@@ -43,7 +47,7 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
   model_ = loaded.model;
   queue_ = loaded.queue;
-  samplings_ = std::make_shared<SamplingGroup>();
+  samplings_ = std::make_shared<jobs::SamplingGroup>();
 }
 
 Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
@@ -56,11 +60,11 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.vae = vae_config(object(o, "vae"));
   options.files = {strings(object(o, "text"), "files"), strings(object(o, "unet"), "files"),
                    strings(object(o, "vae"), "files")};
-  options.threads = static_cast<int>(integer(o, "threads", 1, 1024));
+  options.place = jobs::place_on_cpu(static_cast<int>(integer(o, "threads", 1, 1024)));
   options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
 
   Napi::Object holder = Napi::Object::New(env);
-  JobQueue* queue = JobQueue::owned_by(env, holder);
+  PromiseQueue* queue = PromiseQueue::owned_by(env, holder);
   return queue->add(env, {.keep = holder}, [options, queue](const std::atomic<bool>&, const Progress&) -> Settle {
     auto model = std::make_shared<Model>(options);
     return [model, queue](Napi::Env e) -> Napi::Value {
@@ -102,7 +106,7 @@ Napi::Value NativeModel::kv_bytes(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::isa(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), model(info.Env())->context(nullptr).kernels->isa);
+  return Napi::String::New(info.Env(), (static_cast<void>(model(info.Env())), cpu_isa()));
 }
 
 Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
@@ -144,25 +148,35 @@ Napi::Value bytes(Napi::Env env, Plan plan) {
 
 Napi::Value NativeModel::plan_denoise(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
-  return bytes(info.Env(), [&] { return model(info.Env())->plan_denoise(s[0], s[1], s[2], s[3]); });
+  return bytes(info.Env(), [&] {
+    const Model& m = *model(info.Env());
+    return jobs::plan(jobs::denoise, m, jobs::sizes_of(m, s[0], s[1], s[2], s[3])).peak;
+  });
 }
 
 Napi::Value NativeModel::plan_text(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 2);
-  return bytes(info.Env(), [&] { return model(info.Env())->plan_text(s[0], s[1]); });
+  jobs::TextInput in;
+  in.rows = s[0];
+  in.ids.resize(static_cast<std::size_t>(s[0] * s[1]));
+  return bytes(info.Env(), [&] { return jobs::plan(jobs::encode_text, *model(info.Env()), in).peak; });
 }
 
 Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
   const bool guided = info[4].ToBoolean().Value();
-  return bytes(info.Env(), [&] { return model(info.Env())->plan_sample(s[0], s[1], s[2], s[3], guided); });
+  return bytes(info.Env(), [&] {
+    const Model& m = *model(info.Env());
+    const Shape shape{s[0], s[1], s[2], m.unet().config().in_channels};
+    return jobs::plan_together(m, {{shape, s[3], guided}}).peak;
+  });
 }
 
 Napi::Value NativeModel::plan_encode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 3);
   return bytes(info.Env(), [&] {
     const auto& m = model(info.Env());
-    return m->plan_encode(m->encode_pass(s[0], s[1], s[2], available(info[3], *m)), s[1], s[2]);
+    return jobs::plan_encode(*m, {s[0], s[1], s[2]}, available(info[3], *m));
   });
 }
 
@@ -170,7 +184,7 @@ Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 3);
   return bytes(info.Env(), [&] {
     const auto& m = model(info.Env());
-    return m->plan_decode(m->decode_pass(s[0], s[1], s[2], available(info[3], *m)), s[1], s[2]);
+    return jobs::plan_decode(*m, {s[0], s[1], s[2]}, available(info[3], *m));
   });
 }
 

@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "addon/job_queue.h"
-#include "addon/sampling_group.h"
+#include "addon/promise_queue.h"
+#include "jobs/sampling_group.h"
 #include "model/model.h"
 
 namespace cones::addon {
@@ -22,7 +22,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   struct Loaded {
     std::shared_ptr<Model> model;
-    std::shared_ptr<JobQueue> queue;
+    std::shared_ptr<PromiseQueue> queue;
   };
 
  private:
@@ -56,8 +56,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work);
 
   std::shared_ptr<Model> model_;
-  std::shared_ptr<JobQueue> queue_;
-  std::shared_ptr<SamplingGroup> samplings_;
+  std::shared_ptr<PromiseQueue> queue_;
+  std::shared_ptr<jobs::SamplingGroup> samplings_;
 };
 
 }  // namespace cones::addon

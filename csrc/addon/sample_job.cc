@@ -1,10 +1,11 @@
-// NativeModel.sample: the pictures of one call, step by step together with those of others.
-#include <utility>
+// NativeModel.sample: the pictures of one call.
+#include "jobs/sample.h"
+
+#include <memory>
 
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
 #include "addon/model.h"
-#include "addon/sampling_group.h"
 
 namespace cones::addon {
 namespace {
@@ -24,34 +25,23 @@ std::vector<SolverStep> solver_steps(const Napi::Object& o) {
 Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object o = options_of(info);
-  LatentArguments in(o, *model(env));
-  std::vector<float> negative;
-  if (has(o, "negativeEmbeddings")) negative = elements<float>(o, "negativeEmbeddings");
+  jobs::Drawing in;
+  read_latents(o, *model(env), in);
+  if (has(o, "negativeEmbeddings")) in.negative = elements<float>(o, "negativeEmbeddings");
+  in.steps = solver_steps(o);
+  in.seeds = elements<std::uint64_t>(o, "seeds");
+  in.guidance = number(o, "guidance");
+  in.guided = !in.negative.empty() && in.guidance != 1;
   return run(env, o, "onStep",
-             [m = model(env), group = samplings_, in = std::move(in), negative = std::move(negative), steps = solver_steps(o),
-              seeds = elements<std::uint64_t>(o, "seeds"), guidance = number(o, "guidance"),
-              member = std::shared_ptr<SamplingGroup::Member>()](const std::atomic<bool>& aborted,
-                                                                 const Progress& progress) mutable -> std::optional<Settle> {
-               if (!member) {
-                 in.check_rows(seeds.size(), "seeds");
-                 const bool guided = !negative.empty() && guidance != 1;
-                 const auto input = [&](const Context& context) {
-                   SampleInput made{.latents = in.latent_tensor(context),
-                                    .embeddings = in.text_tensor(context, *m),
-                                    .negative_embeddings = {},
-                                    .guidance = guidance,
-                                    .steps = steps,
-                                    .seeds = seeds,
-                                    .masks = mask_pointers(in.masks)};
-                   if (guided) made.negative_embeddings = to_tensor(context, negative, in.text_shape(*m));
-                   return made;
-                 };
-                 member = group->join(*m, {in.shape, in.tokens, guided, input}, progress, aborted);
-               }
-               if (!group->advance(*m, *member)) return std::nullopt;
-               return [values = to_channels_first(member->sampling.latents())](Napi::Env e) mutable {
-                 return hand_over(e, std::move(values));
+             [job = jobs::SampleJob(model(env), samplings_, std::move(in))](
+                 const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
+               const auto stepped = [progress](std::size_t steps) {
+                 progress.notify([steps](Napi::Env e) -> std::vector<napi_value> {
+                   return {Napi::Number::New(e, static_cast<double>(steps))};
+                 });
                };
+               if (!job.step(aborted, stepped)) return std::nullopt;
+               return [values = job.latents()](Napi::Env e) mutable { return hand_over(e, std::move(values)); };
              });
 }
 

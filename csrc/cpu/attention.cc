@@ -29,7 +29,7 @@ struct Sizes {
   const VectorKernels& vector;
   index_t width, panels;
 
-  Sizes(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options)
+  Sizes(const Context& context, const Tensor& q, const Tensor& k, const AttentionOptions& options)
       : batch(q.dim(0)), queries(q.dim(1)), keys(k.dim(1)), channels(q.dim(2)), heads(options.heads),
         dim(channels / std::max<index_t>(heads, 1)), causal(options.causal), gemm(*cpu_of(context).kernels().gemm), vector(*cpu_of(context).kernels().vector),
         width(gemm.panel_width), panels((queries + width - 1) / width) {
@@ -113,7 +113,7 @@ index_t task_grain(index_t products) {
 
 Tensor Cpu::attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
                          const AttentionOptions& options, Tensor* logsumexp) const {
-  const Sizes sizes(context, q, k, v, options);
+  const Sizes sizes(context, q, k, options);
   const index_t dim = sizes.dim, width = sizes.width, batch_heads = sizes.batch * sizes.heads;
   const int lanes = threads();
   // Panels of one head that share each block of Vᵀ; as many as leave every thread some tasks.
@@ -193,7 +193,7 @@ Tensor Cpu::attention_forward(const Context& context, const Tensor& q, const Ten
 void Cpu::attention_backward(const Context& context, const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v,
                         const Tensor& out, const Tensor& logsumexp, const AttentionOptions& options, Tensor* dq,
                         Tensor* dk, Tensor* dv) const {
-  const Sizes sizes(context, q, k, v, options);
+  const Sizes sizes(context, q, k, options);
   const index_t dim = sizes.dim, width = sizes.width, channels = sizes.channels;
   const index_t dim_panels = (dim + width - 1) / width;
   const int panel_stride = static_cast<int>(width);

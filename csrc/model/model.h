@@ -1,14 +1,13 @@
-// A whole text-to-image model: text encoder, UNet and autoencoder, with the threads and memory that its jobs share.
+// A whole text-to-image model: text encoder, UNet and autoencoder, with the device and memory that its jobs share.
 #pragma once
 
 #include <atomic>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "device/backend.h"
+#include "device/placement.h"
 #include "io/weights.h"
 #include "model/clip_text.h"
 #include "model/config.h"
@@ -16,9 +15,6 @@
 #include "model/vae.h"
 
 namespace cones {
-
-struct SearchOptions;  // concepts/search.h
-struct IdentifierOptions;  // concepts/learned_identifier.h
 
 struct ModelFiles {
   std::vector<std::string> text, unet, vae;  // safetensors, one or all shards
@@ -29,7 +25,7 @@ struct ModelOptions {
   TextConfig text;
   UNetConfig unet;
   VaeConfig vae;
-  int threads = 1;
+  Placement place;
   std::size_t memory_limit = SIZE_MAX;  // bytes, weights and activations together
 };
 
@@ -40,8 +36,8 @@ class Model {
 
   /// A context for one job; `aborted` may be null.
   Context context(const std::atomic<bool>* aborted) const;
-  /// A context in which nothing is computed and memory is only counted.
-  Context planning_context() const;
+  /// The same for the autoencoder.
+  Context vae_context(const std::atomic<bool>* aborted) const;
 
   const ClipText& text() const { return *text_; }
   const UNet& unet() const { return *unet_; }
@@ -66,43 +62,9 @@ class Model {
   /// during one. As long as the result lives, everybody's steps are sure to fit.
   std::shared_ptr<void> share_memory(std::size_t held, std::size_t step) const;
 
-  /// How many of `batch` pictures are encoded or decoded in one pass: small ones go together, because alone they do not
-  /// occupy the threads; fewer where `available` bytes would not hold them, but always one.
-  /// Height and width are the input's: of a picture, of latents.
-  index_t encode_pass(index_t batch, index_t height, index_t width, std::size_t available) const;
-  index_t decode_pass(index_t batch, index_t height, index_t width, std::size_t available) const;
-
-  /// Peak bytes of the text encoder; of a UNet call, without and with gradients of its inputs and `parameters`; of the sampling
-  /// loop; of one pass of encoding or decoding. Inputs included.
-  std::size_t plan_text(index_t rows, index_t tokens) const;
-  std::size_t plan_denoise(index_t batch, index_t height, index_t width, index_t tokens) const;
-  std::size_t plan_gradient(index_t batch, index_t height, index_t width, index_t tokens,
-                            const std::vector<const Parameter*>& parameters, bool checkpointing) const;
-  std::size_t plan_sample(index_t batch, index_t height, index_t width, index_t tokens, bool guided) const;
-  /// Of several calls' pictures together, and what they hold between steps.
-  struct SamplePlan {
-    std::size_t peak, held;
-  };
-  struct SampleRows {
-    index_t batch;
-    bool guided;
-  };
-  SamplePlan plan_together(const std::vector<SampleRows>& calls, index_t height, index_t width, index_t tokens) const;
-  struct SearchPlan {
-    std::size_t peak;  // of a step
-    std::size_t held;  // between steps: state, pictures and captions
-  };
-  /// moments [N, h, w, 2C] of all pictures, embeddings [P, T, D] of all captions, rows per step; identifier: null unless it
-  /// is learned.
-  SearchPlan plan_search(const Shape& moments, const Shape& embeddings, int rows, const SearchOptions& options,
-                         const IdentifierOptions* identifier) const;
-  std::size_t plan_encode(index_t pictures, index_t height, index_t width) const;
-  std::size_t plan_decode(index_t pictures, index_t height, index_t width) const;
-
  private:
   ModelOptions options_;
   std::shared_ptr<Memory> memory_;
-  std::shared_ptr<const Backend> backend_;
   std::unique_ptr<Weights> text_weights_, unet_weights_, vae_weights_;
   std::unique_ptr<ClipText> text_;
   std::unique_ptr<UNet> unet_;

@@ -82,7 +82,7 @@ class Vae {
   /// CONES_OPTION_INVALID for pictures with a side below f.
   Var encode(Tape& tape, const Var& pixels) const { return encoder_.forward(tape, checked(pixels)); }
   /// latents [B, h, w, C], already divided by the scaling factor, → pixels [B, f·h, f·w, 3] fp32, about [-1, 1], not clamped.
-  /// The activations are large, some 0.7 GB at 512 × 512: Model::decode_pass says how many pictures go together.
+  /// The activations are large, some 0.7 GB at 512 × 512: jobs/pictures.h says how many pictures go together.
   Var decode(Tape& tape, const Var& latents) const { return decoder_.forward(tape, latents); }
 
   /// f: a side of the picture per side of the latents.

@@ -1,6 +1,8 @@
 #include "ops/transfer.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "base/error.h"
 #include "device/backend.h"
@@ -41,8 +43,8 @@ Tensor upload_channels_last(const Context& context, std::span<const float> value
 }
 
 std::vector<float> download(const Context& context, const Tensor& tensor) {
+  if (context.planning()) return {};
   std::vector<float> values(static_cast<std::size_t>(tensor.size()));
-  if (context.planning()) return values;
   Device& device = context.memory->device();
   if (tensor.dtype() == DType::f32) {
     device.download(values.data(), tensor.raw(), tensor.bytes());
@@ -56,6 +58,7 @@ std::vector<float> download(const Context& context, const Tensor& tensor) {
 
 std::vector<float> download_channels_first(const Context& context, const Tensor& tensor) {
   const std::vector<float> last = download(context, tensor);
+  if (last.empty()) return {};
   const index_t batch = tensor.dim(0), pixels = tensor.dim(1) * tensor.dim(2), channels = tensor.dim(3);
   std::vector<float> first(last.size());
   for (index_t b = 0; b < batch; ++b)
@@ -64,6 +67,22 @@ std::vector<float> download_channels_first(const Context& context, const Tensor&
         first[static_cast<std::size_t>((b * channels + c) * pixels + p)] =
             last[static_cast<std::size_t>((b * pixels + p) * channels + c)];
   return first;
+}
+
+Tensor to_host(const Context& context, Tensor tensor) {
+  Device& device = context.memory->device();
+  if (device.host() && tensor.dtype() == DType::f32 && !tensor.shared()) return tensor;
+  if (context.planning()) return context.empty(tensor.shape(), DType::f32);
+  if (device.host() && tensor.dtype() == DType::f32) {
+    Tensor own = context.empty(tensor.shape(), DType::f32);
+    device.copy(own.raw(), tensor.raw(), tensor.bytes());
+    return own;
+  }
+  // Beside the device's memory, which the job's plan is of.
+  Tensor own(*Memory::create(SIZE_MAX), tensor.shape());
+  const std::vector<float> values = download(context, tensor);
+  std::copy(values.begin(), values.end(), own.host());
+  return own;
 }
 
 }  // namespace cones

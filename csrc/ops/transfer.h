@@ -15,9 +15,12 @@ Tensor upload(const Context& context, std::span<const float> values, const Shape
 /// The same of values [B, C, h, w]; `shape` is [B, h, w, C].
 Tensor upload_channels_last(const Context& context, std::span<const float> values, const Shape& shape, DType dtype);
 
-/// The values of a tensor; zeros while planning.
+/// The values of a tensor; none while planning.
 std::vector<float> download(const Context& context, const Tensor& tensor);
 /// The same of a tensor [B, h, w, C] as [B, C, h, w].
 std::vector<float> download_channels_first(const Context& context, const Tensor& tensor);
+
+/// The values as an fp32 tensor in the host's memory that nobody else has: the tensor itself where it is one already.
+Tensor to_host(const Context& context, Tensor tensor);
 
 }  // namespace cones

@@ -7,34 +7,30 @@
 #include <memory>
 #include <vector>
 
-#include "addon/job_queue.h"
 #include "diffusion/sampler.h"
+#include "jobs/drawing.h"
 #include "model/model.h"
 
-namespace cones::addon {
+namespace cones::jobs {
 
 class SamplingGroup {
  public:
+  /// Hears of every step that a drawing has taken: how many they are.
+  using Stepped = std::function<void(std::size_t steps)>;
+
   struct Member {
     Sampling sampling;
-    Progress progress;
+    Stepped stepped;
     const std::atomic<bool>* aborted;
-    Model::SampleRows rows;
+    DrawingSize size;
     std::size_t held;              // bytes between steps
     std::shared_ptr<void> memory;  // Model::share_memory
     bool ahead = false;            // took its step with somebody else's
   };
 
-  /// What a new member will be: its latents' shape [B, h, w, C], tokens, guidance; and its input, made once there is memory.
-  struct Request {
-    Shape shape;
-    index_t tokens;
-    bool guided;
-    std::function<SampleInput(const Context&)> input;
-  };
-  /// A new member, which stays as long as the caller holds it. NotNow where memory is short or enough rows are under way.
-  std::shared_ptr<Member> join(const Model& model, const Request& request, const Progress& progress,
-                               const std::atomic<bool>& aborted);
+  /// A new member, which stays as long as the caller holds it; its masks and `aborted` must live as long. NotNow where memory is
+  /// short or enough rows are under way.
+  std::shared_ptr<Member> join(const Model& model, const Drawing& drawing, Stepped stepped, const std::atomic<bool>& aborted);
   /// Bytes that members hold between their steps: free once they have ended.
   std::size_t held() const;
   /// A step of `caller`, unless it is ahead, and of all others that fit and are not ahead. True when `caller` is finished.
@@ -45,4 +41,4 @@ class SamplingGroup {
   std::vector<std::weak_ptr<Member>> members_;
 };
 
-}  // namespace cones::addon
+}  // namespace cones::jobs

@@ -1,8 +1,10 @@
-#include "addon/sampling_group.h"
+#include "jobs/sampling_group.h"
 
 #include <utility>
 
-namespace cones::addon {
+#include "base/error.h"
+
+namespace cones::jobs {
 namespace {
 
 // Larger batches gain nothing more (docs/optimisation-log.md): who comes later waits, and the first are done sooner.
@@ -17,27 +19,27 @@ std::vector<std::shared_ptr<SamplingGroup::Member>> SamplingGroup::others(const 
   return found;
 }
 
-std::shared_ptr<SamplingGroup::Member> SamplingGroup::join(const Model& model, const Request& request, const Progress& progress,
+std::shared_ptr<SamplingGroup::Member> SamplingGroup::join(const Model& model, const Drawing& drawing, Stepped stepped,
                                                            const std::atomic<bool>& aborted) {
-  const index_t batch = request.shape[0], height = request.shape[1], width = request.shape[2];
-  const index_t rows = request.guided ? 2 * batch : batch;
-  std::vector<Model::SampleRows> together{{batch, request.guided}};
+  drawing.check_rows(drawing.seeds.size(), "seeds");
+  const DrawingSize size = drawing.size();
+  const auto alike = [&](const Member& other) { return other.sampling.size() == std::array{size.shape[1], size.shape[2], size.tokens}; };
+  std::vector<DrawingSize> together{size};
   index_t under_way = 0;
   std::size_t held = 0;
   for (const auto& other : others()) {
     under_way += other->sampling.rows();
-    if (other->sampling.size() != std::array{height, width, request.tokens}) continue;
-    together.push_back(other->rows);
+    if (!alike(*other)) continue;
+    together.push_back(other->size);
     held += other->held;
   }
-  if (under_way > 0 && under_way + rows > kMostRows) throw NotNow("CONES_INTERNAL", "Enough drawings are under way.");
-  const Model::SamplePlan all = model.plan_together(together, height, width, request.tokens);
+  if (under_way > 0 && under_way + size.rows() > kMostRows) throw NotNow("CONES_INTERNAL", "Enough drawings are under way.");
+  const Plan all = plan_together(model, together);
   std::shared_ptr<void> memory = model.share_memory(all.held - held, all.peak - all.held);
-  const Context context = model.context(&aborted);
-  auto member = std::make_shared<Member>(Member{.sampling = Sampling(context, model.unet(), request.input(context)),
-                                                .progress = progress,
+  auto member = std::make_shared<Member>(Member{.sampling = begin(model.context(&aborted), model, drawing),
+                                                .stepped = std::move(stepped),
                                                 .aborted = &aborted,
-                                                .rows = together[0],
+                                                .size = size,
                                                 .held = all.held - held,
                                                 .memory = std::move(memory)});
   std::erase_if(members_, [](const auto& reference) { return reference.expired(); });
@@ -61,17 +63,12 @@ bool SamplingGroup::advance(const Model& model, Member& caller) {
   for (const auto& other : with) together.push_back(&other->sampling);
   // One that is aborted must not end the others' step.
   Sampling::advance(model.context(with.empty() ? caller.aborted : nullptr), model.unet(), together);
-  const auto tell = [](const Member& member) {
-    member.progress.notify([step = member.sampling.steps_done()](Napi::Env e) -> std::vector<napi_value> {
-      return {Napi::Number::New(e, static_cast<double>(step))};
-    });
-  };
-  tell(caller);
+  caller.stepped(caller.sampling.steps_done());
   for (const auto& other : with) {
     other->ahead = true;
-    tell(*other);
+    other->stepped(other->sampling.steps_done());
   }
   return caller.sampling.finished();
 }
 
-}  // namespace cones::addon
+}  // namespace cones::jobs

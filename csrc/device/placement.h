@@ -1,0 +1,19 @@
+// Where a model lives: a device's memory, and what computes there.
+#pragma once
+
+#include <memory>
+
+#include "device/backend.h"
+
+namespace cones {
+
+struct Placement {
+  std::shared_ptr<Device> device;
+  std::shared_ptr<const Backend> backend;
+  /// The same for the autoencoder, whose activations may need another type.
+  std::shared_ptr<const Backend> autoencoder;
+  /// How many small pictures keep the device busy.
+  int lanes = 1;
+};
+
+}  // namespace cones

@@ -1,0 +1,49 @@
+#include "jobs/drawing.h"
+
+#include <memory>
+#include <utility>
+
+#include "ops/transfer.h"
+
+namespace cones::jobs {
+namespace {
+
+// With sizes only, for plans.
+Drawing drawing_of(const DrawingSize& size) {
+  Drawing drawing;
+  drawing.shape = size.shape;
+  drawing.tokens = size.tokens;
+  drawing.guided = size.guided;
+  drawing.guidance = size.guided ? 2 : 1;
+  drawing.steps.resize(2);  // the second holds the first's prediction, as all others do
+  return drawing;
+}
+
+}  // namespace
+
+Sampling begin(const Context& context, const Model& model, const Drawing& in) {
+  SampleInput input{.latents = in.upload_latents(context, DType::f32),
+                    .embeddings = in.upload_text(context, model),
+                    .negative_embeddings = {},
+                    .guidance = in.guidance,
+                    .steps = in.steps,
+                    .seeds = in.seeds,
+                    .masks = mask_pointers(in.masks)};
+  if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
+  return Sampling(context, model.unet(), std::move(input));
+}
+
+Plan plan_together(const Model& model, const std::vector<DrawingSize>& drawings) {
+  return plan_of(model.context(nullptr), [&](const Context& context) {
+    std::vector<std::unique_ptr<Sampling>> samplings;
+    std::vector<Sampling*> together;
+    for (const DrawingSize& size : drawings) {
+      samplings.push_back(std::make_unique<Sampling>(begin(context, model, drawing_of(size))));
+      together.push_back(samplings.back().get());
+    }
+    for (int step = 0; step < 2; ++step) Sampling::advance(context, model.unet(), together);
+    return samplings;
+  });
+}
+
+}  // namespace cones::jobs

@@ -1,0 +1,71 @@
+#include "jobs/gradient.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "ops/mse_loss.h"
+#include "ops/stored_gradients.h"
+#include "ops/transfer.h"
+
+namespace cones::jobs {
+namespace {
+
+std::vector<const Parameter*> unet_parameters(const Model& model, const std::vector<std::string>& names) {
+  std::vector<const Parameter*> parameters;
+  for (const std::string& name : names) {
+    const Parameter* parameter = &model.unet_parameter(name);
+    if (std::find(parameters.begin(), parameters.end(), parameter) != parameters.end())
+      fail("CONES_OPTION_INVALID", "The gradient of \"" + name + "\" is wanted twice. Name every weight once.");
+    parameters.push_back(parameter);
+  }
+  return parameters;
+}
+
+// Makes the gradient the caller's own: zeros where the loss does not depend on the tensor.
+void give_away(const Context& context, Tensor& gradient, const Shape& shape) {
+  if (!gradient.defined()) gradient = context.zeros(shape, DType::f32);
+  gradient = to_host(context, std::move(gradient));
+  gradient.give_away();
+}
+
+// Gradients of inputs carry the gradient scale.
+std::vector<float> unscaled(std::vector<float> values, float scale) {
+  if (scale != 1)
+    for (float& value : values) value /= scale;
+  return values;
+}
+
+}  // namespace
+
+GradientResult gradient(const Context& given, const Model& model, const GradientInput& in) {
+  in.check();
+  Context context = given;
+  context.gradient_scale = context.backend->gradient_scale(in.shape.size() / in.shape[0]);
+  const std::vector<const Parameter*> parameters = unet_parameters(model, in.tensors);
+  StoredGradients stored(parameters);
+  Tape tape(context, &stored);
+  const KvView view{.masks = mask_pointers(in.masks)};
+  const Var latents(in.upload_latents(context, context.backend->activation()), in.want_latents);
+  const Var embeddings(in.upload_text(context, model), in.want_embeddings);
+  const TextKv text = model.unet().project_text(tape, embeddings, view);
+  const UNetInput input{.latents = latents, .timesteps = in.timesteps, .text = text, .view = view,
+                        .checkpointing = in.checkpointing};
+  const Var output = model.unet().forward(tape, input);
+  MseResult result_of_loss =
+      mse_loss(context, output.value(), upload_channels_last(context, in.target, in.shape, DType::f32), in.weights, true);
+  Tape::accumulate(context, output.gradient(), std::exchange(result_of_loss.gradient, Tensor()));
+  tape.backward();
+
+  const MseLoss loss = read_loss(context, result_of_loss, in.weights);
+  GradientResult result{loss.loss, loss.means, std::move(stored.gradients()), {}, {}};
+  for (std::size_t i = 0; i < parameters.size(); ++i) give_away(context, result.gradients[i], parameters[i]->shape);
+  if (in.want_latents)
+    result.latents =
+        unscaled(download_channels_first(context, latents.gradient()->tensor.reshape(in.shape)), context.gradient_scale);
+  if (in.want_embeddings)
+    result.embeddings = unscaled(download(context, embeddings.gradient()->tensor), context.gradient_scale);
+  return result;
+}
+
+}  // namespace cones::jobs

@@ -1,0 +1,98 @@
+#include "jobs/pictures.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/error.h"
+#include "jobs/plan.h"
+#include "ops/transfer.h"
+
+namespace cones::jobs {
+namespace {
+
+using Pass = Recipe<std::vector<float>, Pictures>;
+
+std::size_t peak_of(Pass pass, const Model& model, const Pictures& in) {
+  return plan_of(model.vae_context(nullptr), [&](const Context& context) { return pass(context, model, in); }).peak;
+}
+
+// Pixels of one pass through the autoencoder for each lane of the device, two pictures of 64 × 64: more gain nothing and leave the
+// cache. At least one picture.
+constexpr index_t kPassPixels = 2 * 64 * 64;
+
+// How many go in one pass: together, because small ones alone do not occupy the device; fewer where `available` bytes would
+// not hold them, but always one. `pixels`: of a picture.
+index_t per_pass(Pass recipe, const Model& model, const Pictures& in, index_t pixels,
+                 std::size_t available) {
+  const auto fits = [&](index_t count) { return peak_of(recipe, model, {count, in.height, in.width}) <= available; };
+  index_t count = std::clamp<index_t>(model.options().place.lanes * kPassPixels / pixels, 1, in.count);
+  while (count > 1 && !fits(count)) --count;
+  return count;
+}
+
+index_t pixels_of_pictures(const Model&, const Pictures& in) { return in.height * in.width; }
+
+index_t pixels_of_latents(const Model& model, const Pictures& in) {
+  const index_t scale = model.vae().downscale();
+  return in.height * in.width * scale * scale;
+}
+
+// `count` pictures from `first` on.
+Pictures some(const Pictures& in, index_t first, index_t count) {
+  const std::size_t all = in.values.size();
+  if (all % static_cast<std::size_t>(in.count) != 0)
+    fail("CONES_OPTION_INVALID", "An array of " + std::to_string(all) + " elements has not " + std::to_string(in.count) +
+                                     " equal rows.");
+  const std::size_t size = all / static_cast<std::size_t>(in.count);
+  return {count, in.height, in.width,
+          in.values.subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size)};
+}
+
+std::vector<float> run_in_passes(Pass recipe, const Model& model, const Pictures& in,
+                                 index_t pixels, const std::atomic<bool>& aborted) {
+  const index_t pass = per_pass(recipe, model, in, pixels, model.available_memory());
+  model.require_memory(peak_of(recipe, model, {pass, in.height, in.width}));
+  const Context context = model.vae_context(&aborted);
+  std::vector<float> all;
+  for (index_t first = 0; first < in.count; first += pass) {
+    const auto values = recipe(context, model, some(in, first, std::min(pass, in.count - first)));
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
+}
+
+}  // namespace
+
+std::vector<float> encode_images(const Context& context, const Model& model, const Pictures& in) {
+  Tape tape(context);
+  const Tensor pixels = upload(context, in.values, {in.count, in.height, in.width, model.vae().config().in_channels});
+  return download_channels_first(context, model.vae().encode(tape, Var(pixels)).value());
+}
+
+std::vector<float> decode_latents(const Context& context, const Model& model, const Pictures& in) {
+  Tape tape(context);
+  const Tensor latents =
+      upload_channels_last(context, in.values, {in.count, in.height, in.width, model.vae().config().latent_channels},
+                           context.backend->activation());
+  return download(context, model.vae().decode(tape, Var(latents)).value());
+}
+
+std::vector<float> encode_in_passes(const Model& model, const Pictures& in, const std::atomic<bool>& aborted) {
+  return run_in_passes(encode_images, model, in, pixels_of_pictures(model, in), aborted);
+}
+
+std::vector<float> decode_in_passes(const Model& model, const Pictures& in, const std::atomic<bool>& aborted) {
+  return run_in_passes(decode_latents, model, in, pixels_of_latents(model, in), aborted);
+}
+
+std::size_t plan_encode(const Model& model, const Pictures& in, std::size_t available) {
+  const index_t count = per_pass(encode_images, model, in, pixels_of_pictures(model, in), available);
+  return peak_of(encode_images, model, {count, in.height, in.width});
+}
+
+std::size_t plan_decode(const Model& model, const Pictures& in, std::size_t available) {
+  const index_t count = per_pass(decode_latents, model, in, pixels_of_latents(model, in), available);
+  return peak_of(decode_latents, model, {count, in.height, in.width});
+}
+
+}  // namespace cones::jobs

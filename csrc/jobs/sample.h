@@ -1,0 +1,28 @@
+// A drawing as a job: step by step, together with the others that are under way on its model.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "jobs/sampling_group.h"
+
+namespace cones::jobs {
+
+class SampleJob {
+ public:
+  SampleJob(std::shared_ptr<const Model> model, std::shared_ptr<SamplingGroup> group, Drawing drawing)
+      : model_(std::move(model)), group_(std::move(group)), drawing_(std::move(drawing)) {}
+
+  /// True when the drawing is finished. NotNow, the first time, where it has to wait. `aborted` is the same every time.
+  bool step(const std::atomic<bool>& aborted, const SamplingGroup::Stepped& stepped);
+  /// What it has drawn, when it is finished [B, C, h, w].
+  std::vector<float> latents() const;
+
+ private:
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<SamplingGroup> group_;
+  Drawing drawing_;
+  std::shared_ptr<SamplingGroup::Member> member_;
+};
+
+}  // namespace cones::jobs

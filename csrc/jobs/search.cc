@@ -1,0 +1,82 @@
+#include "jobs/search.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ops/transfer.h"
+
+namespace cones::jobs {
+
+Plan plan_search(const Model& model, const SearchInput& in) {
+  return plan_of(model.context(nullptr), [&](const Context& context) {
+    auto state = std::make_unique<SearchState>(context, model, in);
+    // The first step packs backward's weights as it goes; all later ones have them from the start.
+    for (int step = 0; step < 2; ++step) state->step(context);
+    return state;
+  });
+}
+
+SearchJob::SearchJob(std::shared_ptr<const Model> model, const SearchInput& in, const std::atomic<bool>& aborted)
+    : model_(std::move(model)) {
+  const Plan plan = plan_search(*model_, in);
+  model_->require_memory(plan.peak);
+  const std::size_t before = model_->available_memory();
+  state_ = std::make_unique<SearchState>(model_->context(&aborted), *model_, in);
+  // Another search may have been let go of meanwhile.
+  const std::size_t after = std::min(model_->available_memory(), before);
+  still_to_hold_ = plan.held - std::min(before - after, plan.held);
+  step_bytes_ = plan.peak - plan.held;
+}
+
+std::shared_ptr<void> SearchJob::share_memory() const {
+  // Backward packs its weights when it first needs them, and a step that ends there is half a step. Between this and the first
+  // step's end remains a moment in which a change of the files does that.
+  model_->check_unchanged();
+  return model_->share_memory(still_to_hold_, step_bytes_);
+}
+
+SearchProgress SearchJob::step(const Context& context) {
+  const SearchProgress progress = state_->step(context);
+  still_to_hold_ = 0;
+  return progress;
+}
+
+StepResult SearchJob::update(const TrainingInput& in, const std::atomic<bool>& aborted) {
+  model_->check_unchanged();  // as in share_memory()
+  return state_->update(model_->context(&aborted), *model_, in);
+}
+
+std::vector<std::byte> SearchJob::save() const { return state_->save(model_->context(nullptr)); }
+
+void SearchJob::load(std::span<const std::byte> state) { state_->load(model_->context(nullptr), state); }
+
+std::vector<std::vector<float>> SearchJob::ranking(Ranking by) const {
+  const Context context = model_->context(nullptr);
+  const ConceptSearch& search = state_->search();
+  std::vector<std::vector<float>> values;
+  for (std::size_t i = 0; i < search.size(); ++i) values.push_back(download(context, search.ranking(by, i)));
+  return values;
+}
+
+std::vector<std::vector<std::uint32_t>> SearchJob::select_threshold(Ranking by, double threshold) const {
+  return state_->search().select_threshold(model_->context(nullptr), by, threshold);
+}
+
+ConceptSearch::Selection SearchJob::select_count(Ranking by, std::int64_t count, const std::atomic<bool>& aborted) const {
+  return state_->search().select_count(model_->context(&aborted), by, count);
+}
+
+std::vector<float> SearchJob::embedding() const {
+  return download(model_->context(nullptr), state_->identifier()->embedding());
+}
+
+bool SearchRun::step(const std::atomic<bool>& aborted, const Stepped& stepped) {
+  if (left_ == 0) return true;
+  if (!memory_) memory_ = search_->share_memory();
+  const Context context = search_->model().context(&aborted);
+  stepped(search_->step(context));
+  context.check_aborted();
+  return --left_ == 0;
+}
+
+}  // namespace cones::jobs

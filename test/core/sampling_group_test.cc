@@ -1,0 +1,175 @@
+// Drawings that take their steps together: nobody's latents depend on who else is there, and nobody gets in who does not fit.
+#include "jobs/sampling_group.h"
+
+#include <memory>
+
+#include "harness.h"
+#include "jobs/job_queue.h"
+#include "jobs/sample.h"
+#include "tiny_model.h"
+
+using namespace cones;
+using namespace cones::test;
+using jobs::Drawing;
+using jobs::SampleJob;
+using jobs::SamplingGroup;
+
+namespace {
+
+const std::atomic<bool> kWanted = false;  // the flag of a job that nobody aborts
+const SamplingGroup::Stepped kSilent = [](std::size_t) {};
+
+std::vector<float> draw_alone(const std::shared_ptr<const Model>& model, const Drawing& drawing) {
+  SampleJob job(model, std::make_shared<SamplingGroup>(), drawing);
+  while (!job.step(kWanted, kSilent)) {}
+  return job.latents();
+}
+
+/// Four drawings of one size that differ in everything else.
+std::vector<Drawing> four_drawings(const std::shared_ptr<const Model>& model) {
+  std::vector<Drawing> drawings{drawing_input(*model, 1, 5, true, 10), drawing_input(*model, 2, 3, false, 20),
+                                drawing_input(*model, 1, 4, true, 30), drawing_input(*model, 3, 1, false, 40)};
+  const auto mask = mask_of(model, 3);
+  drawings[1].masks = {mask, nullptr};
+  drawings[2].masks = {mask_of(model, 5)};
+  return drawings;
+}
+
+/// A step that is expected to throw NotNow.
+bool has_to_wait(SampleJob& job) {
+  try {
+    job.step(kWanted, kSilent);
+  } catch (const NotNow&) {
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST("together, everybody draws what it draws alone") {
+  const auto model = tiny_model();
+  const std::vector<Drawing> drawings = four_drawings(model);
+  const auto group = std::make_shared<SamplingGroup>();
+  std::vector<SampleJob> together;
+  for (const Drawing& drawing : drawings) together.emplace_back(model, group, drawing);
+  std::vector<std::vector<float>> drawn(drawings.size());
+  for (std::size_t left = drawings.size(); left > 0;)  // in turn, as the queue calls them
+    for (std::size_t i = 0; i < drawings.size(); ++i)
+      if (drawn[i].empty() && together[i].step(kWanted, kSilent)) {
+        drawn[i] = together[i].latents();
+        --left;
+      }
+  for (std::size_t i = 0; i < drawings.size(); ++i) EXPECT(drawn[i] == draw_alone(model, drawings[i]));
+}
+
+TEST("the caller's step is everybody's, and counts once") {
+  const auto model = tiny_model();
+  SamplingGroup group;
+  std::vector<std::size_t> first, second;
+  const auto one = group.join(*model, drawing_input(*model, 1, 3, true, 1), [&](std::size_t n) { first.push_back(n); }, kWanted);
+  EXPECT(!group.advance(*model, *one));
+  const auto two = group.join(*model, drawing_input(*model, 1, 2, true, 2), [&](std::size_t n) { second.push_back(n); }, kWanted);
+  EXPECT(first.size() == 1 && second.empty());
+  EXPECT(!group.advance(*model, *one));  // for both
+  EXPECT(first.size() == 2 && second.size() == 1);
+  EXPECT(!group.advance(*model, *two));  // had it already
+  EXPECT(first.size() == 2 && second.size() == 1);
+  EXPECT(group.advance(*model, *one));
+  EXPECT(group.advance(*model, *two));
+  EXPECT(first == (std::vector<std::size_t>{1, 2, 3}));
+  EXPECT(second == (std::vector<std::size_t>{1, 2}));
+}
+
+TEST("other sizes and aborted drawings stay where they are") {
+  const auto model = tiny_model();
+  SamplingGroup group;
+  std::atomic<bool> aborted = false;
+  int steps = 0;
+  const auto count = [&](std::size_t) { ++steps; };
+  Drawing longer = drawing_input(*model, 1, 2, false, 3);
+  longer.tokens = kTokens + 1;
+  longer.embeddings = floats(longer.text_shape(*model).size(), 3);
+  const auto one = group.join(*model, drawing_input(*model, 1, 2, false, 1), kSilent, kWanted);
+  const auto other = group.join(*model, longer, count, kWanted);
+  const auto gone = group.join(*model, drawing_input(*model, 1, 2, false, 2), count, aborted);
+  aborted = true;
+  group.advance(*model, *one);
+  EXPECT(one->sampling.steps_done() == 1);
+  EXPECT(steps == 0);
+}
+
+TEST("who does not fit in memory waits until somebody has ended") {
+  const std::size_t alone = jobs::plan_together(*tiny_model(), {drawing_input(*tiny_model(), 2, 2, true, 1).size()}).peak;
+  const auto model = tiny_model(alone);
+  const auto group = std::make_shared<SamplingGroup>();
+  const Drawing drawing = drawing_input(*model, 2, 2, true, 1);
+  auto first = std::make_unique<SampleJob>(model, group, drawing);
+  SampleJob second(model, group, drawing);
+  EXPECT(!first->step(kWanted, kSilent));
+  EXPECT(has_to_wait(second));
+  EXPECT(group->held() == model->memory().in_use - model->memory().weights);
+  EXPECT(first->step(kWanted, kSilent));
+  EXPECT(has_to_wait(second));  // the finished one is still there
+  const std::vector<float> drawn = first->latents();
+  first = nullptr;
+  EXPECT(group->held() == 0);
+  while (!second.step(kWanted, kSilent)) {}
+  EXPECT(second.latents() == drawn);
+  EXPECT(peak_of(*model) == alone);
+}
+
+TEST("nor do more than sixteen rows go together, whatever their sizes") {
+  const auto model = tiny_model();
+  const auto group = std::make_shared<SamplingGroup>();
+  SampleJob seven(model, group, drawing_input(*model, 7, 2, true, 1));
+  SampleJob two(model, group, drawing_input(*model, 2, 2, false, 2)), one(model, group, drawing_input(*model, 1, 2, false, 3));
+  EXPECT(!seven.step(kWanted, kSilent));
+  EXPECT(!two.step(kWanted, kSilent));
+  EXPECT(has_to_wait(one));
+  SampleJob many(model, std::make_shared<SamplingGroup>(), drawing_input(*model, 20, 1, false, 4));
+  EXPECT(many.step(kWanted, kSilent));  // alone, any number
+}
+
+TEST("a drawing of the wrong sizes is refused, and leaves no trace") {
+  const auto model = tiny_model();
+  SamplingGroup group;
+  Drawing wrong = drawing_input(*model, 1, 2, true, 1);
+  wrong.negative.pop_back();
+  EXPECT_ERROR("CONES_OPTION_INVALID", group.join(*model, wrong, kSilent, kWanted));
+  wrong = drawing_input(*model, 1, 2, true, 1);
+  wrong.seeds.push_back(1);
+  EXPECT_ERROR("CONES_OPTION_INVALID", group.join(*model, wrong, kSilent, kWanted));
+  EXPECT(group.held() == 0 && model->memory().in_use == model->memory().weights);
+}
+
+TEST("on a queue, drawings beyond the memory come out one after another, and the same") {
+  const std::size_t pair = jobs::plan_together(*tiny_model(), {drawing_input(*tiny_model(), 1, 2, true, 1).size(),
+                                                              drawing_input(*tiny_model(), 1, 2, true, 1).size()}).peak;
+  const auto model = tiny_model(pair);
+  const auto group = std::make_shared<SamplingGroup>();
+  constexpr int kCalls = 5;
+  std::vector<std::vector<float>> drawn(kCalls);
+  std::vector<int> order;
+  std::atomic<int> ended = 0;
+  {
+    jobs::JobQueue queue;
+    for (int i = 0; i < kCalls; ++i) {
+      const auto call = static_cast<std::size_t>(i);
+      queue.add({.step =
+                     [&, i, call, job = SampleJob(model, group, drawing_input(*model, 1, 3, true, 10u * static_cast<unsigned>(i)))](
+                         const std::atomic<bool>& aborted) mutable {
+                       if (!job.step(aborted, kSilent)) return false;
+                       drawn[call] = job.latents();
+                       order.push_back(i);
+                       return true;
+                     },
+                 .ended = [&](const auto&) { ++ended; }});
+    }
+    while (ended < kCalls) std::this_thread::yield();
+  }
+  EXPECT(order == (std::vector<int>{0, 1, 2, 3, 4}));
+  EXPECT(peak_of(*model) <= pair);
+  for (int i = 0; i < kCalls; ++i)
+    EXPECT(drawn[static_cast<std::size_t>(i)] == draw_alone(model, drawing_input(*model, 1, 3, true, 10u * static_cast<unsigned>(i))));
+}

@@ -1,0 +1,29 @@
+// The whole model of test/goldens/models/pipeline, with random weights, and inputs for its jobs.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "jobs/drawing.h"
+#include "jobs/latents.h"
+#include "model/model.h"
+
+namespace cones::test {
+
+constexpr index_t kTokens = 7, kSide = 8;  // of its texts and latents here
+
+/// `limit`: bytes besides the weights. A model of one's own: what it has packed for gradients and its peak are of the test alone.
+std::shared_ptr<const Model> tiny_model(std::size_t limit = std::size_t{1} << 30);
+/// Peak bytes above the weights so far.
+std::size_t peak_of(const Model& model);
+
+/// Normally distributed; the same for the same seed.
+std::vector<float> floats(index_t count, unsigned seed);
+/// Every `stride`-th weight of every K-V tensor is shut.
+std::shared_ptr<const ConceptMask> mask_of(const std::shared_ptr<const Model>& model, std::uint32_t stride);
+
+jobs::TrainingInput training_input(const Model& model, index_t batch, unsigned seed);
+/// Its steps add noise.
+jobs::Drawing drawing_input(const Model& model, index_t batch, int steps, bool guided, unsigned seed);
+
+}  // namespace cones::test
