@@ -29,7 +29,8 @@ class SamplingGroup {
   };
 
   /// A new member, which stays as long as the caller holds it; its masks and `aborted` must live as long. NotNow where memory is
-  /// short or enough rows are under way.
+  /// short or enough rows are under way. It takes its first step before anybody else joins: only then does it hold all that it is
+  /// going to.
   std::shared_ptr<Member> join(const Model& model, const Drawing& drawing, Stepped stepped, const std::atomic<bool>& aborted);
   /// Bytes that members hold between their steps: free once they have ended.
   std::size_t held() const;

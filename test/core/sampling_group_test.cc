@@ -1,6 +1,7 @@
 // Drawings that take their steps together: nobody's latents depend on who else is there, and nobody gets in who does not fit.
 #include "jobs/sampling_group.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "harness.h"
@@ -33,6 +34,13 @@ std::vector<Drawing> four_drawings(const std::shared_ptr<const Model>& model) {
   drawings[1].masks = {mask, nullptr};
   drawings[2].masks = {mask_of(model, 5)};
   return drawings;
+}
+
+Drawing with_longer_text(const Model& model, Drawing drawing) {
+  drawing.tokens += 1;
+  drawing.embeddings = floats(drawing.text_shape(model).size(), 3);
+  if (drawing.guided) drawing.negative = floats(drawing.text_shape(model).size(), 4);
+  return drawing;
 }
 
 /// A step that is expected to throw NotNow.
@@ -87,9 +95,7 @@ TEST("other sizes and aborted drawings stay where they are") {
   std::atomic<bool> aborted = false;
   int steps = 0;
   const auto count = [&](std::size_t) { ++steps; };
-  Drawing longer = drawing_input(*model, 1, 2, false, 3);
-  longer.tokens = kTokens + 1;
-  longer.embeddings = floats(longer.text_shape(*model).size(), 3);
+  const Drawing longer = with_longer_text(*model, drawing_input(*model, 1, 2, false, 3));
   const auto one = group.join(*model, drawing_input(*model, 1, 2, false, 1), kSilent, kWanted);
   const auto other = group.join(*model, longer, count, kWanted);
   const auto gone = group.join(*model, drawing_input(*model, 1, 2, false, 2), count, aborted);
@@ -97,6 +103,38 @@ TEST("other sizes and aborted drawings stay where they are") {
   group.advance(*model, *one);
   EXPECT(one->sampling.steps_done() == 1);
   EXPECT(steps == 0);
+}
+
+TEST("drawings that just fit together are let in, and no byte more is asked for") {
+  const auto sized = tiny_model();
+  const Drawing drawing = drawing_input(*sized, 1, 3, true, 1), longer = with_longer_text(*sized, drawing);
+  const jobs::Plan two = jobs::plan_together(*sized, {drawing.size(), drawing.size()});
+  for (const bool enough : {false, true}) {
+    const auto model = tiny_model(enough ? two.peak : two.peak - 1);
+    SamplingGroup group;
+    const auto first = group.join(*model, drawing, kSilent, kWanted);
+    group.advance(*model, *first);
+    if (!enough) {
+      EXPECT_ERROR("CONES_OUT_OF_MEMORY", group.join(*model, drawing, kSilent, kWanted));
+      continue;
+    }
+    const auto second = group.join(*model, drawing, kSilent, kWanted);
+    EXPECT(group.held() == two.held);
+    for (const auto& caller : {first, second, first}) group.advance(*model, *caller);
+    EXPECT(first->sampling.finished() && second->sampling.steps_done() == 2);
+    EXPECT(peak_of(*model) == two.peak);
+  }
+  // Those of other sizes take steps of their own: beside what they hold, the larger of the two is enough.
+  const jobs::Plan one = jobs::plan_together(*sized, {drawing.size()}), other = jobs::plan_together(*sized, {longer.size()});
+  const auto model = tiny_model(one.held + other.held + std::max(one.peak - one.held, other.peak - other.held));
+  SamplingGroup group;
+  const auto first = group.join(*model, drawing, kSilent, kWanted);
+  group.advance(*model, *first);
+  const auto second = group.join(*model, longer, kSilent, kWanted);
+  EXPECT(group.held() == one.held + other.held);
+  while (!group.advance(*model, *first)) {}
+  while (!group.advance(*model, *second)) {}
+  EXPECT(peak_of(*model) <= model->memory().limit - model->memory().weights);
 }
 
 TEST("who does not fit in memory waits until somebody has ended") {
