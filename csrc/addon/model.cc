@@ -11,6 +11,7 @@
 #include "jobs/pictures.h"
 #include "jobs/plan.h"
 #include "cpu/backend.h"
+#include "jobs/place.h"
 
 namespace cones::addon {
 
