@@ -97,6 +97,8 @@ DEVICE float square_root(float a) { return __fsqrt_rn(a); }
 DEVICE double multiply(double a, double b) { return __dmul_rn(a, b); }
 DEVICE double add(double a, double b) { return __dadd_rn(a, b); }
 DEVICE double subtract(double a, double b) { return __dsub_rn(a, b); }
+DEVICE double divide(double a, double b) { return __ddiv_rn(a, b); }
+DEVICE double square_root(double a) { return __dsqrt_rn(a); }
 // Within an ulp or two.
 DEVICE float exponential(float x) { return expf(x); }
 DEVICE float error_function(float x) { return erff(x); }
@@ -114,6 +116,16 @@ DEVICE std::uint32_t bits_of(float x) { return __float_as_uint(x); }
 DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
 DEVICE std::uint32_t multiply_high(std::uint32_t a, std::uint32_t b) { return __umulhi(a, b); }
 DEVICE int ones(std::uint32_t bits) { return __popc(bits); }
+
+// ---- 16 bytes at once, at an address that is a multiple of 16 ----
+struct alignas(16) Words {
+  std::uint32_t w[4];
+};
+DEVICE Words load_words(const void* from) {
+  const uint4 v = *static_cast<const uint4*>(from);
+  return {{v.x, v.y, v.z, v.w}};
+}
+DEVICE void store_words(void* to, const Words& v) { *static_cast<uint4*>(to) = make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]); }
 
 // ---- warps ----
 DEVICE float shuffle_xor(float v, int mask) { return __shfl_xor_sync(~0u, v, mask); }

@@ -1,6 +1,7 @@
 // Builds the addon through cmake-js and puts it into build/Release, where node-gyp-build looks.
 //   node scripts/build-native.mjs           the addon
 //   node scripts/build-native.mjs --tests   the addon and the C++ tests
+// With CUDA where nvcc is: CONES_CUDA=ON|OFF|AUTO and CONES_CUDA_ARCHITECTURES=90a-real in the environment say otherwise.
 import { copyFileSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
@@ -28,7 +29,13 @@ export async function buildNative({ tests = false } = {}) {
 
   const cli = [cmakeJs(), '--out', cmakeDir, '--log-level', 'error'];
   // Not `cmake-js compile`, which answers a compile error with a second, full build.
-  await run(process.execPath, [...cli, 'configure', `--CDCONES_TESTS=${tests ? 'ON' : 'OFF'}`, '--CDCMAKE_MESSAGE_LOG_LEVEL=WARNING'], { env });
+  const settings = {
+    CONES_TESTS: tests ? 'ON' : 'OFF',
+    CONES_CUDA: process.env.CONES_CUDA || 'AUTO',
+    CONES_CUDA_ARCHITECTURES: process.env.CONES_CUDA_ARCHITECTURES ?? '',
+    CMAKE_MESSAGE_LOG_LEVEL: 'WARNING',
+  };
+  await run(process.execPath, [...cli, 'configure', ...Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`)], { env });
   await run(process.execPath, [...cli, 'build', '--parallel', String(os.availableParallelism())], { env });
 
   const built = path.join(cmakeDir, 'Release');

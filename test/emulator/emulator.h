@@ -101,6 +101,8 @@ inline float square_root(float a) { return std::sqrt(a); }
 inline double multiply(double a, double b) { return a * b; }
 inline double add(double a, double b) { return a + b; }
 inline double subtract(double a, double b) { return a - b; }
+inline double divide(double a, double b) { return a / b; }
+inline double square_root(double a) { return std::sqrt(a); }
 inline float exponential(float x) { return std::exp(x); }
 inline float error_function(float x) { return std::erf(x); }
 inline float hyperbolic_tangent(float x) { return std::tanh(x); }
@@ -229,6 +231,21 @@ inline float shuffle(float v, int lane) { return shuffle_from(v, lane); }
 
 inline int atomic_add(int* at, int v) { return std::exchange(*at, *at + v); }
 inline std::uint32_t atomic_add(std::uint32_t* at, std::uint32_t v) { return std::exchange(*at, *at + v); }
+
+// ---- 16 bytes at once ----
+struct alignas(16) Words {
+  std::uint32_t w[4];
+};
+inline Words load_words(const void* from) {
+  if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0) stop("a load of 16 bytes is not aligned");
+  Words v;
+  std::memcpy(&v, from, 16);
+  return v;
+}
+inline void store_words(void* to, const Words& v) {
+  if (reinterpret_cast<std::uintptr_t>(to) % 16 != 0) stop("a store of 16 bytes is not aligned");
+  std::memcpy(to, &v, 16);
+}
 
 // ---- tensor cores ----
 inline void do_copy(const Copy& c) {

@@ -1,0 +1,81 @@
+// solver_step against the formula of csrc/diffusion/sampler.cc: all bits.
+#include "solver_step.h"
+
+#include "base/rng.h"
+#include "same_bits.h"
+
+using namespace cones::cuda;
+using check::Guarded;
+
+namespace {
+
+struct Case {
+  std::int64_t batch, picture;
+  bool guided, previous, noise, in_place;
+};
+
+template <class T>
+void run(const Case& c) {
+  check::now = "batch " + std::to_string(c.batch) + ", picture " + std::to_string(c.picture) + (c.guided ? ", guided" : "") +
+               (c.previous ? ", previous" : "") + (c.noise ? ", noise" : "") + (c.in_place ? ", in place" : "");
+  const auto size = static_cast<std::size_t>(c.batch * c.picture);
+  const std::vector<float> latents = check::normals<float>(size, 4), previous = check::normals<float>(size);
+  const std::vector<T> output = check::normals<T>(c.guided ? 2 * size : size);
+  std::vector<std::uint64_t> seeds;
+  for (std::int64_t b = 0; b < c.batch; ++b) seeds.push_back(check::random() * 0x100000001u + static_cast<std::uint64_t>(b));
+  const std::uint64_t offset = static_cast<std::uint64_t>(c.picture) * 3;
+
+  SolverStepArgs args = {};
+  args.batch = c.batch, args.picture = c.picture;
+  args.output_type = check::any_type_of<T>;
+  args.guided = c.guided, args.guidance = 7.3;
+  args.x0_from_x = 1.0173, args.x0_from_output = -0.1871, args.x_from_x = 0.913, args.x_from_x0 = 0.0871;
+  args.x_from_previous_x0 = -0.0314, args.noise = c.noise ? 0.271 : 0.0;
+  args.seeds = c.noise ? seeds.data() : nullptr, args.offset = offset;
+
+  std::vector<float> x0(size), next(size), noise(static_cast<std::size_t>(c.picture));
+  for (std::int64_t b = 0; b < c.batch; ++b) {
+    cones::philox_normal(seeds[static_cast<std::size_t>(b)], offset, noise.data(), c.picture);
+    for (std::int64_t k = 0; k < c.picture; ++k) {
+      const auto j = static_cast<std::size_t>(b * c.picture + k);
+      double o = dev::to_float(output[c.guided ? size + j : j]);
+      if (c.guided) {
+        const double negative = dev::to_float(output[j]);
+        o = negative + args.guidance * (o - negative);
+      }
+      const double old = latents[j], clean = args.x0_from_x * old + args.x0_from_output * o;
+      double value = args.x_from_x * old + args.x_from_x0 * clean;
+      if (c.previous) value += args.x_from_previous_x0 * static_cast<double>(previous[j]);
+      if (c.noise) value += args.noise * static_cast<double>(noise[static_cast<std::size_t>(k)]);
+      x0[j] = static_cast<float>(clean);
+      next[j] = static_cast<float>(value);
+    }
+  }
+
+  check::each_order([&] {
+    Guarded<T> in(output);
+    Guarded<float> old(latents), before(previous), clean(size), value(size);
+    args.output = in.data(), args.latents = old.data(), args.previous_x0 = c.previous ? before.data() : nullptr;
+    args.x0 = c.in_place ? before.data() : clean.data();
+    args.next = c.in_place ? old.data() : value.data();
+    check::expect(solver_step(nullptr, args) == 0, "status");
+    check::expect_bits(c.in_place ? before : clean, x0, "x0");
+    check::expect_bits(c.in_place ? old : value, next, "next");
+  });
+}
+
+}  // namespace
+
+int main() {
+  for (const std::int64_t picture : {1, 5, 256, 300})
+    for (const std::int64_t batch : {1, 3})
+      for (int bits = 0; bits < 16; ++bits) {
+        const Case c{batch, picture, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0};
+        run<float>(c);
+        run<dev::half>(c);
+        run<dev::bf16>(c);
+      }
+  for (const std::int64_t batch : {64, 65, 130}) run<dev::half>({batch, 33, true, true, true, false});  // more than a launch
+  check::expect(solver_step(nullptr, {}) == kInvalid, "nothing to do");
+  return check::done();
+}
