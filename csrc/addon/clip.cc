@@ -49,7 +49,7 @@ Napi::Value NativeClip::load(const Napi::CallbackInfo& info) {
   options.config.projection_size = static_cast<int>(integer(o, "projectionSize", 1, 1 << 16));
   options.config.eos_token_id = static_cast<int>(integer(o, "eosTokenId", 0, 1 << 24));
   options.files = strings(o, "files");
-  options.place = jobs::place_on_cpu(static_cast<int>(integer(o, "threads", 1, 1024)));
+  options.place = jobs::place({.threads = static_cast<int>(integer(o, "threads", 1, 1024))});
   options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
 
   Napi::Object holder = Napi::Object::New(env);

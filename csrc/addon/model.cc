@@ -61,7 +61,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.vae = vae_config(object(o, "vae"));
   options.files = {strings(object(o, "text"), "files"), strings(object(o, "unet"), "files"),
                    strings(object(o, "vae"), "files")};
-  options.place = jobs::place_on_cpu(static_cast<int>(integer(o, "threads", 1, 1024)));
+  options.place = jobs::place({.threads = static_cast<int>(integer(o, "threads", 1, 1024))});
   options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
 
   Napi::Object holder = Napi::Object::New(env);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "device/backend.h"
 
@@ -14,6 +15,8 @@ struct Placement {
   std::shared_ptr<const Backend> autoencoder;
   /// How many small pictures keep the device busy.
   int lanes = 1;
+  std::string name;       // "cpu", "cuda:0"
+  std::string precision;  // of activations: "fp32", "fp16", "bf16"
 };
 
 }  // namespace cones

@@ -27,7 +27,7 @@ ModelOptions options() {
   o.vae.block_out_channels = {8, 8, 16, 16};
   o.vae.layers_per_block = 1;
   o.vae.norm_groups = 4;
-  o.place = jobs::place_on_cpu(1);
+  o.place = jobs::place({});
   return o;
 }
 

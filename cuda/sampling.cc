@@ -1,0 +1,36 @@
+#include "cuda/backend.h"
+
+namespace cones {
+
+Tensor Cuda::scale_input(const Context& context, const Tensor& x, double factor) const {
+  Tensor scaled = context.empty(x.shape());
+  launch(library_.scale_to,
+         {.type = type(), .count = x.size(), .copies = 1, .factor = factor, .x = floats(x), .y = scaled.raw()});
+  return scaled;
+}
+
+void Cuda::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& x0, Tensor& next) const {
+  const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
+  x0 = context.empty(in.x.shape(), DType::f32);
+  next = context.empty(in.x.shape(), DType::f32);
+  launch(library_.solver_step, {.batch = batch,
+                                .picture = picture,
+                                .latents = floats(in.x),
+                                .output = in.output.raw(),
+                                .output_type = cuda_type(in.output.dtype()),
+                                .guided = in.guided,
+                                .guidance = in.guidance,
+                                .previous_x0 = floats(in.previous_x0),
+                                .x0 = floats(x0),
+                                .next = floats(next),
+                                .x0_from_x = step.x0_from_x,
+                                .x0_from_output = step.x0_from_output,
+                                .x_from_x = step.x_from_x,
+                                .x_from_x0 = step.x_from_x0,
+                                .x_from_previous_x0 = step.x_from_previous_x0,
+                                .noise = step.noise,
+                                .seeds = in.seeds.data(),
+                                .offset = static_cast<std::uint64_t>(picture) * (in.steps_done + 1)});
+}
+
+}  // namespace cones
