@@ -22,8 +22,12 @@ void find_sources(const Parameter& tokens, const std::int32_t* ids, index_t coun
       fail("CONES_CONFIG_INVALID", "Token id " + std::to_string(ids[i]) + " is outside the text encoder's vocabulary of " +
                                        std::to_string(tokens.shape[0]) +
                                        ". Use the tokenizer that belongs to this text encoder.");
-    token_rows.push_back(is_replaced ? -1 : ids[i]);
-    replaced_rows.push_back(is_replaced ? static_cast<int>(replaced_ids.rend() - last) - 1 : -1);
+    const auto row = static_cast<std::size_t>(i);
+    if (is_replaced) {
+      replaced_rows[row] = static_cast<int>(replaced_ids.rend() - last) - 1;
+    } else {
+      token_rows[row] = ids[i];
+    }
   }
 }
 
@@ -43,8 +47,9 @@ Var token_embedding(Tape& tape, const Parameter* tokens, const Parameter* positi
         "token_embedding: one replaced row per id");
 
   // Made on the host but for the rows of `replaced`, which are the device's: few rows of a table that stays in its file.
-  std::vector<int> token_rows, replaced_rows;  // of the table and of `replaced`, -1 where the other has the row
-  std::vector<float> values(context.planning() ? 0 : static_cast<std::size_t>(batch * length * channels));
+  const auto rows = static_cast<std::size_t>(batch * length);
+  std::vector<int> token_rows(rows, -1), replaced_rows(rows, -1);  // of the table and of `replaced`, -1 where the other has the row
+  std::vector<float> values(context.planning() ? 0 : rows * static_cast<std::size_t>(channels));
   if (!context.planning()) {
     find_sources(*tokens, ids, batch * length, replaced_ids, token_rows, replaced_rows);
     std::vector<float> position(static_cast<std::size_t>(channels));
@@ -60,7 +65,8 @@ Var token_embedding(Tape& tape, const Parameter* tokens, const Parameter* positi
   }
   Tensor out = upload(context, values, {batch, length, channels});
   if (replaced.defined())
-    context.backend->add_rows(context, out.reshape({batch * length, channels}), replaced.value(), replaced_rows);
+    context.backend->add_rows(context, out.reshape({batch * length, channels}),
+                              replaced.value().reshape({static_cast<index_t>(replaced_ids.size()), channels}), replaced_rows);
 
   const bool want_tokens = tape.wants(tokens), want_positions = tape.wants(positions);
   Var y = tape.result(std::move(out), want_tokens || want_positions || replaced.requires_grad());
