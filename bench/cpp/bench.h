@@ -23,7 +23,7 @@ inline Tensor random_tensor(const Context& context, const Shape& shape) {
   std::uint32_t state = 1;
   for (index_t i = 0; i < tensor.size(); ++i) {
     state = state * 1664525u + 1013904223u;
-    tensor.data()[i] = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
+    tensor.host()[i] = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
   }
   return tensor;
 }

@@ -20,14 +20,14 @@ struct Layer {
   Weights weights;
   Layer(const Context& context, const Shape& shape)
       : values(random_tensor(context, shape)),
-        parameter{"w", shape, DType::f32, read_memory(values.data())},
+        parameter{"w", shape, DType::f32, read_memory(values.host())},
         weights(context, &parameter, nullptr) {}
 };
 
 std::function<void()> make_case(const Context& context, const std::string& kind, const Sizes& d) {
   if ((kind == "linear" || kind == "outer") && d.size() == 3) {
     const Tensor x = random_tensor(context, {d[0], d[1]}), y = random_tensor(context, {d[0], d[2]});
-    if (kind == "outer") return [=, &context] { gemm_outer(context, y, x); };
+    if (kind == "outer") return [=, &context] { context.backend->outer(context, y, x); };
     const auto layer = std::make_shared<Layer<LinearWeights>>(context, Shape{d[2], d[1]});
     return [=, &context] { linear_forward(context, x, layer->weights); };
   }
