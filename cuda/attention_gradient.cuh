@@ -13,7 +13,7 @@
 
 namespace cones::cuda::attention {
 
-/// The statistics of a query that scratch keeps.
+/// Bounds of a unit: what lies beyond is bf16, which needs none.
 constexpr float kLeastUnit = 0x1p-100f, kMostUnit = 0x1p+100f;
 
 template <class T>

@@ -20,7 +20,7 @@ inline int64_t conv2d_out_width(const Conv2dShape& s) {
   return (s.width + s.pad_left + s.pad_right - s.kernel_w) / s.stride + 1;
 }
 
-/// Weights as they are in a file to what the functions below read. Uploaded once; both may not overlap.
+/// Weights as they are in a file, in device memory, to what the functions below read; the two do not overlap.
 struct Conv2dPackArgs {
   int64_t out, in, taps;  // taps = kernel_h · kernel_w
   Type from_type;         // f32, f16 or bf16

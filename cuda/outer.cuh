@@ -76,7 +76,7 @@ KERNEL void LAUNCH_BOUNDS(Shape::kThreads, Shape::kThreads > 128 ? 2 : 3)
                   const int* finite, const GRID_CONSTANT F use) {
   if (finite != nullptr && *finite == 0) return;
   const TileIndex tile = tile_index(dev::block_x(), (dy.rows + Shape::kM - 1) / Shape::kM, (x.rows + Shape::kN - 1) / Shape::kN);
-  const std::int64_t n0 = tile.row * Shape::kM, k0 = tile.column * Shape::kN;
+  const int n0 = static_cast<int>(tile.row) * Shape::kM, k0 = static_cast<int>(tile.column) * Shape::kN;
   const int first = dev::block_y() * split.rows, end = dy.depth - first < split.rows ? dy.depth : first + split.rows;
   Sums<Shape> sums;
   sums.zero();

@@ -6,19 +6,18 @@
 namespace cones::cuda {
 namespace {
 
+constexpr std::int64_t kLimit = 1 << 22;
+
 /// Which input position an output position reads, in one direction. In fp32, as PyTorch computes it, so that both round alike.
+/// Up to kLimit positions rounding never passes the next one: a source is below `in`, and first_reader's guess never too high.
 struct Axis {
   int in, out;
   float scale;  // in / out
 
-  DEVICE int source(int i) const {
-    const int at = static_cast<int>(dev::multiply(static_cast<float>(i), scale));
-    return at < in ? at : in - 1;
-  }
+  DEVICE int source(int i) const { return static_cast<int>(dev::multiply(static_cast<float>(i), scale)); }
   /// The first output position that reads input position i or a later one; `out` where none does.
   DEVICE int first_reader(int i) const {
-    int r = static_cast<int>(static_cast<std::int64_t>(i) * out / in);  // near; rounding decides
-    while (r > 0 && source(r - 1) >= i) --r;
+    int r = static_cast<int>(static_cast<std::int64_t>(i) * out / in);
     while (r < out && source(r) < i) ++r;
     return r;
   }
@@ -71,7 +70,6 @@ KERNEL void LAUNCH_BOUNDS(kSweepThreads) upsample_backward_kernel(Axis vertical,
 
 template <class Args>
 bool valid(const Args& a) {
-  constexpr std::int64_t kLimit = 1 << 24;  // positions are exact in fp32
   const auto size = [](std::int64_t n) { return 0 < n && n <= kLimit; };
   return a.batch > 0 && size(a.height) && size(a.width) && size(a.channels) && size(a.out_height) && size(a.out_width);
 }
