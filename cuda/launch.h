@@ -32,6 +32,7 @@ cudaStream_t stream_of(Stream* stream);  // device.cu
 /// Starts `kernel` on the stream with `threads` threads a block and `shared` bytes of shared memory; 0, or the error's number.
 template <class... Parameters, class... Arguments>
 int launch(Stream* stream, void (*kernel)(Parameters...), Grid grid, int threads, std::size_t shared, const Arguments&... arguments) {
+  const cudaStream_t queue = stream_of(stream);  // first: it makes the stream's device this thread's
   if (shared > (48u << 10)) {
     // A kernel must ask for more than 48 KiB; asking again costs nothing to speak of.
     const cudaError_t error =
@@ -39,7 +40,7 @@ int launch(Stream* stream, void (*kernel)(Parameters...), Grid grid, int threads
     if (error != cudaSuccess) return static_cast<int>(error);
   }
   kernel<<<dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z)),
-           static_cast<unsigned>(threads), shared, stream_of(stream)>>>(arguments...);
+           static_cast<unsigned>(threads), shared, queue>>>(arguments...);
   return static_cast<int>(cudaGetLastError());
 }
 
