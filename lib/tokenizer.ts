@@ -24,17 +24,23 @@ interface Token {
   readonly token: string;
 }
 
-/** CLIP's byte-pair encoding, equal to transformers' `CLIPTokenizer`. */
+/**
+ * CLIP's byte-pair encoding, equal to transformers' `CLIPTokenizer`. Words that textual inversion gave several vectors stand for all
+ * of them, as in diffusers' pipelines: `<toy>` is read as `<toy> <toy>_1 <toy>_2`.
+ */
 export class Tokenizer {
   /** Tokens per text, BOS and EOS included: 77 for CLIP. */
   readonly maxLength: number;
   readonly #bpe: BpeTokenizer;
   readonly #files: TokenizerFiles;
   readonly #addedIds: ReadonlySet<number>;
+  /** Of a word that textual inversion gave several vectors, by the id of the first: the tokens of the others. */
+  readonly #vectors: ReadonlyMap<number, readonly Token[]>;
 
   private constructor(files: TokenizerFiles, maxLength: number) {
     this.#files = files;
     this.#addedIds = new Set(files.added.map(({ id }) => id));
+    this.#vectors = listVectors(files);
     this.#bpe = createBpe(files);
     this.maxLength = maxLength;
   }
@@ -89,6 +95,12 @@ export class Tokenizer {
     return tokens.length === 1 ? tokens[0]!.id : null;
   }
 
+  /** Whether a text is nothing but words that were added to the tokenizer, such as textual inversion's `<toy>`. */
+  hasWord(text: string): boolean {
+    const tokens = this.#tokenize(text);
+    return tokens.length > 0 && tokens.every(({ id }) => this.#addedIds.has(id));
+  }
+
   /**
    * Of a text of megabytes, which would take seconds, only the first whole words are looked at, and of a word that is
    * itself so long, its beginning: they fill all ids.
@@ -108,7 +120,15 @@ export class Tokenizer {
   #tokenize(text: string): Token[] {
     // JavaScript lower-cases a final sigma to ς; the Rust library, which CLIP was used with, always to σ.
     const { ids, tokens } = this.#bpe.encode(text.replaceAll('Σ', 'σ'), { add_special_tokens: false });
-    return tokens.map((token, i) => ({ token, id: ids[i]! }));
+    return this.#withAllVectors(tokens.map((token, i) => ({ token, id: ids[i]! })));
+  }
+
+  /** A word whose vectors are written out, `<toy> <toy>_1 …`, stays as it is. */
+  #withAllVectors(tokens: readonly Token[]): Token[] {
+    return tokens.flatMap((token, i) => {
+      const others = this.#vectors.get(token.id);
+      return others && tokens[i + 1]?.id !== others[0]!.id ? [token, ...others] : [token];
+    });
   }
 
   #decode(tokens: readonly Token[]): string {
@@ -116,6 +136,20 @@ export class Tokenizer {
     const text = this.#bpe.decode(tokens.map(({ id }) => id));
     return text.replaceAll('</w>', ' ').trimEnd();
   }
+}
+
+/** diffusers' `load_textual_inversion` names the vectors of `<toy>` `<toy>`, `<toy>_1`, `<toy>_2` … */
+function listVectors({ added }: TokenizerFiles): Map<number, Token[]> {
+  const ids = new Map(added.map(({ content, id }) => [content, id]));
+  const vectors = new Map<number, Token[]>();
+  for (const { content, id } of added) {
+    const others: Token[] = [];
+    for (let i = 1, other = ids.get(`${content}_1`); other !== undefined; other = ids.get(`${content}_${++i}`)) {
+      others.push({ id: other, token: `${content}_${i}` });
+    }
+    if (others.length > 0) vectors.set(id, others);
+  }
+  return vectors;
 }
 
 /**
