@@ -198,7 +198,7 @@ export class Concept implements ConceptData {
    */
   equals(other: Concept): boolean {
     if (!(other instanceof Concept) || this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
-    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier, subject]));
+    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier.normalize('NFC'), inNfc(subject)]));
     if (!isDeepStrictEqual(byIdentifier(this), byIdentifier(other))) return false;
     return [...this.tensors].every(([name, { indices }]) => equal(indices, other.tensors.get(name)?.indices ?? new Uint32Array()));
   }
@@ -238,6 +238,12 @@ export class Concept implements ConceptData {
     const layers = [...shapes([a, b])].map(([name, shape]) => tensorOverlap(name, tensorOf(a, name, shape), tensorOf(b, name, shape)));
     return { ...totalOverlap(layers), layers };
   }
+}
+
+/** Texts of a subject in one Unicode form, as prompts are compared. */
+function inNfc({ identifier, token, category, embedding }: Subject): Subject {
+  const names = { identifier: identifier.normalize('NFC'), token: token.normalize('NFC'), category: category.normalize('NFC') };
+  return embedding ? { ...names, embedding } : names;
 }
 
 function assertPath(call: string, path: unknown): void {

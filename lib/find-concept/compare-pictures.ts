@@ -47,7 +47,7 @@ export async function comparePictures(
     other: priorCaption(other),
   };
   // The untouched model knows no identifier: it gets the rare token itself.
-  const untouched = (known.pictures ??= await draw(session, settings, { ...prompts, identifier: prompts.identifier.replace(subject.identifier, subject.token) }, []));
+  const untouched = (known.pictures ??= await draw(session, settings, { ...prompts, identifier: subjectCaption(subject.token, subject.category) }, []));
   const shut = await draw(session, settings, prompts, [concept]);
   const change = (name: 'category' | 'other') => mean(shut[name].map((image, i) => meanDifference(image, untouched[name][i]!)));
   return {

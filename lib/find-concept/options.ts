@@ -3,6 +3,7 @@ import { Clip } from '../clip';
 import type { Concept, Subject } from '../concept';
 import { common } from '../concept-file/header';
 import { ConesError } from '../errors';
+import { identifierKey } from '../identifier-key';
 import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../images';
 import { namesSubject } from '../prompt';
@@ -42,7 +43,7 @@ export interface FindConceptOptions {
   readonly priorCaptions?: readonly string[];
   /** Number of prior pictures to draw with the base model when none are given; they are cached. Default 32. */
   readonly priorCount?: number;
-  /** Scale of classifier-free guidance with which they are drawn. Default 3 (paper: 7.5 for all pictures, App. B). */
+  /** Scale of classifier-free guidance with which they are drawn, 0 … 1000; 1 and less: none. Default 3 (paper: 7.5 for all pictures, App. B). */
   readonly priorGuidance?: number;
   /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
   readonly cacheDir?: string | null;
@@ -146,8 +147,8 @@ export interface SearchProgress {
   readonly remainingMs?: number;
 }
 
-/** What a concept file can hold; told before the search rather than after it. */
-const name = common.printable.trim().min(1);
+/** What a concept file can hold; told before the search rather than after it. In Unicode's form NFC, whatever it was typed in. */
+const name = common.printable.trim().min(1).normalize('NFC');
 
 const caption = z.string().regex(/\S/, 'must not be blank');
 
@@ -254,8 +255,8 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
   if (settings.priorCaptions && !settings.priorImages) {
     throw conflict('findConcept', 'priorCaptions', 'needs priorImages: pictures that the model draws have its own captions');
   }
-  const identifier = settings.identifier.toLowerCase();
-  if (settings.others.some(({ subjects }) => subjects.some((subject) => subject.identifier.toLowerCase() === identifier))) {
+  const identifier = identifierKey(settings.identifier);
+  if (settings.others.some(({ subjects }) => subjects.some((subject) => identifierKey(subject.identifier) === identifier))) {
     throw conflict('findConcept', 'identifier', `is ${settings.identifier}, as in one of others: give this subject a name of its own, such as "V2*"`);
   }
   const learnEmbedding = settings.learnEmbedding ?? named(settings);

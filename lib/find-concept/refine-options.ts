@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Concept, type Subject } from '../concept';
 import { ConesError } from '../errors';
+import { identifierKey } from '../identifier-key';
 import type { ImageInput } from '../images';
 import { conceptOption, imageOption, parseOptions } from '../options';
 import { type FindConceptOptions, searchSchema, searchSettings, type SearchSettings } from './options';
@@ -91,8 +92,8 @@ export function refineSettings(options: RefineConceptsOptions): RefineSettings {
   const [first, ...others] = given.map(({ concept }) => concept);
   // Tells, too, when two have one identifier.
   const union = Concept.union(first!, ...others);
-  const names = new Set(subjects.map(({ subject }) => subject.identifier.toLowerCase()));
-  const tokens = new Set(subjects.map(({ subject }) => subject.token));
+  const names = new Set(subjects.map(({ subject }) => identifierKey(subject.identifier)));
+  const tokens = new Set(subjects.map(({ subject }) => identifierKey(subject.token)));
   if (names.size < subjects.length || tokens.size < subjects.length) {
     throw problem('subjects: two of them have the same identifier or the same rare word: find one of them again, with the option others');
   }
