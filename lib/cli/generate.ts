@@ -42,7 +42,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
     .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')} (default: ${SAMPLER_NAMES[0]})`)
     .option('--steps <n>', 'UNet evaluations (default: 50)', number)
-    .option('--guidance <scale>', 'scale of classifier-free guidance; 1: none (default: 7.5)', number)
+    .option('--guidance <scale>', 'scale of classifier-free guidance; up to 1: none (default: 7.5)', number)
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
     .option('--width <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)

@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fittingBatch } from '../engine/batch-size';
 import { drawLatents } from '../engine/generate';
+import { isGuided } from '../engine/guidance';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
 import { writeFileAtomic } from '../files';
@@ -59,7 +60,7 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
 async function draw(session: Session, options: PriorOptions, length: number): Promise<Float32Array> {
   const { count, guidance, latent, signal } = options;
   const most = Math.min(PRIOR_BATCH, count);
-  const batchSize = await fittingBatch(session, { most, guided: guidance !== 1, latent, decoded: false }, signal);
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(guidance), latent, decoded: false }, signal);
   const latents = new Float32Array(length);
   for (let done = 0; done < count; ) {
     const pictures = Math.min(batchSize, count - done);
@@ -73,7 +74,7 @@ async function draw(session: Session, options: PriorOptions, length: number): Pr
 /** Latents of `pictures` pictures from number `first` on. */
 async function drawBatch(session: Session, options: PriorOptions, first: number, pictures: number, steps: number): Promise<Float32Array> {
   const { caption, guidance, latent, signal } = options;
-  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, concepts: [], seed: BigInt(first + i) }));
+  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, negativePrompt: SETTINGS.negativePrompt, concepts: [], seed: BigInt(first + i) }));
   return (await drawLatents(session, { ...SETTINGS, steps, guidance, signal }, jobs, latent)).latents.data;
 }
 
