@@ -2,6 +2,7 @@ import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
 import { defaultMemoryLimit } from './default-memory-limit';
+import { machineWarnings } from './engine/machine-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import type { GenerateOptions } from './engine/generate';
 import { Generation } from './engine/generation';
@@ -34,6 +35,7 @@ import { fromNative, native } from './native';
 import { parseOptions } from './options';
 import { readRareTokens } from './prompt';
 import { Tokenizer } from './tokenizer';
+import type { Warning } from './warning';
 
 export interface EngineOptions {
   /** Where to compute. 'auto' takes the fastest device there is; this version has the CPU. Default 'auto'. */
@@ -203,6 +205,11 @@ export class Engine implements AsyncDisposable {
   get instructionSet(): string {
     this.#session.assertUsable();
     return this.#session.model.isa;
+  }
+
+  /** What is worth knowing about this engine on this machine: 'slow-instruction-set', or nothing. */
+  get warnings(): readonly Warning[] {
+    return machineWarnings(this.instructionSet);
   }
 
   /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */

@@ -5,7 +5,7 @@ import type { GeneratedImage } from '../generated-image';
 import { makeGrid, saveImage } from '../images';
 import { SAMPLER_NAMES } from '../schedule';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
-import { type Io, printJson, printLines, printNote } from './io';
+import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { Rescue } from './rescue';
 import { assertSavable, GAP, pictureFiles } from './trial';
@@ -74,16 +74,17 @@ async function generate(prompt: string, flags: GenerateFlags, io: Io): Promise<v
     height: flags.height,
     batchSize: flags.batchSize,
   } satisfies AllOptions<GenerateOptions>;
-  const { images, warnings } = await engine.generate({
+  const { images, warnings: found } = await engine.generate({
     ...(options as GenerateOptions),
     onProgress: ({ step, steps, remainingMs }) => bars.update({ label: 'draw', step, steps, remainingMs }),
     signal: io.signal,
   });
   bars.stop();
+  const warnings = [...engine.warnings, ...found];
 
   const rescue = new Rescue();
   const files = grid ? await saveGrid(rescue, output, images, columns) : await saveEach(rescue, output, images);
-  for (const { code, message } of warnings) printNote(io, 'warning', code, message);
+  printWarnings(io, warnings);
   const milliseconds = Math.round(performance.now() - start);
   const pictures = images.map(({ metadata, width, height }, i) => ({ file: files[i]!, width, height, metadata }));
   if (flags.json) {

@@ -7,6 +7,7 @@ import { identifierKey } from '../identifier-key';
 import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
 import type { ImageInput } from '../images';
 import { namesSubject } from '../prompt';
+import type { Warning } from '../warning';
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
@@ -110,6 +111,11 @@ export interface FindConceptOptions {
   readonly resume?: Uint8Array;
   /** Called after every step of every phase. */
   readonly onProgress?: (progress: SearchProgress) => void;
+  /**
+   * Called with what may go differently from what you expect: captions of which something is read as plain text or cut off, one
+   * picture only, a result that is worse than the untouched model.
+   */
+  readonly onWarning?: (warning: Warning) => void;
   /** Ends the search after the step that it is in, with an AbortError. */
   readonly signal?: AbortSignal;
 }
@@ -235,6 +241,7 @@ export const searchSchema = z.strictObject({
     .prefault({}),
   resume: bytesOption.optional(),
   onProgress: functionOption<(progress: SearchProgress) => void>(),
+  onWarning: functionOption<(warning: Warning) => void>(),
   signal: signalOption,
 });
 

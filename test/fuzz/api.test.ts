@@ -92,6 +92,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),
   findConcept: (v) => engine.findConcept(v),
   'findConcept, images': (v) => engine.findConcept({ images: v, category: 'a', token: 'q' }),
+  'generate, negativePrompt': (v) => engine.generate({ prompt: 'a', steps: 1, negativePrompt: v }),
+  'startSearch, onWarning': async (v) => (await engine.startSearch({ ...options, onWarning: v })).dispose(),
   'encodeImage, options': (v) => engine.encodeImage([], v),
   'decode, options': (v) => engine.decode(latents, v),
   'encodePrompt, concepts': (v) => engine.encodePrompt('a', { concepts: v }),
