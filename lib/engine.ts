@@ -4,7 +4,8 @@ import type { Concept } from './concept';
 import { defaultMemoryLimit } from './default-memory-limit';
 import { machineWarnings } from './engine/machine-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
-import type { GenerateOptions } from './engine/generate';
+import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
+import type { GenerateOptions, GenerateResult } from './engine/generate';
 import { Generation } from './engine/generation';
 import { decode, encodeImage, type EncodeImageOptions, type Moments, type Pixels } from './engine/pictures';
 import {
@@ -118,6 +119,15 @@ export class Engine implements AsyncDisposable {
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
+  }
+
+  /**
+   * Draws a picture of cones again from what its file says: the same bytes with the same model, concepts, version and instruction set.
+   * `readPictureSettings` reads the settings alone.
+   * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link generate}
+   */
+  drawAgain(picture: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
+    return drawAgain(this.#session, picture, options);
   }
 
   /**

@@ -6,10 +6,10 @@ import { native } from '../native';
 import { conceptOption, functionOption, parseOptions, promptOption, seedOption, signalOption } from '../options';
 import { joinSubjects } from '../prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
-import { version } from '../version';
 import type { Warning } from '../warning';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
+import { type DrawnWith, metadataOf } from './picture-metadata';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 import { allFinite, rowMask } from './tensors';
@@ -121,6 +121,13 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
   const progress = progressReporter(settings, batches.length);
+  const drawnWith: DrawnWith = {
+    ...settings,
+    ...size,
+    model: session.fingerprint,
+    instructionSet: session.model.isa,
+    karras: session.config.scheduler.useKarrasSigmas,
+  };
   for (const batch of batches) {
     const { latents, ...found } = await drawLatents(session, settings, batch, latent, progress);
     for (const warning of found.warnings) {
@@ -134,7 +141,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
       const data = pixels.subarray(i * pixelCount, (i + 1) * pixelCount);
-      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(settings, job)));
+      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(drawnWith, job)));
     });
   }
   return { images, warnings: [...warnings, ...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! })))] };
@@ -227,22 +234,5 @@ function progressReporter({ steps, onProgress }: Settings, batches: number): (()
   return () => {
     step++;
     onProgress({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
-  };
-}
-
-type MetadataSettings = Pick<Settings, 'steps' | 'guidance'> & { readonly sampler: string };
-
-/** What a picture's file says about how it was made. */
-export function metadataOf(settings: MetadataSettings, job: Job): Record<string, string> {
-  const subjects = job.concepts.flatMap((entry) => entry.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
-  return {
-    prompt: job.prompt,
-    negativePrompt: job.negativePrompt,
-    seed: job.seed.toString(),
-    sampler: settings.sampler,
-    steps: String(settings.steps),
-    guidance: String(settings.guidance),
-    concepts: subjects.join(', '),
-    engine: `cones ${version}`,
   };
 }

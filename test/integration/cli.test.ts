@@ -250,7 +250,8 @@ describe('generate', () => {
     const given = ['--negative-prompt', 'a dog', '--sampler', 'euler', '--guidance', '3.25'];
     const concepts = await Promise.all([cat, dog].map((file) => Concept.load(file)));
     const plan = { output: '', prompt: 'a V1* cat and a V2* cat', concepts };
-    for (const [flags, known] of [[[], {}], [given, { negativePrompt: 'a dog', sampler: 'euler', guidance: 3.25, steps: 2 }]] as const) {
+    const ddim = ['--sampler', 'ddim', '--eta', '0.125', '--width', '32'];
+    for (const [flags, known] of [[[], {}], [given, { negativePrompt: 'a dog', sampler: 'euler', guidance: 3.25, steps: 2 }], [ddim, { sampler: 'ddim', eta: 0.125, width: 32 }]] as const) {
       const { pictures } = await json<Result>(draw('-o', at('tried.png'), '--count', '2', ...flags));
       const longest = longestMetadata({ ...plan, ...known }, 2);
       for (const { metadata } of pictures) {
