@@ -37,7 +37,8 @@ const NO_WORDS = (): boolean => false;
  * @throws ConesError CONES_PROMPT_EMPTY; a negative prompt, which may be empty, goes through {@link resolveText}.
  */
 export function resolvePrompt(prompt: string, subjects: readonly Subject[], isWord: (word: string) => boolean = NO_WORDS): ResolvedPrompt {
-  if (prompt.trim() === '') {
+  // White space as the tokenizer has it.
+  if (!/\P{White_Space}/u.test(prompt)) {
     throw new ConesError('CONES_PROMPT_EMPTY', 'The prompt is empty; say what to draw, such as "a V1* cat on a beach".');
   }
   return resolveText(prompt, subjects, isWord);

@@ -107,7 +107,7 @@ export class Tokenizer {
    */
   #tokenizeAsMuchAsCounts(text: string): { tokens: Token[]; rest: string } {
     if (text.length > LONG) {
-      const spaced = text.replace(/\s+/g, ' ');
+      const spaced = text.replace(/\p{White_Space}+/gu, ' ');
       const head = spaced.slice(0, LONG);
       const end = head.lastIndexOf(' ');
       const cut = end > 0 ? end : head.length;
@@ -155,11 +155,13 @@ function listVectors({ added }: TokenizerFiles): Map<number, Token[]> {
 /**
  * The pipeline of CLIP's tokenizer.json around a given vocabulary. Nothing but the vocabulary and the
  * merges is taken from a file: a foreign regular expression could run for ever.
+ * White space is Unicode's, as in the Rust library: with U+0085 and without U+FEFF, unlike JavaScript's (the library reads \s so).
  */
 function createBpe({ vocab, merges, added, eos }: TokenizerFiles): BpeTokenizer {
   const json = {
-    // Of what is special, the library only makes what can be left out of decoded texts; ours keep everything.
-    added_tokens: added.map((token) => ({ ...token, single_word: false, special: true })),
+    // Of what is special, the library only makes what can be left out of decoded texts; ours keep everything. Files may ask for white
+    // space beside a token to go (lstrip, rstrip), which is no token anyway; the library would strip JavaScript's, with U+FEFF.
+    added_tokens: added.map((token) => ({ ...token, lstrip: false, rstrip: false, single_word: false, special: true })),
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -177,7 +179,8 @@ function createBpe({ vocab, merges, added, eos }: TokenizerFiles): BpeTokenizer 
           behavior: 'Removed',
           invert: true,
         },
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+        // Its own expression would only cut what is cut already, and by JavaScript's white space.
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
       ],
     },
     post_processor: null,

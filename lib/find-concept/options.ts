@@ -156,7 +156,7 @@ export interface SearchProgress {
 /** What a concept file can hold; told before the search rather than after it. In Unicode's form NFC, whatever it was typed in. */
 const name = common.printable.trim().min(1).normalize('NFC');
 
-const caption = z.string().regex(/\S/, 'must not be blank');
+const caption = z.string().regex(/\P{White_Space}/u, 'must not be blank');
 
 const fraction = z.number().gt(0).max(1);
 
@@ -201,7 +201,7 @@ export const searchSchema = z.strictObject({
   // An empty list is told as CONES_IMAGES_MISSING.
   images: z.array(imageOption).max(1000),
   category: name.max(200),
-  identifier: name.max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
+  identifier: name.max(64).regex(/^\P{White_Space}+$/u, 'must be one word, such as "V1*"').default('V1*'),
   token: name.optional(),
   others: z.array(conceptOption).default([]),
   captions: z.array(z.union([caption, z.array(caption).min(1)], 'must be a caption, or a list of alternatives')).optional(),

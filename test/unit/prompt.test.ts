@@ -120,7 +120,7 @@ describe('resolvePrompt', () => {
     expect(resolveText('no V1*', [cat])).toMatchObject({ text: 'no sks', used: [cat] });
   });
 
-  test.each(['', '  \n'])('an empty prompt (%j) is an error', (prompt) => {
+  test.each(['', '  \n', '\u0085\u00a0'])('an empty prompt (%j) is an error', (prompt) => {
     expect(code(() => resolvePrompt(prompt, [cat]))).toBe('CONES_PROMPT_EMPTY');
   });
 });
