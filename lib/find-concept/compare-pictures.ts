@@ -9,6 +9,7 @@ import type { GeneratedImage } from '../generated-image';
 import { loadImage } from '../images';
 import { colourHistogram, histogramIntersection, mean, meanDifference } from '../metrics';
 import { priorCaption, subjectCaption } from '../prompt';
+import { usableSampler } from '../schedule';
 import { Aligner } from './alignment';
 import type { SearchSettings } from './options';
 
@@ -70,6 +71,7 @@ async function draw(
     count: report.pictures,
     seed,
     steps: report.steps,
+    sampler: usableSampler(session.config.scheduler),
     ...(signal ? { signal } : {}),
   });
   const of = (prompt: number) => images.slice(prompt * report.pictures, (prompt + 1) * report.pictures);

@@ -13,6 +13,7 @@ import { isGuided } from '../engine/guidance';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
 import { writeFileAtomic } from '../files';
+import { usableSampler } from '../schedule';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
@@ -75,7 +76,7 @@ async function draw(session: Session, options: PriorOptions, length: number): Pr
 async function drawBatch(session: Session, options: PriorOptions, first: number, pictures: number, steps: number): Promise<Float32Array> {
   const { caption, guidance, latent, signal } = options;
   const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, negativePrompt: SETTINGS.negativePrompt, concepts: [], seed: BigInt(first + i) }));
-  return (await drawLatents(session, { ...SETTINGS, steps, guidance, signal }, jobs, latent)).latents.data;
+  return (await drawLatents(session, { ...SETTINGS, sampler: usableSampler(session.config.scheduler), steps, guidance, signal }, jobs, latent)).latents.data;
 }
 
 /**
@@ -85,7 +86,7 @@ async function drawBatch(session: Session, options: PriorOptions, first: number,
 async function cacheKey(session: Session, options: PriorOptions): Promise<string> {
   const { caption, count, guidance, latent } = options;
   const firstStep = await drawBatch(session, options, 0, 1, 1);
-  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, SETTINGS]);
+  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, { ...SETTINGS, sampler: usableSampler(session.config.scheduler) }]);
   return sha256(Buffer.concat([sha256(drawing), sha256(bytesOf(firstStep))])).toString('hex').slice(0, 32);
 }
 
