@@ -8,6 +8,7 @@ import { readRegularFile, writeFileAtomic } from './files';
 import { parseOptions } from './options';
 import { addPngText } from './png-metadata';
 import { reason, show } from './show';
+import { tiffColourProblem } from './tiff-colours';
 
 /** The path of a picture file, or its bytes. */
 export type ImageInput = string | Uint8Array;
@@ -77,9 +78,11 @@ export async function loadImage(source: ImageInput, options: LoadOptions): Promi
   if (![r, g, b].every((value) => value >= 0 && value <= 255)) {
     throw new ConesError('CONES_OPTION_INVALID', 'background must be three numbers between 0 and 255.');
   }
-  const { data, info } = await decoding(source, async (image) => {
+  const { data, info } = await decoding(source, async (image, bytes) => {
     const { format } = await image.metadata();
     if (!READABLE.includes(format)) throw new Error(`the format ${format} is not one of ${READABLE.join(', ')}`);
+    const problem = format === 'tiff' ? tiffColourProblem(bytes) : null;
+    if (problem !== null) throw new Error(problem);
     return image
       .autoOrient()
       .flatten({ background: { r, g, b } })
