@@ -114,8 +114,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Draws pictures. Await the result, or iterate over the steps first.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
-   *   CONES_ABORTED, CONES_DISPOSED
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_CONFIG_UNSUPPORTED (the sampler cannot do
+   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
