@@ -1,6 +1,7 @@
 import { isDeepStrictEqual, types } from 'node:util';
 import { decodeConceptFile, encodeConceptFile, fileLength, FORMAT_VERSION, PREFIX_BYTES } from './concept-file/container';
 import { checkData } from './concept-file/data';
+import { conceptHash } from './concept-file/hash';
 import { weightsOf } from './concept-file/header';
 import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
 import { runAtOnce, runInPieces } from './pieces';
@@ -20,6 +21,8 @@ const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 
 /** What `cones inspect --json` prints. */
 export interface ConceptInfo {
   readonly formatVersion: number;
+  /** {@link Concept.hash} */
+  readonly hash: string;
   readonly fingerprint: string;
   readonly subjects: readonly {
     readonly identifier: string;
@@ -63,6 +66,7 @@ export class Concept implements ConceptData {
   readonly neuronCount: number;
   /** Number of weights among which they were chosen: the elements of all `tensors`. */
   readonly weightCount: number;
+  #hash: string | undefined;
 
   /** `data` must have been checked, and belong to nobody else. */
   private constructor(data: ConceptData) {
@@ -138,6 +142,11 @@ export class Concept implements ConceptData {
     return this.neuronCount / this.weightCount;
   }
 
+  /** SHA-256 over what the concept draws: base model, subjects and neurons. Pictures name their concepts by it. */
+  get hash(): string {
+    return (this.#hash ??= conceptHash(this));
+  }
+
   /** @throws ConesError `CONES_CONCEPT_MISMATCH` unless the concept was made for the base model with this fingerprint */
   assertBaseModel(fingerprint: string): void {
     if (fingerprint === this.fingerprint) return;
@@ -171,6 +180,7 @@ export class Concept implements ConceptData {
     const { fingerprint, method, steps, engineVersion, neuronCount, weightCount, density } = this;
     return {
       formatVersion: FORMAT_VERSION,
+      hash: this.hash,
       fingerprint,
       subjects: header.subjects.map((subject) => ({ ...subject, embedding: subject.embedding ?? null })),
       method,
@@ -198,7 +208,7 @@ export class Concept implements ConceptData {
    */
   equals(other: Concept): boolean {
     if (!(other instanceof Concept) || this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
-    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier, subject]));
+    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier.normalize('NFC'), inNfc(subject)]));
     if (!isDeepStrictEqual(byIdentifier(this), byIdentifier(other))) return false;
     return [...this.tensors].every(([name, { indices }]) => equal(indices, other.tensors.get(name)?.indices ?? new Uint32Array()));
   }
@@ -238,6 +248,12 @@ export class Concept implements ConceptData {
     const layers = [...shapes([a, b])].map(([name, shape]) => tensorOverlap(name, tensorOf(a, name, shape), tensorOf(b, name, shape)));
     return { ...totalOverlap(layers), layers };
   }
+}
+
+/** Texts of a subject in one Unicode form, as prompts are compared. */
+function inNfc({ identifier, token, category, embedding }: Subject): Subject {
+  const names = { identifier: identifier.normalize('NFC'), token: token.normalize('NFC'), category: category.normalize('NFC') };
+  return embedding ? { ...names, embedding } : names;
 }
 
 function assertPath(call: string, path: unknown): void {

@@ -2,8 +2,10 @@ import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
 import { defaultMemoryLimit } from './default-memory-limit';
+import { machineWarnings } from './engine/machine-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
-import type { GenerateOptions } from './engine/generate';
+import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
+import type { GenerateOptions, GenerateResult } from './engine/generate';
 import { Generation } from './engine/generation';
 import { decode, encodeImage, type EncodeImageOptions, type Moments, type Pixels } from './engine/pictures';
 import {
@@ -34,6 +36,7 @@ import { fromNative, native } from './native';
 import { parseOptions } from './options';
 import { readRareTokens } from './prompt';
 import { Tokenizer } from './tokenizer';
+import type { Warning } from './warning';
 
 export interface EngineOptions {
   /** Where to compute. 'auto' takes the fastest device there is; this version has the CPU. Default 'auto'. */
@@ -111,11 +114,20 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Draws pictures. Await the result, or iterate over the steps first.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
-   *   CONES_ABORTED, CONES_DISPOSED
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_CONFIG_UNSUPPORTED (the sampler cannot do
+   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
+  }
+
+  /**
+   * Draws a picture of cones again from what its file says: the same bytes with the same model, concepts, version and instruction set.
+   * `readPictureSettings` reads the settings alone.
+   * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link generate}
+   */
+  drawAgain(picture: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
+    return drawAgain(this.#session, picture, options);
   }
 
   /**
@@ -203,6 +215,11 @@ export class Engine implements AsyncDisposable {
   get instructionSet(): string {
     this.#session.assertUsable();
     return this.#session.model.isa;
+  }
+
+  /** What is worth knowing about this engine on this machine: 'slow-instruction-set', or nothing. */
+  get warnings(): readonly Warning[] {
+    return machineWarnings(this.instructionSet);
   }
 
   /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */

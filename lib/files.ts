@@ -51,10 +51,17 @@ function assertRegular(found: Stats): void {
 export async function readJsonFile(file: string, what = 'JSON'): Promise<unknown> {
   const bytes = await readRegularFile(file);
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(decodeText(bytes));
   } catch (cause) {
     throw new ConesError('CONES_OPTION_INVALID', `${file} is no ${what}: ${(cause as Error).message}.`, { cause });
   }
+}
+
+/** A text as editors write it: UTF-8, or UTF-16 where a byte order mark says so (as PowerShell does); without the mark. Throws for anything else. */
+export function decodeText(bytes: Uint8Array): string {
+  const [first, second] = bytes;
+  const encoding = first === 0xff && second === 0xfe ? 'utf-16le' : first === 0xfe && second === 0xff ? 'utf-16be' : 'utf-8';
+  return new TextDecoder(encoding, { fatal: true }).decode(bytes);
 }
 
 /**

@@ -1,14 +1,14 @@
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { types } from 'node:util';
 import type sharp from 'sharp';
 import { z } from 'zod';
 import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
-import { writeFileAtomic } from './files';
+import { readRegularFile, writeFileAtomic } from './files';
 import { parseOptions } from './options';
 import { addPngText } from './png-metadata';
 import { reason, show } from './show';
+import { tiffColourProblem } from './tiff-colours';
 
 /** The path of a picture file, or its bytes. */
 export type ImageInput = string | Uint8Array;
@@ -78,9 +78,11 @@ export async function loadImage(source: ImageInput, options: LoadOptions): Promi
   if (![r, g, b].every((value) => value >= 0 && value <= 255)) {
     throw new ConesError('CONES_OPTION_INVALID', 'background must be three numbers between 0 and 255.');
   }
-  const { data, info } = await decoding(source, async (image) => {
+  const { data, info } = await decoding(source, async (image, bytes) => {
     const { format } = await image.metadata();
     if (!READABLE.includes(format)) throw new Error(`the format ${format} is not one of ${READABLE.join(', ')}`);
+    const problem = format === 'tiff' ? tiffColourProblem(bytes) : null;
+    if (problem !== null) throw new Error(problem);
     return image
       .autoOrient()
       .flatten({ background: { r, g, b } })
@@ -109,24 +111,17 @@ function loadSharp(): typeof sharp {
 }
 
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */
-async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
+async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp, bytes: Buffer) => Promise<T>): Promise<T> {
   const name = typeof source === 'string' ? source : 'The picture';
   if (typeof source !== 'string' && !types.isUint8Array(source)) {
     throw new ConesError('CONES_OPTION_INVALID', 'A picture must be the path of a file, or its bytes: a Buffer or a Uint8Array.');
   }
-  if (typeof source === 'string') {
-    try {
-      // A pipe or a device may never end.
-      if (!(await stat(source)).isFile()) throw new Error('it is not a regular file');
-    } catch (cause) {
-      throw new ConesError('CONES_IO', `${name} cannot be read: ${reason(cause)}`, { cause });
-    }
-  }
+  // A path would let libvips answer from its cache of files, also when another file has taken the name since. It reads bytes on
+  // threads of its own: in a copy, because the caller may give them away meanwhile.
+  const bytes = typeof source === 'string' ? await readRegularFile(source) : Buffer.from(source);
   const open = loadSharp();
   try {
-    // libvips reads on threads of its own: in a copy, because the caller may give the bytes away meanwhile.
-    const bytes = typeof source === 'string' ? source : Buffer.from(source);
-    return await decode(open(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
+    return await decode(open(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }), bytes);
   } catch (cause) {
     throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${reason(cause)}.`, { cause });
   }
@@ -150,10 +145,12 @@ export async function encodeImage(picture: Picture, options: EncodeOptions): Pro
   if (Object.keys(metadata).length > 0) {
     // EXIF texts are ASCII.
     const text = JSON.stringify(metadata).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
-    if (text.length > MAX_EXIF_TEXT) {
+    // Where stable-diffusion-webui looks for it; ASCII, too.
+    const { parameters } = metadata;
+    if (text.length + (parameters?.length ?? 0) > MAX_EXIF_TEXT) {
       throw new ConesError('CONES_OPTION_INVALID', `The metadata is too long for ${format}; shorten it, or write a PNG.`);
     }
-    image.withExif({ IFD0: { ImageDescription: text } });
+    image.withExif({ IFD0: { ImageDescription: text }, ...(parameters === undefined ? {} : { IFD2: { UserComment: parameters } }) });
   }
   return encoded(format === 'jpeg' ? image.jpeg({ quality, chromaSubsampling: '4:4:4' }) : image.webp({ quality }));
 }

@@ -9,9 +9,6 @@ export interface AddedToken {
   readonly content: string;
   /** Whether it is looked for in the lower-cased text, so that it is found in any case. */
   readonly normalized: boolean;
-  /** Whether white space before or after it goes. */
-  readonly lstrip: boolean;
-  readonly rstrip: boolean;
 }
 
 /** What a CLIP tokenizer is made of; everything else about it is fixed (see tokenizer.ts). */
@@ -87,11 +84,11 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
 
 /** Takes in a token as transformers and tokenizers write it; what is said of it first counts. */
 function addToken(added: Map<string, AddedToken>, file: string, entry: JsonObject): void {
-  const { id, content, special = false, normalized = !special, lstrip = false, rstrip = false, single_word: singleWord = false } = entry;
+  const { id, content, special = false, normalized = !special, single_word: singleWord = false } = entry;
   if (typeof content !== 'string' || content === '') throw invalid(file, `the added token ${JSON.stringify(content)} must be a text`);
   if (singleWord !== false) throw unsupported(file, `the added token ${content}: single_word`, singleWord, 'false');
   if (!added.has(content)) {
-    added.set(content, { id: id as number, content, normalized: normalized === true, lstrip: lstrip === true, rstrip: rstrip === true });
+    added.set(content, { id: id as number, content, normalized: normalized === true });
   }
 }
 

@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../errors';
 import { targetOf } from '../files';
+import type { Warning } from '../warning';
 
 /** What a command may touch besides files: given by the caller, so that tests can look on. */
 export interface Io {
@@ -26,6 +27,10 @@ export function printJson(io: Io, value: unknown): void {
 /** Everything else goes to stderr, a line each. */
 export function printNote(io: Io, kind: 'error' | 'warning', code: string, message: string): void {
   io.stderr.write(`${visible(`${kind} ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`)}\n`);
+}
+
+export function printWarnings(io: Io, warnings: readonly Warning[]): void {
+  for (const { code, message } of warnings) printNote(io, 'warning', code, message);
 }
 
 // Texts come from files of others (concepts, pictures' metadata): in a terminal, control characters are commands.

@@ -25,8 +25,9 @@ const tensor = z
 const data = z.object({
   ...common.metadata,
   subjects: subjectsOf(z.object({ ...common.subject, embedding: embedding.optional() })),
+  // A Map of another realm (Jest, node:vm) is one, too.
   tensors: z
-    .map(common.text, tensor)
+    .preprocess((value) => (types.isMap(value) ? new Map(value) : value), z.map(common.text, tensor))
     .refine(({ size }) => size >= 1 && size <= LIMITS.tensors, `there must be 1 to ${LIMITS.tensors} weights`)
     .refine((map) => totalWeights.check([...map.values()]), totalWeights.message),
   report: z.unknown().optional(),

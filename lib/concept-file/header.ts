@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { identifierKey } from '../identifier-key';
 import { MAX_DIVISOR } from './golomb';
 import { malformed } from './malformed';
 import { type Json, LIMITS } from './types';
@@ -35,7 +36,7 @@ export const subjectsOf = <T extends z.ZodType<{ identifier: string }>>(subject:
     .array(subject)
     .min(1)
     .max(LIMITS.subjects)
-    .refine((all) => unique(all.map(({ identifier }) => identifier.toLowerCase())), 'identifiers must differ, in more than case');
+    .refine((all) => unique(all.map(({ identifier }) => identifierKey(identifier))), 'identifiers must differ, in more than case');
 
 export const totalWeights = {
   check: (all: readonly { shape: readonly number[] }[]) => all.reduce((sum, one) => sum + weightsOf(one.shape), 0) <= LIMITS.weights,

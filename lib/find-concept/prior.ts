@@ -9,9 +9,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { fittingBatch } from '../engine/batch-size';
 import { drawLatents } from '../engine/generate';
+import { isGuided } from '../engine/guidance';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
 import { writeFileAtomic } from '../files';
+import { usableSampler } from '../schedule';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
@@ -59,7 +61,7 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
 async function draw(session: Session, options: PriorOptions, length: number): Promise<Float32Array> {
   const { count, guidance, latent, signal } = options;
   const most = Math.min(PRIOR_BATCH, count);
-  const batchSize = await fittingBatch(session, { most, guided: guidance !== 1, latent, decoded: false }, signal);
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(guidance), latent, decoded: false }, signal);
   const latents = new Float32Array(length);
   for (let done = 0; done < count; ) {
     const pictures = Math.min(batchSize, count - done);
@@ -73,8 +75,8 @@ async function draw(session: Session, options: PriorOptions, length: number): Pr
 /** Latents of `pictures` pictures from number `first` on. */
 async function drawBatch(session: Session, options: PriorOptions, first: number, pictures: number, steps: number): Promise<Float32Array> {
   const { caption, guidance, latent, signal } = options;
-  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, concepts: [], seed: BigInt(first + i) }));
-  return (await drawLatents(session, { ...SETTINGS, steps, guidance, signal }, jobs, latent)).latents.data;
+  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, negativePrompt: SETTINGS.negativePrompt, concepts: [], seed: BigInt(first + i) }));
+  return (await drawLatents(session, { ...SETTINGS, sampler: usableSampler(session.config.scheduler), steps, guidance, signal }, jobs, latent)).latents.data;
 }
 
 /**
@@ -84,7 +86,7 @@ async function drawBatch(session: Session, options: PriorOptions, first: number,
 async function cacheKey(session: Session, options: PriorOptions): Promise<string> {
   const { caption, count, guidance, latent } = options;
   const firstStep = await drawBatch(session, options, 0, 1, 1);
-  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, SETTINGS]);
+  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, { ...SETTINGS, sampler: usableSampler(session.config.scheduler) }]);
   return sha256(Buffer.concat([sha256(drawing), sha256(bytesOf(firstStep))])).toString('hex').slice(0, 32);
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Concept, type Subject } from '../concept';
 import { ConesError } from '../errors';
+import { identifierKey } from '../identifier-key';
 import type { ImageInput } from '../images';
 import { conceptOption, imageOption, parseOptions } from '../options';
 import { type FindConceptOptions, searchSchema, searchSettings, type SearchSettings } from './options';
@@ -23,7 +24,7 @@ export interface RefineSubject {
 type Shared = Pick<
   FindConceptOptions,
   | 'priorCount' | 'priorGuidance' | 'cacheDir' | 'priorWeight' | 'learningRate' | 'steps' | 'batchSize' | 'priorBatchSize' | 'timesteps'
-  | 'seed' | 'checkpointing' | 'resume' | 'onProgress' | 'signal'
+  | 'seed' | 'checkpointing' | 'resume' | 'onProgress' | 'onWarning' | 'signal'
 >;
 
 /** Options of a joint refinement (paper §3.3). docs/search.md has the measurements. */
@@ -57,7 +58,7 @@ const subject = searchSchema.pick({ captions: true, priorImages: true, priorCapt
 const schema = searchSchema
   .pick({
     ...{ priorCount: true, priorGuidance: true, cacheDir: true, priorWeight: true, learningRate: true, steps: true, batchSize: true },
-    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, onProgress: true, signal: true },
+    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, onProgress: true, onWarning: true, signal: true },
   })
   .extend({
     subjects: z.array(subject).min(2).max(8),
@@ -91,8 +92,8 @@ export function refineSettings(options: RefineConceptsOptions): RefineSettings {
   const [first, ...others] = given.map(({ concept }) => concept);
   // Tells, too, when two have one identifier.
   const union = Concept.union(first!, ...others);
-  const names = new Set(subjects.map(({ subject }) => subject.identifier.toLowerCase()));
-  const tokens = new Set(subjects.map(({ subject }) => subject.token));
+  const names = new Set(subjects.map(({ subject }) => identifierKey(subject.identifier)));
+  const tokens = new Set(subjects.map(({ subject }) => identifierKey(subject.token)));
   if (names.size < subjects.length || tokens.size < subjects.length) {
     throw problem('subjects: two of them have the same identifier or the same rare word: find one of them again, with the option others');
   }

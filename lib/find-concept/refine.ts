@@ -16,6 +16,7 @@ import { sideBySide } from './compose';
 import { captionsOf, drawPriorFor, hasPrior, type Inputs, timestepRange } from './inputs';
 import { joinMoments, splitMoments } from './moments';
 import type { RefineSettings } from './refine-options';
+import { singlePicture } from './search-warnings';
 
 /** Composed pictures are kept as files until they are encoded. */
 const MOST_COMPOSED = 100;
@@ -49,6 +50,7 @@ export async function refineInputs(session: Session, settings: RefineSettings): 
   const pictures = takeTurns(settings.compose ? [alone, together] : [alone]);
   const needsPrior = hasPrior(search);
   const steps = pictures.length + (needsPrior ? subjects.reduce((sum, { priorImages }) => sum + (priorImages?.length ?? 0), 0) : 0);
+  for (const warning of subjects.flatMap(({ images, subject }) => singlePicture(images, subject.identifier))) search.onWarning?.(warning);
   onProgress?.({ phase: 'encode', step: 0, steps });
   const subjectMoments = await encodeOnce(session, pictures.map(({ picture }) => picture), size, signal);
   const [, , height, width] = subjectMoments.shape;

@@ -68,6 +68,7 @@ export class ConceptSearch {
     const pictures = inputs.priorMoments ? joinMoments([inputs.subjectMoments, inputs.priorMoments]) : inputs.subjectMoments;
     const { texts, perPicture } = inputs.captions;
     const encoded = await encodePrompts(session, texts, texts.map(() => inputs.subjects), signal);
+    for (const warning of encoded.warnings) settings.onWarning?.(warning);
     const offsets = perPicture.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
     const { range } = inputs;
     const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;

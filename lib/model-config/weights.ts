@@ -8,8 +8,10 @@ import { fileError, readJson } from './read-json';
 /** In the order of preference: full precision first. */
 const VARIANTS = ['', '.fp16', '.bf16'] as const;
 
-/** A shard's name, not a path: an index may not point outside its folder. */
-const shardName = z.string().regex(/^[\w.-]+\.safetensors$/, 'must be the name of a .safetensors file in the same folder');
+/** Any name that a file may have, perhaps in a folder beside the index: an index may not point outside its own. */
+const shardName = z
+  .string()
+  .refine((name) => name.endsWith('.safetensors') && name.split('/').every(isName), 'must be the name of a .safetensors file in the same folder');
 const weightMap = z.record(z.string(), shardName).refine((map) => Object.keys(map).length > 0, 'must not be empty');
 
 /**
@@ -21,10 +23,12 @@ const weightMap = z.record(z.string(), shardName).refine((map) => Object.keys(ma
 export async function findWeights(folder: string, stem: string): Promise<string[]> {
   for (const variant of VARIANTS) {
     const single = path.resolve(folder, `${stem}${variant}.safetensors`);
-    const index = path.resolve(folder, `${stem}.safetensors.index${variant}.json`);
+    // diffusers up to 0.29 put a variant before "index".
+    const names = variant === '' ? [`${stem}.safetensors.index.json`] : [`${stem}.safetensors.index${variant}.json`, `${stem}.safetensors${variant}.index.json`];
+    const indices = names.map((name) => path.resolve(folder, name));
     // diffusers leaves an old single file beside the shards that it saves, and reads the shards; transformers reads the single file.
-    for (const file of stem === 'model' ? [single, index] : [index, single]) {
-      if (await isFile(file)) return file === single ? [single] : shards(index);
+    for (const file of stem === 'model' ? [single, ...indices] : [...indices, single]) {
+      if (await isFile(file)) return file === single ? [single] : shards(file);
     }
   }
   throw new ConesError(
@@ -44,6 +48,10 @@ async function shards(index: string): Promise<string[]> {
     if (!(await isFile(file))) throw fileError(file, { code: 'ENOENT' });
   }
   return files;
+}
+
+function isName(name: string): boolean {
+  return !['', '.', '..'].includes(name) && !name.includes('\\') && !name.includes('\0');
 }
 
 async function isFile(file: string): Promise<boolean> {

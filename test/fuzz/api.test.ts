@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, readSubject, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
@@ -68,6 +68,10 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'makeGrid, picture': (v) => makeGrid([v]),
   'makeGrid, columns': (v) => makeGrid([image], v),
   'makeGrid, gap': (v) => makeGrid([image], 1, v),
+  readPictureSettings: (v) => readPictureSettings(v),
+  drawAgain: (v) => engine.drawAgain(v),
+  'drawAgain, options': async (v) => engine.drawAgain(await image.toBuffer(), v),
+  'drawAgain, concepts': async (v) => engine.drawAgain(await image.toBuffer(), { concepts: v }),
   readMetadata: (v) => readMetadata(v),
   readSubject: (v) => readSubject(v),
   'readSubject, options': (v) => readSubject(path.join(__dirname, '../../examples/subjects/boar'), v),
@@ -92,6 +96,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),
   findConcept: (v) => engine.findConcept(v),
   'findConcept, images': (v) => engine.findConcept({ images: v, category: 'a', token: 'q' }),
+  'generate, negativePrompt': (v) => engine.generate({ prompt: 'a', steps: 1, negativePrompt: v }),
+  'startSearch, onWarning': async (v) => (await engine.startSearch({ ...options, onWarning: v })).dispose(),
   'encodeImage, options': (v) => engine.encodeImage([], v),
   'decode, options': (v) => engine.decode(latents, v),
   'encodePrompt, concepts': (v) => engine.encodePrompt('a', { concepts: v }),

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { Concept, type ConceptData } from '../../lib/concept';
 import { cat, codeOf, conceptOf, mulberry32, randomIndices, tensor } from './concept-samples';
 
@@ -129,6 +130,28 @@ describe('files', () => {
     await conceptOf().save(file);
     await truncate(file, 100);
     await expect(Concept.load(file)).rejects.toMatchObject({ code: 'CONES_CONCEPT_CORRUPT', message: expect.stringContaining(file) as unknown });
+  });
+});
+
+describe('Unicode forms and realms', () => {
+  const named = (form: string) => conceptOf({ subjects: [{ ...cat.subjects[0]!, identifier: 'béret*'.normalize(form), category: 'béret'.normalize(form) }] });
+
+  test('a concept saved in NFD is the same as in NFC', () => {
+    const old = Concept.fromBuffer(named('NFD').toBuffer());
+    expect(old.subjects[0]!.identifier).toBe('béret*'.normalize('NFD'));
+    expect(old.equals(named('NFC'))).toBe(true);
+    expect(Concept.union(old, named('NFC')).subjects).toHaveLength(1);
+  });
+
+  test('two subjects cannot have one identifier in two forms', () => {
+    const subjects = ['NFC', 'NFD'].map((form) => ({ identifier: 'é*'.normalize(form), token: form, category: 'cat' }));
+    expect(codeOf(() => conceptOf({ subjects })).code).toBe('CONES_OPTION_INVALID');
+  });
+
+  test('a Map of another realm is a Map', () => {
+    const tensors = runInNewContext('new Map(entries)', { entries: [...conceptOf().tensors] }) as ConceptData['tensors'];
+    expect(tensors instanceof Map).toBe(false);
+    expect(Concept.create({ ...cat, tensors }).equals(conceptOf())).toBe(true);
   });
 });
 

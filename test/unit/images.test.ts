@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runInNewContext } from 'node:vm';
@@ -52,6 +52,17 @@ describe('loadImage', () => {
     const file = path.join(folder, 'a.png');
     await pixels(2, 2, () => RED).png().toFile(file);
     expect(pixel(await loadImage(file, { width: 2, height: 2 }), 2, 1, 1)).toEqual(RED);
+  });
+
+  test.each(['png', 'webp', 'jpeg'] as const)('from a %s file that has taken the name of another', async (format) => {
+    const [file, next] = [path.join(folder, 'a'), path.join(folder, 'b')];
+    for (const colour of [RED, BLUE]) {
+      await pixels(2, 2, () => colour).toFormat(format, { lossless: true }).withExif({ IFD0: { ImageDescription: `{"colour":"${colour.join()}"}` } }).toFile(next);
+      renameSync(next, file);
+      expect(await readMetadata(file)).toEqual({ colour: colour.join() });
+      const [red, , blue] = pixel(await loadImage(file, { width: 2, height: 2 }), 2, 1, 1) as Rgb;
+      expect(red > blue).toBe(colour === RED);
+    }
   });
 
   test('is centre-cropped to the aspect ratio', async () => {

@@ -1,0 +1,45 @@
+/** What a drawing's prompts leave unused: concepts that none of them names, and negative prompts without guidance. */
+import type { Concept, Subject } from '../concept';
+import { identifierKey } from '../identifier-key';
+import { findWord } from '../prompt';
+import type { Warning } from '../warning';
+import { isGuided } from './guidance';
+
+export function unusedNegativePrompt(guidance: number, jobs: readonly { readonly negativePrompt: string }[]): Warning[] {
+  if (isGuided(guidance) || jobs.every(({ negativePrompt }) => negativePrompt.trim() === '')) return [];
+  const message = `A guidance of ${guidance} is none, so the negative prompt has no effect: give a guidance above 1, or leave the negative prompt out.`;
+  return [{ code: 'negative-prompt-unused', message }];
+}
+
+interface Drawn {
+  readonly prompt: string;
+  readonly concepts: readonly Concept[];
+  /** The subjects that the prompt names, or the negative one. */
+  readonly named: readonly Subject[];
+}
+
+/** Concepts whose neurons are shut though no prompt that they were given with names one of their subjects. */
+export function unnamedConcepts(pictures: readonly Drawn[]): Warning[] {
+  const prompts = new Map<Concept, Set<string>>();
+  const named = new Set<Concept>();
+  for (const picture of pictures) {
+    const keys = new Set(picture.named.map(({ identifier }) => identifierKey(identifier)));
+    for (const concept of picture.concepts) {
+      prompts.set(concept, (prompts.get(concept) ?? new Set()).add(picture.prompt));
+      if (concept.subjects.some(({ identifier }) => keys.has(identifierKey(identifier)))) named.add(concept);
+    }
+  }
+  return [...prompts].filter(([concept]) => !named.has(concept)).map(([concept, given]) => unnamed(concept, [...given]));
+}
+
+function unnamed({ subjects }: Concept, prompts: readonly string[]): Warning {
+  const identifiers = subjects.map(({ identifier }) => identifier).join(' or ');
+  const almost = subjects.flatMap(({ identifier }) => {
+    const bare = identifier.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, '');
+    const found = bare !== '' && bare !== identifier ? prompts.map((prompt) => findWord(prompt, bare)).find((word) => word !== undefined) : undefined;
+    return found === undefined ? [] : [` "${found}" alone is plain text: write "${identifier}".`];
+  });
+  const { identifier, category } = subjects[0]!;
+  const message = `No prompt names ${identifiers}, whose neurons are shut all the same: write "${identifier} ${category}" where it should be.${almost.join('')}`;
+  return { code: 'concept-unnamed', message };
+}

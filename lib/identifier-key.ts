@@ -1,0 +1,15 @@
+/**
+ * What makes two identifiers, categories or rare words the same: neither case nor Unicode form. Keyboards and file systems write
+ * "é" as one character (NFC) or as two (NFD), and the tokenizer reads both alike.
+ */
+export function identifierKey(text: string): string {
+  return Array.from(text.normalize('NFC'), foldCase).join('');
+}
+
+/** Simple case folding, as the flag `i` of a regular expression with `u` has it: Σ, σ and ς are one letter, ß and ss are not. */
+function foldCase(character: string): string {
+  const upper = character.toUpperCase();
+  const isOne = Array.from(upper).length === 1;
+  // ı alone would become I, and so i.
+  return (isOne && character !== 'ı' ? upper : character).toLowerCase();
+}
