@@ -272,9 +272,18 @@ void ConceptSearch::load(std::span<const std::byte> bytes) {
     std::memcpy(&value, bytes.data() + at, sizeof value);
     if (!std::isfinite(value)) reject();
   }
+  // Adam takes the root of second moments, which are means of squares.
+  std::size_t at = sizeof header;
+  for (const State& state : tensors_)
+    for (const Tensor* tensor : {&state.displacement, &state.first_moment, &state.second_moment, &state.score})
+      for (index_t i = 0; tensor->defined() && i < tensor->size(); ++i, at += sizeof(float)) {
+        float value;
+        std::memcpy(&value, bytes.data() + at, sizeof value);
+        if (tensor == &state.second_moment && value < 0) reject();
+      }
 
   steps_ = header.steps;
-  std::size_t at = sizeof header;
+  at = sizeof header;
   for (State& state : tensors_)
     for (Tensor* tensor : {&state.displacement, &state.first_moment, &state.second_moment, &state.score})
       if (tensor->defined()) {
