@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, promptOption, signalOption } from '../options';
+import { ownOptions } from '../reading';
 import { joinSubjects, resolvePrompt } from '../prompt';
 import { show } from '../show';
 import type { Session } from './session';
@@ -40,7 +41,7 @@ const schema = z.strictObject({
  * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ABORTED
  */
 export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
-  const settings = parseOptions('encodePrompt', schema, { ...options, prompt });
+  const settings = parseOptions('encodePrompt', schema, ownOptions('encodePrompt', options, { prompt }));
   settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);

@@ -4,8 +4,9 @@ import type { Concept, Subject } from '../concept';
 import { common } from '../concept-file/header';
 import { ConesError } from '../errors';
 import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
-import type { ImageInput } from '../images';
+import type { ImageInput } from '../picture-source';
 import { namesSubject } from '../prompt';
+import { ownOptions } from '../reading';
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
@@ -21,7 +22,7 @@ export interface LayerSelection {
 
 /** Options of a concept search. The paper's values stand beside the defaults; docs/search.md has the measurements. */
 export interface FindConceptOptions {
-  /** Three to five pictures of the subject: files or their bytes. */
+  /** Three to five pictures of the subject: files, or the bytes of some. */
   readonly images: readonly ImageInput[];
   /** What the subject is: 'cat'. */
   readonly category: string;
@@ -246,7 +247,8 @@ export type SearchSettings = z.output<typeof searchSchema> & {
 };
 
 /** @throws ConesError CONES_OPTION_INVALID */
-export function searchSettings(options: FindConceptOptions): SearchSettings {
+export function searchSettings(given: FindConceptOptions): SearchSettings {
+  const options = ownOptions('findConcept', given);
   const settings = parseOptions('findConcept', searchSchema, options);
   for (const [name, other, why] of CONFLICTS) {
     if (options[name] !== undefined && options[other] !== undefined) throw conflict('findConcept', name, `does not go with ${other}: ${why}`);
