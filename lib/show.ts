@@ -14,7 +14,7 @@ export function show(value: unknown): string {
     typeof value === 'string'
       ? JSON.stringify(value.slice(0, LONGEST))
       : inspect(outline(value, 2), { customInspect: false, compact: true, depth: 2, breakLength: Infinity, maxArrayLength: MOST_ENTRIES, maxStringLength: LONGEST });
-  const line = oneLine(text.slice(0, 10 * LONGEST));
+  const line = visible(oneLine(text.slice(0, 10 * LONGEST)));
   return line.length <= LONGEST ? line : `${line.slice(0, LONGEST - 3)}...`;
 }
 
