@@ -40,13 +40,14 @@ export async function replaceFile(target: string, bytes: Uint8Array): Promise<vo
 }
 
 /** So that the new name outlives a power cut, too. Not all systems can; the file is whole in any case. */
-function syncFolder(folder: string): Promise<void> {
-  return new Promise((resolve) => {
+async function syncFolder(folder: string): Promise<void> {
+  await new Promise<void>((resolve) => {
     open(folder, 'r', (error, descriptor) => {
       if (error) resolve();
       else fsync(descriptor, () => close(descriptor, () => resolve()));
     });
-  });
+    // With `node --permission` it throws at once where the folder may not be read.
+  }).catch(() => undefined);
 }
 
 /** Removes temporary files of processes that were killed. Nothing else is touched, and what cannot be removed stays. */

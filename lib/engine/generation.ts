@@ -2,7 +2,7 @@ import { signalOption } from '../options';
 import { followSignal } from './follow-signal';
 import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
 import type { Session } from './session';
-import { ownOptions } from '../reading';
+import { ownOptions, reading } from '../reading';
 
 /**
  * Pictures being drawn: a promise of the result that can also be iterated over, step by step.
@@ -30,7 +30,7 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
   constructor(session: Session, given: GenerateOptions) {
     const options = ownOptions('generate', given);
     const { signal, onProgress } = options;
-    const { data: followed, success } = signalOption.safeParse(signal);
+    const { data: followed, success } = reading('generate', () => signalOption.safeParse(signal));
     // Not AbortSignal.any: a signal may come from another realm.
     const follow = () => this.#left.abort(followed?.reason);
     if (followed?.aborted) follow();
