@@ -31,6 +31,7 @@ import type { FindConceptOptions } from './find-concept/options';
 import type { RefineConceptsOptions } from './find-concept/refine-options';
 import { ConceptSearch } from './find-concept/search';
 import type { ImageInput } from './images';
+import { loadWithin } from './loading-memory';
 import { loadModelConfig } from './model-config';
 import { fromNative, native } from './native';
 import { parseOptions } from './options';
@@ -48,6 +49,11 @@ export interface EngineOptions {
    * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's or the container's memory.
    */
   readonly memoryLimit?: number;
+  /**
+   * Whether pictures, CLIP pairs and caches may be given as paths. False: texts that come from outside (the JSON body of a request)
+   * make the engine read or write no files; pictures are bytes then. Default true.
+   */
+  readonly allowPaths?: boolean;
 }
 
 /** Memory of an engine in bytes. */
@@ -65,6 +71,7 @@ const engineOptions = z.strictObject({
   device: z.enum(['auto', 'cpu']).default('auto'),
   threads: z.int().min(1).max(1024).optional(),
   memoryLimit: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  allowPaths: z.boolean().default(true),
 });
 
 /**
@@ -100,16 +107,12 @@ export class Engine implements AsyncDisposable {
       readRareTokens(config.folder),
     ]);
     const threads = settings.threads ?? os.availableParallelism();
-    const model = await fromNative(() =>
-      addon.loadModel({
-        unet: config.unet,
-        text: config.text,
-        vae: config.vae,
-        threads,
-        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
-      }),
+    const { unet, text, vae } = config;
+    const model = await loadWithin(settings.memoryLimit ?? defaultMemoryLimit(), [unet, text, vae].flatMap(({ files }) => files), (memoryLimit) =>
+      addon.loadModel({ unet, text, vae, threads, memoryLimit }),
     );
-    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads })));
+    const { allowPaths } = settings;
+    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths })));
   }
 
   /**

@@ -1,3 +1,5 @@
+import { shortened } from './show';
+
 /**
  * Every error that `cones` raises on purpose is a `ConesError` with a stable `code`.
  * The native core throws the same codes (csrc/base/error.h); lib/native.ts turns them into this class.
@@ -31,13 +33,19 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/**
+ * Messages quote what they are about, a line of it at most (`brief`, `show`). This is for whoever forgot, and for the messages of
+ * libraries: a file of megabytes must not become a log entry of megabytes.
+ */
+const LONGEST_MESSAGE = 2000;
+
 /** An error with a stable `code` (see {@link ERROR_CODES}) and a message that says what to do. */
 export class ConesError extends Error {
   override readonly name: string = 'ConesError';
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    super(shortened(message, LONGEST_MESSAGE), options);
     this.code = code;
   }
 }

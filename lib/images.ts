@@ -4,14 +4,17 @@ import type sharp from 'sharp';
 import { z } from 'zod';
 import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
-import { readRegularFile, writeFileAtomic } from './files';
+import { writeFileAtomic } from './files';
+import { isHeic } from './heic';
+import { mistakenFor } from './mistaken-file';
 import { parseOptions } from './options';
+import { type ImageInput, readPicture } from './picture-source';
+import { isPng, readTexts, withoutTexts } from './png-chunks';
 import { addPngText } from './png-metadata';
-import { reason, show } from './show';
+import { brief, reason, show } from './show';
 import { tiffColourProblem } from './tiff-colours';
 
-/** The path of a picture file, or its bytes. */
-export type ImageInput = string | Uint8Array;
+export type { ImageInput } from './picture-source';
 
 /** A picture in memory. */
 export interface Picture {
@@ -112,19 +115,19 @@ function loadSharp(): typeof sharp {
 
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */
 async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp, bytes: Buffer) => Promise<T>): Promise<T> {
-  const name = typeof source === 'string' ? source : 'The picture';
-  if (typeof source !== 'string' && !types.isUint8Array(source)) {
-    throw new ConesError('CONES_OPTION_INVALID', 'A picture must be the path of a file, or its bytes: a Buffer or a Uint8Array.');
-  }
-  // A path would let libvips answer from its cache of files, also when another file has taken the name since. It reads bytes on
-  // threads of its own: in a copy, because the caller may give them away meanwhile.
-  const bytes = typeof source === 'string' ? await readRegularFile(source) : Buffer.from(source);
+  const { name, bytes } = await readPicture(source);
   const open = loadSharp();
   try {
-    return await decode(open(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }), bytes);
+    return await decode(open(isPng(bytes) ? withoutTexts(bytes) : bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }), bytes);
   } catch (cause) {
-    throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${reason(cause)}.`, { cause });
+    throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${whyUnusable(bytes, cause)}`, { cause });
   }
+}
+
+/** A sentence, and what to do where it is known. */
+function whyUnusable(bytes: Buffer, cause: unknown): string {
+  if (isHeic(bytes)) return 'it is HEIC, the format of iPhones, for which sharp comes without a decoder. Save it as JPEG (on the phone: Settings, Camera, Formats, Most Compatible).';
+  return mistakenFor(bytes) ?? `${brief(reason(cause))}.`;
 }
 
 /**
@@ -139,7 +142,7 @@ export async function encodeImage(picture: Picture, options: EncodeOptions): Pro
   const image = loadSharp()(Buffer.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
   const encoded = (file: sharp.Sharp) =>
     file.toBuffer().catch((cause: unknown) => {
-      throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${reason(cause)}.`, { cause });
+      throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${brief(reason(cause))}.`, { cause });
     });
   if (format === 'png') return addPngText(await encoded(image.png()), metadata);
   if (Object.keys(metadata).length > 0) {
@@ -185,16 +188,16 @@ export function formatOf(file: string): ImageFormat {
 }
 
 /**
- * The texts in a picture that {@link encodeImage} wrote; those of other programs too, in PNG.
+ * The texts in a picture that {@link encodeImage} wrote; those of other programs too, in PNG, as far as they are not megabytes.
  * @throws ConesError CONES_IO or CONES_IMAGE_INVALID.
  */
 export async function readMetadata(source: ImageInput): Promise<Record<string, string>> {
-  const { comments = [], exif } = await decoding(source, (image) => image.metadata());
+  const { exif, texts } = await decoding(source, async (image, bytes) => ({
+    exif: (await image.metadata()).exif,
+    texts: isPng(bytes) ? readTexts(bytes) : [],
+  }));
   const description = exif === undefined ? null : readExifDescription(exif);
-  return {
-    ...(description === null ? {} : parseDescription(description)),
-    ...Object.fromEntries(comments.map(({ keyword, text }) => [keyword, text])),
-  };
+  return { ...(description === null ? {} : parseDescription(description)), ...Object.fromEntries(texts) };
 }
 
 /** Only our own JSON: descriptions of cameras and other programs are plain text. */
@@ -213,8 +216,8 @@ function parseDescription(description: string): Record<string, string> {
  * @param columns Default: as square as possible.
  * @param gap White pixels between neighbours. Default 4.
  */
-export function makeGrid(pictures: readonly Picture[], columns?: number, gap = 4): Picture {
-  parseOptions('makeGrid', z.array(pictureOption), pictures);
+export function makeGrid(given: readonly Picture[], columns?: number, gap = 4): Picture {
+  const pictures: readonly Picture[] = parseOptions('makeGrid', z.array(pictureOption), given);
   columns ??= Math.ceil(Math.sqrt(pictures.length));
   const first = pictures[0];
   if (first === undefined) throw new ConesError('CONES_IMAGES_MISSING', 'A grid needs at least one picture.');

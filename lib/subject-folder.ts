@@ -15,6 +15,8 @@ import { searchSchema } from './find-concept/options';
 import { parseOptions } from './options';
 import { picturesAmong } from './picture-names';
 import { withIdentifier } from './prompt';
+import { ownOptions } from './reading';
+import { brief } from './show';
 import { readTextCaptions } from './text-captions';
 
 /** What {@link FindConceptOptions} takes of it. */
@@ -51,23 +53,23 @@ export async function readSubject(
   folder: string,
   options: { readonly identifier?: string | undefined; readonly category?: string | undefined } = {},
 ): Promise<SubjectFolder> {
-  const given = parseOptions('readSubject', optionsSchema, { ...options, folder });
+  const given = parseOptions('readSubject', optionsSchema, ownOptions('readSubject', options, { folder }));
   const names = await readdir(given.folder).catch((cause: unknown) => {
-    throw ioError(`${given.folder} cannot be read`, cause);
+    throw ioError(`${brief(given.folder)} cannot be read`, cause);
   });
   const images = picturesAmong(given.folder, names).sort(byNumber);
   if (images.length === 0) {
-    throw new ConesError('CONES_IMAGES_MISSING', `${given.folder} has no pictures; put three to five of the subject there (PNG, JPEG, WebP …).`);
+    throw new ConesError('CONES_IMAGES_MISSING', `${brief(given.folder)} has no pictures; put three to five of the subject there (PNG, JPEG, WebP …).`);
   }
   const said = names.includes(CAPTIONS) ? await readCaptions(path.join(given.folder, CAPTIONS)) : {};
   const category = given.category ?? said.category;
   if (category === undefined) {
-    throw new ConesError('CONES_OPTION_INVALID', `${given.folder} does not say what the subject is: give the category, or write ${CAPTIONS} with {"category": "cat"}.`);
+    throw new ConesError('CONES_OPTION_INVALID', `${brief(given.folder)} does not say what the subject is: give the category, or write ${CAPTIONS} with {"category": "cat"}.`);
   }
   if (said.captions && said.captions.length !== images.length) {
     throw new ConesError(
       'CONES_OPTION_INVALID',
-      `${path.join(given.folder, CAPTIONS)} has ${said.captions.length} captions for ${images.length} pictures; give one entry each.`,
+      `${brief(path.join(given.folder, CAPTIONS))} has ${said.captions.length} captions for ${images.length} pictures; give one entry each.`,
     );
   }
   const { identifier } = given;
@@ -90,5 +92,5 @@ async function readCaptions(file: string): Promise<z.output<typeof schema>> {
   const result = schema.safeParse(await readJsonFile(file));
   if (result.success) return result.data;
   const { path: where, message } = result.error.issues[0]!;
-  throw new ConesError('CONES_OPTION_INVALID', `${file}: ${where.map(String).join('.') || 'all of it'}: ${message}; it should be {"category": "cat", "captions": ["a photo of a cat", …]}.`);
+  throw new ConesError('CONES_OPTION_INVALID', `${brief(file)}: ${brief(where.map(String).join('.')) || 'all of it'}: ${brief(message)}; it should be {"category": "cat", "captions": ["a photo of a cat", …]}.`);
 }

@@ -1,8 +1,10 @@
 import { types } from 'node:util';
 import { z } from 'zod';
 import { ConesError } from '../errors';
+import { jsonDepth } from '../json-text';
+import { reading } from '../reading';
 import { float16Bits, fromFloat16Bits } from './float16';
-import { check, common, jsonDepth, subjectsOf, totalWeights, weightsOf } from './header';
+import { check, common, subjectsOf, totalWeights, weightsOf } from './header';
 import { type ConceptData, type IdentifierEmbedding, type Json, LIMITS } from './types';
 
 /** Checks what a program hands in to be a concept, so that every concept in memory can be saved and read back. */
@@ -44,7 +46,7 @@ function ascendingBelow(indices: Uint32Array, weights: number): boolean {
  * @throws ConesError `CONES_OPTION_INVALID`
  */
 export function checkData(value: ConceptData): ConceptData {
-  const result = check(data, value);
+  const result = reading('Concept.create', () => check(data, value));
   if ('problem' in result) throw new ConesError('CONES_OPTION_INVALID', `The concept cannot be made: ${result.problem}.`);
   const { subjects, tensors, report, ...metadata } = result.data;
   return {

@@ -3,6 +3,7 @@ import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, promptOption, signalOption } from '../options';
 import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../prompt';
+import { ownOptions } from '../reading';
 import { show } from '../show';
 import type { Warning } from '../warning';
 import type { Session } from './session';
@@ -40,7 +41,7 @@ const schema = z.strictObject({
  * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ABORTED
  */
 export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
-  const settings = parseOptions('encodePrompt', schema, { ...options, prompt });
+  const settings = parseOptions('encodePrompt', schema, ownOptions('encodePrompt', options, { prompt }));
   settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);

@@ -5,8 +5,9 @@ import { common } from '../concept-file/header';
 import { ConesError } from '../errors';
 import { identifierKey } from '../identifier-key';
 import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
-import type { ImageInput } from '../images';
+import type { ImageInput } from '../picture-source';
 import { namesSubject } from '../prompt';
+import { ownOptions } from '../reading';
 import type { Warning } from '../warning';
 
 /** Which K-V weights are searched. */
@@ -23,7 +24,7 @@ export interface LayerSelection {
 
 /** Options of a concept search. The paper's values stand beside the defaults; docs/search.md has the measurements. */
 export interface FindConceptOptions {
-  /** Three to five pictures of the subject: files or their bytes. */
+  /** Three to five pictures of the subject: files, or the bytes of some. */
   readonly images: readonly ImageInput[];
   /** What the subject is: 'cat'. */
   readonly category: string;
@@ -254,7 +255,8 @@ export type SearchSettings = z.output<typeof searchSchema> & {
 };
 
 /** @throws ConesError CONES_OPTION_INVALID */
-export function searchSettings(options: FindConceptOptions): SearchSettings {
+export function searchSettings(given: FindConceptOptions): SearchSettings {
+  const options = ownOptions('findConcept', given);
   const settings = parseOptions('findConcept', searchSchema, options);
   for (const [name, other, why] of CONFLICTS) {
     if (options[name] !== undefined && options[other] !== undefined) throw conflict('findConcept', name, `does not go with ${other}: ${why}`);

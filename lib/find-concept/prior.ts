@@ -4,7 +4,6 @@
  * Their latents go straight from the sampler into the search, without decoding and encoding again, and are cached.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fittingBatch } from '../engine/batch-size';
@@ -12,14 +11,13 @@ import { drawLatents } from '../engine/generate';
 import { isGuided } from '../engine/guidance';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
-import { writeFileAtomic } from '../files';
 import { usableSampler } from '../schedule';
+import { readCached, writeCached } from './prior-cache';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
 /** Pictures drawn together, where the memory limit allows it; their number changes none of them. */
 export const PRIOR_BATCH = 4;
-const DIGEST = 32;
 
 export interface PriorOptions {
   readonly caption: string;
@@ -49,11 +47,11 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
   const { latent, count, cacheDir } = options;
   const channels = session.config.unet.inChannels;
   const length = count * channels * latent.height * latent.width;
-  const file = cacheDir === null ? null : path.join(cacheDir, `prior-${await cacheKey(session, options)}.latents`);
-  let latents = file === null ? undefined : await readCached(file, length);
+  const key = cacheDir === null ? null : await cacheKey(session, options);
+  let latents = cacheDir === null || key === null ? undefined : await readCached(cacheDir, key, length);
   if (!latents) {
     latents = await draw(session, options, length);
-    if (file !== null) await writeCached(file, latents);
+    if (cacheDir !== null && key !== null) await writeCached(cacheDir, key, latents);
   }
   return asMoments(latents, count, channels, latent, session.config.vae.scalingFactor);
 }
@@ -92,27 +90,6 @@ async function cacheKey(session: Session, options: PriorOptions): Promise<string
 
 function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-/** A cached file is the latents and their SHA-256; anything else is drawn anew. */
-async function readCached(file: string, length: number): Promise<Float32Array | undefined> {
-  const bytes = await readFile(file).catch(() => undefined);
-  if (bytes?.length !== 4 * length + DIGEST) return undefined;
-  const body = bytes.subarray(0, 4 * length);
-  if (!sha256(body).equals(bytes.subarray(4 * length))) return undefined;
-  return Float32Array.from({ length }, (_, i) => body.readFloatLE(4 * i));
-}
-
-/** A cache that cannot be written only costs time the next time. */
-async function writeCached(file: string, latents: Float32Array): Promise<void> {
-  const body = Buffer.alloc(4 * latents.length);
-  latents.forEach((value, i) => body.writeFloatLE(value, 4 * i));
-  try {
-    await mkdir(path.dirname(file), { recursive: true });
-    await writeFileAtomic(file, Buffer.concat([body, sha256(body)]));
-  } catch {
-    // No cache.
-  }
 }
 
 function asMoments(

@@ -4,6 +4,7 @@ import { ConesError } from '../errors';
 import { identifierKey } from '../identifier-key';
 import type { ImageInput } from '../images';
 import { conceptOption, imageOption, parseOptions } from '../options';
+import { ownOptions } from '../reading';
 import { type FindConceptOptions, searchSchema, searchSettings, type SearchSettings } from './options';
 
 /** One of the subjects that are to appear together. */
@@ -77,7 +78,8 @@ export interface RefineSettings {
 }
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH when the concepts are for different models */
-export function refineSettings(options: RefineConceptsOptions): RefineSettings {
+export function refineSettings(givenOptions: RefineConceptsOptions): RefineSettings {
+  const options = ownOptions('refineConcepts', givenOptions);
   const { subjects: given, within, compose, density, report, ...shared } = parseOptions('refineConcepts', schema, options);
   const subjects = given.map((entry, i) => {
     const [subject, more] = entry.concept.subjects;

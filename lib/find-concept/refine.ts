@@ -87,7 +87,8 @@ async function encodeOnce(session: Session, pictures: readonly ImageInput[], siz
 
 /** The weights among which the concepts were found. */
 function searchedTensors(session: Session, union: Concept): number[] {
-  return session.kvTensors.flatMap(({ name }, index) => (union.tensors.has(name) ? [index] : []));
+  const { tensors } = union;
+  return session.kvTensors.flatMap(({ name }, index) => (tensors.has(name) ? [index] : []));
 }
 
 /** Of each list in turn, until the longest has ended; shorter ones begin again, so that all count the same. */

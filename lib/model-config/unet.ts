@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { channels, count, epsilon, invalid, layers, parseConfig, unsupported } from './parse';
 import { readJson } from './read-json';
 import type { UNetConfig } from './types';
+import { otherFamily, SDXL } from './family';
 import { findWeights } from './weights';
 
 const perLevel = z.union([count, z.array(count)]);
@@ -75,6 +76,8 @@ const KEYS = {
 export async function readUNetConfig(folder: string): Promise<UNetConfig> {
   const file = path.join(folder, 'config.json');
   const json = await readJson(file);
+  // A UNet may come without the index that tells.
+  if (json['addition_embed_type'] === 'text_time') throw otherFamily(file, json, 'addition_embed_type', SDXL);
   const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
   const levels = blockOutChannels.length;

@@ -3,7 +3,9 @@ import path from 'node:path';
 import { z } from 'zod';
 import { ConesError } from '../errors';
 import { invalid } from './parse';
-import { fileError, readJson } from './read-json';
+import { brief } from '../show';
+import { danglingLink, fileError, readJson } from './read-json';
+import { weightFileSize } from './weight-file';
 
 /** In the order of preference: full precision first. */
 const VARIANTS = ['', '.fp16', '.bf16'] as const;
@@ -28,12 +30,16 @@ export async function findWeights(folder: string, stem: string): Promise<string[
     const indices = names.map((name) => path.resolve(folder, name));
     // diffusers leaves an old single file beside the shards that it saves, and reads the shards; transformers reads the single file.
     for (const file of stem === 'model' ? [single, ...indices] : [...indices, single]) {
-      if (await isFile(file)) return file === single ? [single] : shards(file);
+      if (!(await isFile(file))) continue;
+      const files = file === single ? [single] : await shards(file);
+      // What is often found in the place of weights is told here, before anything is loaded.
+      await Promise.all(files.map(weightFileSize));
+      return files;
     }
   }
   throw new ConesError(
     'CONES_MODEL_NOT_FOUND',
-    `${folder} has no ${stem}.safetensors (nor .fp16, .bf16 or sharded weights). ` +
+    `${brief(folder)} has no ${stem}.safetensors (nor .fp16, .bf16 or sharded weights). ` +
       'Only safetensors are read: save a .bin model with save_pretrained(..., safe_serialization=True).',
   );
 }
@@ -42,7 +48,7 @@ async function shards(index: string): Promise<string[]> {
   // One line per tensor: far more tensors than any model has fit into 16 MiB.
   const json = await readJson(index, 2 ** 24);
   const map = weightMap.safeParse(json['weight_map']);
-  if (!map.success) throw invalid(index, `"weight_map" ${map.error.issues[0]!.message}`);
+  if (!map.success) throw invalid(index, `"weight_map" ${brief(map.error.issues[0]!.message)}`);
   const files = [...new Set(Object.values(map.data))].sort().map((name) => path.join(path.dirname(index), name));
   for (const file of files) {
     if (!(await isFile(file))) throw fileError(file, { code: 'ENOENT' });
@@ -54,12 +60,13 @@ function isName(name: string): boolean {
   return !['', '.', '..'].includes(name) && !name.includes('\\') && !name.includes('\0');
 }
 
+/** @throws ConesError CONES_MODEL_NOT_FOUND for a link that leads nowhere; CONES_IO */
 async function isFile(file: string): Promise<boolean> {
   try {
     return (await stat(file)).isFile();
   } catch (cause) {
     const error = fileError(file, cause);
-    if (error.code === 'CONES_MODEL_NOT_FOUND') return false;
+    if (error.code === 'CONES_MODEL_NOT_FOUND' && danglingLink(file) === undefined) return false;
     throw error;
   }
 }

@@ -9,6 +9,8 @@ const STRANGE: readonly unknown[] = [
   undefined, null, 5, NaN, -1, '', 'x', 1n, true, Symbol('s'), () => 1, {}, [], [5], [null], [[]], new Uint8Array(3), new Float32Array(3), new Map(), new Date(),
   { width: 2, height: 2, data: 5 }, { width: -1, height: NaN, data: new Uint8Array(0) }, { length: 3 }, new URL('file:///tmp'),
   Object.create(null), { toString: () => { throw new Error('no text'); } }, [Symbol('s')], [Object.create(null)], { a: Symbol('s') }, Proxy.revocable({}, {}).proxy,
+  { get signal() { throw new Error('getter'); } }, { signal: { get aborted() { throw new Error('getter'); } } }, { get prompt() { throw Symbol('no error'); } }, { get images() { throw new Proxy(new Error('trap'), { get: () => { throw 5; } }); } },
+  new Proxy({}, { get() { throw new Error('trap'); }, ownKeys() { throw new Error('trap'); } }), [Object.defineProperty({}, 'data', { enumerable: true, get: () => { throw new Error('getter'); } })],
 ];
 
 let folder: string;

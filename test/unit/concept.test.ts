@@ -21,6 +21,34 @@ describe('create', () => {
     expect(() => Object.assign(concept.report!.loss as object, { 0: 1 })).toThrow();
   });
 
+  test('what is written to the arrays that it gives away changes nothing', () => {
+    const concept = conceptOf({
+      subjects: [{ identifier: 'V1*', token: 't', category: 'c', embedding: { dtype: 'float32', values: Float32Array.of(1, 2) } }],
+      tensors: new Map([['w', tensor([4], [1, 2])]]),
+    });
+    const saved = concept.toBuffer();
+    concept.tensors.get('w')!.indices.reverse();
+    (concept.tensors as Map<string, unknown>).clear();
+    concept.indicesFor(['w'])[0]!.fill(0);
+    concept.subjects[0]!.embedding!.values.fill(7);
+    for (const change of [() => Object.assign(concept.tensors.get('w')!.shape, { 0: 2 }), () => Object.assign(concept.tensors.get('w')!, { indices: new Uint32Array(1) }), () => Object.assign(concept, { tensors: new Map() })]) {
+      expect(change).toThrow(TypeError);
+    }
+    expect(concept.toBuffer()).toEqual(saved);
+    expect(neuronsOf(concept)).toEqual({ w: [1, 2] });
+    expect(neuronsOf(Concept.fromBuffer(concept.toBuffer()))).toEqual({ w: [1, 2] });
+    // Of files, too.
+    const loaded = Concept.fromBuffer(saved);
+    loaded.tensors.get('w')!.indices.reverse();
+    expect(loaded.toBuffer()).toEqual(saved);
+    expect(loaded.equals(concept)).toBe(true);
+  });
+
+  test('its parts can be spread into another', () => {
+    const concept = conceptOf();
+    expect(Concept.create({ ...concept, steps: 5 }).equals(concept)).toBe(true);
+  });
+
   test('counts neurons and weights', () => {
     expect(conceptOf()).toMatchObject({ neuronCount: 16, weightCount: 208, density: 16 / 208 });
   });
