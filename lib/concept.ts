@@ -9,6 +9,7 @@ import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
 import { readBeginning, readRegularFile, writeFileAtomic } from './files';
+import { inNfc } from './identifier-key';
 import { joinSubjects } from './prompt';
 import { ownOptions, reading } from './reading';
 import { brief, show } from './show';
@@ -157,7 +158,7 @@ export class Concept implements ConceptData {
 
   /** SHA-256 over what the concept draws: base model, subjects and neurons. Pictures name their concepts by it. */
   get hash(): string {
-    return (this.#hash ??= conceptHash(this));
+    return (this.#hash ??= conceptHash(this.#data()));
   }
 
   /** @throws ConesError `CONES_CONCEPT_MISMATCH` unless the concept was made for the base model with this fingerprint */
@@ -222,7 +223,7 @@ export class Concept implements ConceptData {
    */
   equals(other: Concept): boolean {
     if (!(other instanceof Concept) || this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
-    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier.normalize('NFC'), inNfc(subject)]));
+    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map(inNfc).map((subject) => [subject.identifier, subject]));
     if (!isDeepStrictEqual(byIdentifier(this), byIdentifier(other))) return false;
     return [...this.#tensors].every(([name, { indices }]) => equal(indices, other.#tensors.get(name)?.indices ?? new Uint32Array()));
   }
@@ -262,12 +263,6 @@ export class Concept implements ConceptData {
     const layers = [...shapes([a, b])].map(([name, shape]) => tensorOverlap(name, tensorOf(a, name, shape), tensorOf(b, name, shape)));
     return { ...totalOverlap(layers), layers };
   }
-}
-
-/** Texts of a subject in one Unicode form, as prompts are compared. */
-function inNfc({ identifier, token, category, embedding }: Subject): Subject {
-  const names = { identifier: identifier.normalize('NFC'), token: token.normalize('NFC'), category: category.normalize('NFC') };
-  return embedding ? { ...names, embedding } : names;
 }
 
 function assertPath(call: string, path: unknown): void {

@@ -1,5 +1,6 @@
 /** Which files of a folder are pictures, by their names. */
 import { ConesError } from './errors';
+import { brief } from './show';
 
 /** Read, whatever is in them (READABLE in images.ts). */
 const PICTURE = /\.(?:apng|avif|gif|hei[cf]|jfif|jif|jpe|jpe?g|pjp|pjpeg|png|tiff?|webp)$/i;
@@ -20,8 +21,8 @@ export function picturesAmong(folder: string, names: readonly string[]): string[
   const unreadable = visible.filter((name) => UNREADABLE.test(name));
   if (unreadable.length > 0) {
     const [first, ...more] = unreadable;
-    const which = more.length > 0 ? `${first} and ${more.length} more are pictures` : `${first} is a picture`;
-    throw new ConesError('CONES_IMAGE_INVALID', `${folder}: ${which} in a format that is not read: save it as PNG or JPEG, or take it out of the folder.`);
+    const which = more.length > 0 ? `${brief(first!)} and ${more.length} more are pictures` : `${brief(first!)} is a picture`;
+    throw new ConesError('CONES_IMAGE_INVALID', `${brief(folder)}: ${which} in a format that is not read: save it as PNG or JPEG, or take it out of the folder.`);
   }
   return visible.filter((name) => PICTURE.test(name));
 }

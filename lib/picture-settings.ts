@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { ConesError } from './errors';
 import { type ImageInput, readMetadata } from './images';
+import { pictureName } from './picture-source';
 import { SAMPLER_NAMES, type SamplerName } from './schedule';
+import { brief } from './show';
 
 /** How a picture was drawn, as its file says. */
 export interface PictureSettings {
@@ -34,6 +36,8 @@ export interface PictureSettings {
 }
 
 const number = z.string().regex(/^\d+(?:\.\d+)?(?:e[+-]\d+)?$/, 'must be a number').transform(Number);
+/** Far more than a picture has. */
+const MOST_CONCEPTS = 256;
 const sha256 = /^sha256:[0-9a-f]{64}$/;
 const name = z.string().max(200).default('').transform((text) => (text === '' ? null : text));
 
@@ -53,7 +57,7 @@ const schema = z.object({
     .string()
     .default('')
     .transform((text) => (text === '' ? [] : text.split(', ')))
-    .refine((hashes) => hashes.every((hash) => sha256.test(hash)), 'must be SHA-256 hashes'),
+    .refine((hashes) => hashes.length <= MOST_CONCEPTS && hashes.every((hash) => sha256.test(hash)), `must be up to ${MOST_CONCEPTS} SHA-256 hashes`),
   model: name,
   instructionSet: name,
   engine: name,
@@ -64,11 +68,11 @@ const schema = z.object({
  * @throws ConesError CONES_SETTINGS_MISSING when the file does not say so, CONES_IO, CONES_IMAGE_INVALID
  */
 export async function readPictureSettings(source: ImageInput): Promise<PictureSettings> {
-  const what = typeof source === 'string' ? source : 'The picture';
   const result = schema.safeParse(await readMetadata(source));
+  const what = pictureName(source);
   if (!result.success) {
     const { path, message } = result.error.issues[0]!;
-    throw missing(`${what} does not say how it was drawn (${path.join('.')}: ${message}): give a picture as cones has saved it`);
+    throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
   const { prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, concepts, ...origin } = result.data;
   const seed = seeds[0]!;

@@ -24,19 +24,25 @@ export function isPath(value: unknown): boolean {
 }
 
 /**
+ * What a message calls a picture.
+ * @throws ConesError CONES_OPTION_INVALID for an address that is no file's
+ */
+export function pictureName(source: ImageInput): string {
+  return typeof source === 'string' || isUrl(source) ? brief(pathOf(source)) : 'The picture';
+}
+
+/**
  * The bytes of a picture, copied: libvips reads on threads of its own, and the caller may give them away meanwhile.
- * @returns `name`: what a message calls it
+ * @returns `name`: as {@link pictureName}
  * @throws ConesError CONES_IO, CONES_OPTION_INVALID
  */
 export async function readPicture(source: ImageInput): Promise<{ name: string; bytes: Buffer }> {
-  if (typeof source === 'string' || isUrl(source)) {
-    const file = pathOf(source);
-    return { name: brief(file), bytes: await readRegularFile(file, { most: MOST_BYTES }) };
-  }
+  const name = pictureName(source);
+  if (typeof source === 'string' || isUrl(source)) return { name, bytes: await readRegularFile(pathOf(source), { most: MOST_BYTES }) };
   if (!isImageInput(source)) throw new ConesError('CONES_OPTION_INVALID', `A picture must be ${KINDS}.`);
   const size = isBlob(source) ? source.size : source.byteLength;
   if (size > MOST_BYTES) throw new ConesError('CONES_OPTION_INVALID', `A picture has ${size} bytes, where at most ${MOST_BYTES} are read. Make it smaller.`);
-  return { name: 'The picture', bytes: isBlob(source) ? await blobBytes(source) : Buffer.from(copyOf(source)) };
+  return { name, bytes: isBlob(source) ? await blobBytes(source) : Buffer.from(copyOf(source)) };
 }
 
 async function blobBytes(blob: Blob): Promise<Buffer> {

@@ -3,10 +3,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Subject } from './concept-file/types';
 import { ConesError } from './errors';
-import { identifierKey } from './identifier-key';
+import { identifierKey, inNfc } from './identifier-key';
 import { invalid } from './model-config/parse';
 import { readJson } from './model-config/read-json';
-import { show } from './show';
+import { brief, show } from './show';
 import type { Warning } from './warning';
 import { findWeightingSyntax } from './weighting-syntax';
 
@@ -60,10 +60,10 @@ export function resolveText(prompt: string, subjects: readonly Subject[], isWord
         return found;
       }
       unknown.add(found);
-      const known = subjects.length ? ` (they have ${subjects.map((s) => s.identifier).join(', ')})` : '';
+      const known = subjects.length ? ` (they have ${brief(subjects.map((s) => s.identifier).join(', '))})` : '';
       warnings.push({
         code: 'unknown-identifier',
-        message: `"${found}" is not an identifier of the given concepts${known}; it is read as plain text.`,
+        message: `"${brief(found)}" is not an identifier of the given concepts${known}; it is read as plain text.`,
       });
       return found;
     }
@@ -168,8 +168,8 @@ export function joinSubjects(concepts: readonly { readonly subjects: readonly Su
 }
 
 /** A subject as {@link joinSubjects} compares it: what is typed in one Unicode form or the other is the same. */
-function comparable({ identifier, token, category, embedding }: Subject) {
-  return { identifier: identifierKey(identifier), token: token.normalize('NFC'), category: category.normalize('NFC'), embedding };
+function comparable(subject: Subject): Subject {
+  return { ...inNfc(subject), identifier: identifierKey(subject.identifier) };
 }
 
 /**

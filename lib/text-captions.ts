@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { ConesError } from './errors';
 import { decodeText, readBeginning } from './files';
+import { brief } from './show';
 
 /** In the order of preference. */
 const EXTENSIONS = ['.txt', '.caption'];
@@ -19,7 +20,7 @@ export async function readTextCaptions(folder: string, names: readonly string[],
   if (files.every((file) => file === undefined)) return undefined;
   const missing = pictures.find((_, i) => files[i] === undefined);
   if (missing !== undefined) {
-    throw new ConesError('CONES_OPTION_INVALID', `${path.join(folder, missing)} has no caption, though other pictures of the folder do: write ${stem(missing)}.txt beside it.`);
+    throw new ConesError('CONES_OPTION_INVALID', `${brief(path.join(folder, missing))} has no caption, though other pictures of the folder do: write ${brief(`${stem(missing)}.txt`)} beside it.`);
   }
   const captions: string[][] = [];
   for (const file of files) captions.push(await readLines(path.join(folder, file!)));
@@ -35,14 +36,14 @@ function decoded(file: string, bytes: Buffer): string {
   try {
     return decodeText(bytes);
   } catch (cause) {
-    throw new ConesError('CONES_OPTION_INVALID', `${file} is not UTF-8: save it in that encoding.`, { cause });
+    throw new ConesError('CONES_OPTION_INVALID', `${brief(file)} is not UTF-8: save it in that encoding.`, { cause });
   }
 }
 
 async function readLines(file: string): Promise<string[]> {
   const { bytes, size } = await readBeginning(file, MOST);
-  if (size > MOST) throw new ConesError('CONES_OPTION_INVALID', `${file} has ${size} bytes, too many for captions: write one a line, up to ${MOST} bytes in all.`);
+  if (size > MOST) throw new ConesError('CONES_OPTION_INVALID', `${brief(file)} has ${size} bytes, too many for captions: write one a line, up to ${MOST} bytes in all.`);
   const lines = decoded(file, bytes).split(/\r\n|\r|\n/).map((line) => line.trim()).filter((line) => line !== '');
-  if (lines.length === 0) throw new ConesError('CONES_OPTION_INVALID', `${file} is empty: write the picture's caption into it, or delete it.`);
+  if (lines.length === 0) throw new ConesError('CONES_OPTION_INVALID', `${brief(file)} is empty: write the picture's caption into it, or delete it.`);
   return lines;
 }

@@ -6,6 +6,8 @@ const SAMPLE_FORMAT = 339;
 const YCBCR = 6;
 const JPEG = 7;
 const SIGNED = 2;
+/** Each is there once. */
+const MOST_TAGS = 2 ** 16;
 
 /** What is wrong, with what to do; null where the colours are read as they are, or there is no TIFF to look at. */
 export function tiffColourProblem(bytes: Buffer): string | null {
@@ -31,7 +33,7 @@ function firstTags(bytes: Buffer): Map<number, number> {
   const big = u16(2) === 43; // BigTIFF has 64-bit offsets and counts
   const start = big ? u64(8) : u32(4);
   const [first, size, valueAt] = big ? [start + 8, 20, 12] : [start + 2, 12, 8];
-  const count = Math.min(big ? u64(start) : u16(start), bytes.length / size);
+  const count = Math.min(big ? u64(start) : u16(start), MOST_TAGS, bytes.length / size);
   for (let i = 0; i < count; i++) {
     const entry = first + i * size;
     if (u16(entry + 2) !== 3) continue;

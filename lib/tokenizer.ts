@@ -1,5 +1,6 @@
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { ConesError } from './errors';
+import { brief } from './show';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files';
 
 /** A text as the text encoder reads it. */
@@ -56,7 +57,7 @@ export class Tokenizer {
     if (largest >= limits.vocabSize) {
       throw new ConesError(
         'CONES_CONFIG_INVALID',
-        `${folder} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
+        `${brief(folder)} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
       );
     }
     return new Tokenizer(files, Math.min(files.maxLength, limits.maxPositions));

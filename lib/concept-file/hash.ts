@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { identifierKey } from '../identifier-key';
+import { identifierKey, inNfc } from '../identifier-key';
 import type { ConceptData } from './types';
 
 /**
@@ -12,9 +12,9 @@ export function conceptHash({ fingerprint, subjects, tensors }: ConceptData): st
   // Lengths come before what they count, so that no two concepts make the same bytes.
   const put = (...values: (string | number)[]) => hash.update(`${JSON.stringify(values)}\n`);
   put('cones concept', fingerprint);
-  const byIdentifier = subjects.map((subject) => ({ ...subject, key: identifierKey(subject.identifier) })).sort((a, b) => (a.key < b.key ? -1 : 1));
+  const byIdentifier = subjects.map((subject) => ({ ...inNfc(subject), key: identifierKey(subject.identifier) })).sort((a, b) => (a.key < b.key ? -1 : 1));
   for (const { identifier, token, category, embedding } of byIdentifier) {
-    put(...[identifier, token, category].map((text) => text.normalize('NFC')), embedding?.values.length ?? 0);
+    put(identifier, token, category, embedding?.values.length ?? 0);
     if (embedding) bytes(embedding.values);
   }
   const used = [...tensors].filter(([, { indices }]) => indices.length > 0).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -5,6 +5,8 @@ import { ConesError } from '../errors';
 import type { ImageInput } from '../images';
 import { conceptOption, functionOption, imageOption, parseOptions, signalOption } from '../options';
 import { type PictureSettings, readPictureSettings } from '../picture-settings';
+import { ownOptions } from '../reading';
+import { brief } from '../show';
 import { version } from '../version';
 import type { Warning } from '../warning';
 import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
@@ -28,8 +30,9 @@ const schema = z.strictObject({
  * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link generate}
  */
 export async function drawAgain(session: Session, source: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
-  const { picture, concepts: given, ...rest } = parseOptions('drawAgain', schema, { ...options, picture: source });
+  const { picture, concepts: given, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
   session.assertUsable();
+  session.assertPathsAllowed('drawAgain', { picture });
   const settings = await readPictureSettings(picture);
   const concepts = chooseConcepts(settings, given);
   const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
@@ -46,12 +49,12 @@ export function chooseConcepts({ conceptHashes, subjects }: PictureSettings, giv
   const chosen = conceptHashes.map((hash) => {
     const concept = byHash.get(hash);
     if (concept === undefined) {
-      throw mismatch(`The picture was drawn with concepts of ${subjects}, of which the one with the hash ${hash} is not given: give the very concept (cones inspect shows the hash of a file)`);
+      throw mismatch(`The picture was drawn with concepts of ${brief(subjects)}, of which the one with the hash ${hash} is not given: give the very concept (cones inspect shows the hash of a file)`);
     }
     return concept;
   });
   const other = given.find((concept) => !chosen.includes(concept) && !conceptHashes.includes(concept.hash));
-  if (other) throw mismatch(`The picture was not drawn with the concept of ${other.subjects.map(({ identifier }) => identifier).join(', ')}: leave it out`);
+  if (other) throw mismatch(`The picture was not drawn with the concept of ${brief(other.subjects.map(({ identifier }) => identifier).join(', '))}: leave it out`);
   return chosen;
 }
 
@@ -61,11 +64,11 @@ export function chooseConcepts({ conceptHashes, subjects }: PictureSettings, giv
  */
 export function compareEngines(picture: PictureSettings, engine: { readonly fingerprint: string; readonly instructionSet: string }): Warning[] {
   if (picture.model !== null && picture.model !== engine.fingerprint) {
-    throw mismatch(`The picture was drawn with the base model ${picture.model}, but this is ${engine.fingerprint}: load the model that it was drawn with`);
+    throw mismatch(`The picture was drawn with the base model ${brief(picture.model)}, but this is ${engine.fingerprint}: load the model that it was drawn with`);
   }
   const differences = [
-    ...(picture.instructionSet !== null && picture.instructionSet !== engine.instructionSet ? [`${picture.instructionSet} instructions, not ${engine.instructionSet}`] : []),
-    ...(picture.engine !== null && picture.engine !== `cones ${version}` ? [`${picture.engine}, not ${version}`] : []),
+    ...(picture.instructionSet !== null && picture.instructionSet !== engine.instructionSet ? [`${brief(picture.instructionSet)} instructions, not ${engine.instructionSet}`] : []),
+    ...(picture.engine !== null && picture.engine !== `cones ${version}` ? [`${brief(picture.engine)}, not ${version}`] : []),
   ];
   if (differences.length === 0) return [];
   return [{ code: 'drawn-elsewhere', message: `The picture was drawn with ${differences.join(', and ')}: what is drawn now may differ a little from it.` }];

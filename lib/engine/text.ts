@@ -4,7 +4,7 @@ import { ConesError } from '../errors';
 import { conceptOption, parseOptions, promptOption, signalOption } from '../options';
 import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../prompt';
 import { ownOptions } from '../reading';
-import { show } from '../show';
+import { brief, show } from '../show';
 import type { Warning } from '../warning';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';
@@ -100,7 +100,7 @@ async function encodeTexts(session: Session, what: string, texts: readonly Text[
       if (encoding.truncated) {
         warnings.push({
           code: 'prompt-truncated',
-          message: `The ${what} is longer than ${maxLength - 2} tokens; this end of it is ignored: "${beginning(encoding.truncated)}".`,
+          message: `The ${what} is longer than ${maxLength - 2} tokens; this end of it is ignored: "${brief(encoding.truncated)}".`,
         });
       }
       const replace = learned.length === 0 ? {} : replacement(session, learned, width);
@@ -110,10 +110,6 @@ async function encodeTexts(session: Session, what: string, texts: readonly Text[
     data.set(states, i * size);
   }
   return { data, shape: [texts.length, maxLength, width], warnings };
-}
-
-function beginning(text: string): string {
-  return text.length <= 1000 ? text : `${text.slice(0, 1000)} …`;
 }
 
 /** @throws ConesError CONES_CONCEPT_MISMATCH */

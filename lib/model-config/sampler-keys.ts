@@ -3,7 +3,7 @@
  * implemented. One that a sampler does not have says nothing about its pictures.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { show } from '../show';
+import { brief, show } from '../show';
 import type { JsonObject } from './read-json';
 
 const OFF = [false, null];
@@ -50,7 +50,7 @@ export function refusedSamplers(file: string, json: JsonObject): Partial<Record<
     const bad = Object.entries(keys).find(([key, values]) => Object.hasOwn(json, key) && !values.some((value) => isDeepStrictEqual(value, json[key])));
     if (bad === undefined) continue;
     const [key, values] = bad;
-    refused[sampler] = `${file}: "${key}" is ${show(json[key])}, which the sampler ${sampler} does not implement; supported: ${values.map(show).join(' or ')}`;
+    refused[sampler] = `${brief(file)}: "${key}" is ${show(json[key])}, which the sampler ${sampler} does not implement; supported: ${values.map(show).join(' or ')}`;
   }
   return refused;
 }

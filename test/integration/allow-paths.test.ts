@@ -34,6 +34,8 @@ test.each<[string, RegExp, () => PromiseLike<unknown>]>([
   ['prior pictures', /priorImages/, async () => engine.findConcept(await searchOptions({ priorImages: [file], priorCount: undefined }))],
   ['a CLIP pair', /report\.clip/, async () => engine.findConcept(await searchOptions({ report: { pictures: 1, clip: PAIR } }))],
   ['a cache', /cacheDir/, async () => engine.findConcept(await searchOptions({ cacheDir: path.join(folder, 'cache') }))],
+  ['drawAgain', /picture/, () => engine.drawAgain(file)],
+  ['drawAgain of a URL', /picture/, () => engine.drawAgain(pathToFileURL(file))],
   ['refineConcepts', /subjects\.images/, () => refine({})],
   ['clip.embedImages', /images/, () => clip.embedImages([file])],
 ])('%s is refused', async (_, option, call) => {
@@ -51,6 +53,8 @@ test('bytes work, however they are held', async () => {
   const wanted = (await engine.encodeImage([bytes])).data;
   for (const image of [new Blob([bytes]), new File([bytes], file), Uint8Array.from(bytes).buffer]) expect((await engine.encodeImage([image])).data).toEqual(wanted);
   expect(await clip.embedImages([bytes])).toHaveLength(1);
+  const { images } = await engine.generate({ prompt: 'a', steps: 1, seed: 1 });
+  expect((await engine.drawAgain(new Blob([await images[0]!.toBuffer()]))).images[0]!.data).toEqual(images[0]!.data);
   const search = await engine.startSearch(await searchOptions({ report: { pictures: 1, clip } }));
   search.dispose();
 });

@@ -190,6 +190,8 @@ describe('generate()', () => {
     const cut = await engine.generate({ prompt: `${kept} x y`, steps: 1, seed: 1 });
     expect(whole.warnings).toEqual([]);
     expect(cut.warnings).toEqual([{ code: 'prompt-truncated', message: expect.stringMatching(/75 tokens.*"x y"/) as string }]);
+    const long = await engine.generate({ prompt: `${kept} ${'x '.repeat(1e5)}`, steps: 1, seed: 1 });
+    expect(long.warnings).toEqual([{ code: 'prompt-truncated', message: expect.stringMatching(/^.{100,400}$/) as string }]);
     expect([...cut.images[0]!.data]).toEqual([...whole.images[0]!.data]);
   });
 

@@ -16,6 +16,7 @@ import type * as PngChunks from '../../lib/png-chunks';
 import type * as Prompt from '../../lib/prompt';
 import type * as Show from '../../lib/show';
 import type * as SubjectFolder from '../../lib/subject-folder';
+import type * as TiffColours from '../../lib/tiff-colours';
 import type * as TokenizerFiles from '../../lib/tokenizer-files';
 import { CountedLibrary, growth } from '../steps';
 
@@ -63,6 +64,19 @@ function exifOf(entries: number, text: string): Buffer {
   exif.writeUInt32LE(10 + entries * 12, last + 8);
   exif.write(text, 10 + entries * 12, 'latin1');
   return exif;
+}
+
+function tiffOf(tags: number): Buffer {
+  const tiff = Buffer.alloc(10 + tags * 12);
+  tiff.write('II*', 'latin1');
+  tiff.writeUInt32LE(8, 4);
+  tiff.writeUInt16LE(tags, 8);
+  for (let i = 0; i < tags; i++) {
+    tiff.writeUInt16LE(i, 10 + i * 12);
+    tiff.writeUInt16LE(3, 12 + i * 12);
+    tiff.writeUInt32LE(1, 14 + i * 12);
+  }
+  return tiff;
 }
 
 function conceptData(tensors: number, neurons: number, spread: number) {
@@ -150,6 +164,28 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, name));
     },
   },
+  'a folder of pictures with text files': {
+    size: 400,
+    work: async (n) => {
+      const name = `texts-${n}`;
+      for (let i = 0; i < n; i++) {
+        put(`${name}/${i}.png`, '');
+        put(`${name}/${i}.txt`, 'a cat\ncat');
+      }
+      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, name), { category: 'cat' });
+    },
+  },
+  'captions of many lines': {
+    size: 4000,
+    work: async (n) => {
+      put('lines/1.png', '');
+      put('lines/1.txt', 'cat\n'.repeat(n));
+      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, 'lines'), { category: 'cat' });
+    },
+  },
+  'the tags of a TIFF': { size: 2000, work: (n) => library.load<typeof TiffColours>('lib/tiff-colours.ts').tiffColourProblem(tiffOf(n)) },
+  'a prompt of what looks like identifiers': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/prompt.ts').resolvePrompt(list(n, (i) => `V${i}* <a${i}>`), []) },
+  'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
   'captions that all differ': { size: 2000, work: (n) => library.load<typeof Captions>('lib/find-concept/captions.ts').listCaptions(Array.from({ length: n }, (_, i) => [`${i}`, `${-i}`])) },
   'texts in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printLines(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
   'JSON in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printJson(io(), Array.from({ length: n }, () => 'a\u202e\n')) },

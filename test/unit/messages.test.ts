@@ -2,8 +2,14 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, ConesError, Engine, makeGrid, readMetadata, readSubject, saveImage } from '../../lib';
+import { Clip, Concept, ConesError, Engine, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage } from '../../lib';
 import { loadModelConfig, readUNetConfig } from '../../lib/model-config';
+import { chooseConcepts, compareEngines } from '../../lib/engine/draw-again';
+import { unnamedConcepts } from '../../lib/engine/prompt-warnings';
+import type { PictureSettings } from '../../lib/picture-settings';
+import { resolvePrompt } from '../../lib/prompt';
+import { samplerSchedule } from '../../lib/schedule';
+import { readSchedulerConfig } from '../../lib/model-config/scheduler';
 import { readTokenizerFiles } from '../../lib/tokenizer-files';
 import { brief, shortened, visible } from '../../lib/show';
 import { runCli } from '../cli-run';
@@ -38,6 +44,18 @@ const CALLS: Record<string, (text: string) => unknown> = {
   'concept.assertBaseModel': (text) => conceptOf().assertBaseModel(text),
   readMetadata: (text) => readMetadata(text),
   'readMetadata, an address': (text) => readMetadata(`https://${text}`),
+  readPictureSettings: (text) => readPictureSettings(text),
+  'the settings of a picture': async (text) => {
+    const file = path.join(folder, 'settings.png');
+    await saveImage(file, PICTURE, { metadata: { prompt: 'a', seed: '1', steps: '1', guidance: '1', sampler: 'ddim', conceptHashes: text } });
+    return readPictureSettings(file);
+  },
+  'the model of a picture': (text) => compareEngines({ ...SETTINGS, model: text }, { fingerprint: 'sha256:a', instructionSet: 'avx2' }),
+  'the concepts of a picture': (text) => chooseConcepts({ ...SETTINGS, subjects: text, conceptHashes: ['sha256:a'] }, []),
+  'a scheduler': async (text) => {
+    const file = put('scheduler/scheduler_config.json', JSON.stringify({ timestep_type: text.slice(0, 1 << 19) }));
+    return samplerSchedule('euler', await readSchedulerConfig(path.dirname(file)), { steps: 1, eta: undefined });
+  },
   readSubject: (text) => readSubject(text),
   'readSubject, category': (text) => readSubject(folder, { category: text }),
   'saveImage, file': (text) => saveImage(text, PICTURE),
@@ -55,7 +73,33 @@ const CALLS: Record<string, (text: string) => unknown> = {
   },
   captions: (text) => readSubject(path.dirname((put('subject/1.png', ''), put('subject/captions.json', JSON.stringify({ category: text, captions: [5] }))))),
   'captions that are no JSON': (text) => readSubject(path.dirname((put('subject/1.png', ''), put('subject/captions.json', text)))),
+  'a picture that is not read': (text) => readSubject(path.dirname(put(`raw/${nameFrom(text)}.bmp`, ''))),
+  'a picture without a caption': (text) => readSubject(path.dirname((put('texts/1.png', ''), put('texts/1.txt', 'a cat'), put(`texts/${nameFrom(text)}.png`, ''))), { category: 'cat' }),
 };
+
+const SETTINGS = { conceptHashes: [], subjects: '', model: null, instructionSet: null, engine: null } as unknown as PictureSettings;
+
+/** As much of a text as the name of a file may have. */
+function nameFrom(text: string): string {
+  return `a${text.slice(-60)}`;
+}
+
+const WARNINGS: Record<string, (text: string) => readonly { message: string }[]> = {
+  'what looks like an identifier': (text) => resolvePrompt(`a <${text}> cat V${'1'.repeat(text.length)}*`, MANY).warnings,
+  'what looks like a weight': (text) => resolvePrompt(`a (b${text.slice(0, 9000)}c:1.2)`, []).warnings,
+  'a concept that is not named': (text) => unnamedConcepts([{ prompt: `${text} V1 V2 V3 V4 V5`, concepts: [conceptOf({ subjects: MANY })], named: [] }]),
+  'a picture of another engine': (text) => compareEngines({ ...SETTINGS, engine: text, instructionSet: text }, { fingerprint: 'sha256:a', instructionSet: 'avx2' }),
+};
+
+const MANY = Array.from({ length: 64 }, (_, i) => ({ identifier: `V${i}*`, token: `t${i}`, category: 'cat' }));
+
+test.each(Object.keys(WARNINGS))('a warning of %s', (name) => {
+  for (const text of [LONG, SPACES + HOSTILE, HOSTILE.repeat(1e4)]) {
+    const warnings = WARNINGS[name]!(text);
+    expect(warnings.length).toBeGreaterThan(0);
+    for (const { message } of warnings) expect(message).toMatch(/^.{1,1000}$/);
+  }
+});
 
 test.each(Object.keys(CALLS))('%s', async (name) => {
   for (const text of [LONG, SPACES + HOSTILE, HOSTILE.repeat(1e4)]) {
