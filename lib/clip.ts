@@ -7,8 +7,9 @@ import { ConesError } from './errors';
 import { loadImage, type ImageInput } from './images';
 import { type ClipConfig, readClipConfig } from './model-config/clip';
 import { folderPath } from './model-config/read-json';
+import { loadWithin } from './loading-memory';
 import { fromNative, native } from './native';
-import { imageOption, parseOptions } from './options';
+import { imageOption, parseOptions, refusePaths } from './options';
 import { Tokenizer } from './tokenizer';
 
 export interface ClipOptions {
@@ -16,11 +17,14 @@ export interface ClipOptions {
   readonly threads?: number;
   /** Bytes; default 90 % of the machine's or the container's memory. */
   readonly memoryLimit?: number;
+  /** False: pictures are bytes, and no text makes the pair read a file. Default true. */
+  readonly allowPaths?: boolean;
 }
 
 const clipOptions = z.strictObject({
   threads: z.int().min(1).max(1024).optional(),
   memoryLimit: z.int().min(1).optional(),
+  allowPaths: z.boolean().default(true),
 });
 
 /** Vectors of norm 1, one per picture or text: the cosine of two is their dot product. */
@@ -35,11 +39,13 @@ export class Clip implements AsyncDisposable {
   readonly #native: NativeClip;
   readonly #config: ClipConfig;
   readonly #tokenizer: Tokenizer;
+  readonly #allowPaths: boolean;
 
-  private constructor(clip: NativeClip, config: ClipConfig, tokenizer: Tokenizer) {
+  private constructor(clip: NativeClip, config: ClipConfig, tokenizer: Tokenizer, allowPaths: boolean) {
     this.#native = clip;
     this.#config = config;
     this.#tokenizer = tokenizer;
+    this.#allowPaths = allowPaths;
   }
 
   /** @throws ConesError as {@link Engine.load} */
@@ -49,38 +55,36 @@ export class Clip implements AsyncDisposable {
     const config = await readClipConfig(root);
     const { text, vision, projectionSize, eosTokenId, files } = config;
     const tokenizer = await Tokenizer.load(root, text);
-    const clip = await fromNative(() =>
-      native().loadClip({
-        ...{ text, vision, projectionSize, eosTokenId, files },
-        threads: settings.threads ?? os.availableParallelism(),
-        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
-      }),
+    const threads = settings.threads ?? os.availableParallelism();
+    const clip = await loadWithin(settings.memoryLimit ?? defaultMemoryLimit(), files, (memoryLimit) =>
+      native().loadClip({ text, vision, projectionSize, eosTokenId, files, threads, memoryLimit }),
     );
-    return new Clip(clip, config, tokenizer);
+    return new Clip(clip, config, tokenizer, settings.allowPaths);
   }
 
   /** Embeddings of picture files (or their bytes), upright and centre-cropped to the tower's size. */
   async embedImages(images: readonly ImageInput[]): Promise<ClipEmbedding[]> {
-    parseOptions('clip.embedImages', z.array(imageOption), images);
-    if (images.length === 0) throw new ConesError('CONES_IMAGES_MISSING', 'No pictures were given to embed.');
+    const given = parseOptions('clip.embedImages', z.array(imageOption), images);
+    if (!this.#allowPaths) refusePaths('clip.embedImages', { images: given });
+    if (given.length === 0) throw new ConesError('CONES_IMAGES_MISSING', 'No pictures were given to embed.');
     const { mean, std } = this.#config;
     const { imageSize: side } = this.#config.vision;
-    const pixels = new Float32Array(images.length * side * side * 3);
-    for (const [i, image] of images.entries()) {
+    const pixels = new Float32Array(given.length * side * side * 3);
+    for (const [i, image] of given.entries()) {
       const rgb = await loadImage(image, { width: side, height: side });
       // From [-1, 1] to the preprocessor's normalisation of [0, 1].
       pixels.set(rgb.map((value, p) => ((value + 1) / 2 - mean[p % 3]!) / std[p % 3]!), i * rgb.length);
     }
-    return this.#rows(await fromNative(() => this.#native.embedImages(pixels, { batch: images.length })));
+    return this.#rows(await fromNative(() => this.#native.embedImages(pixels, { batch: given.length })));
   }
 
   /** Embeddings of texts; what is longer than the tower's positions is cut off. */
   async embedTexts(texts: readonly string[]): Promise<ClipEmbedding[]> {
-    parseOptions('clip.embedTexts', z.array(z.string()), texts);
-    if (texts.length === 0) throw new ConesError('CONES_PROMPT_EMPTY', 'No texts were given to embed.');
-    const ids = new Int32Array(texts.length * this.#tokenizer.maxLength);
-    texts.forEach((text, i) => ids.set(this.#tokenizer.encode(text).ids, i * this.#tokenizer.maxLength));
-    return this.#rows(await fromNative(() => this.#native.embedTexts(ids, { batch: texts.length })));
+    const given = parseOptions('clip.embedTexts', z.array(z.string()), texts);
+    if (given.length === 0) throw new ConesError('CONES_PROMPT_EMPTY', 'No texts were given to embed.');
+    const ids = new Int32Array(given.length * this.#tokenizer.maxLength);
+    given.forEach((text, i) => ids.set(this.#tokenizer.encode(text).ids, i * this.#tokenizer.maxLength));
+    return this.#rows(await fromNative(() => this.#native.embedTexts(ids, { batch: given.length })));
   }
 
   #rows(values: Float32Array): ClipEmbedding[] {

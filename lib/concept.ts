@@ -1,6 +1,7 @@
 import { isDeepStrictEqual, types } from 'node:util';
 import { decodeConceptFile, encodeConceptFile, fileLength, FORMAT_VERSION, PREFIX_BYTES } from './concept-file/container';
 import { checkData } from './concept-file/data';
+import { conceptHash } from './concept-file/hash';
 import { weightsOf } from './concept-file/header';
 import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
 import { runAtOnce, runInPieces } from './pieces';
@@ -8,8 +9,10 @@ import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
 import { readBeginning, readRegularFile, writeFileAtomic } from './files';
+import { inNfc } from './identifier-key';
 import { joinSubjects } from './prompt';
-import { show } from './show';
+import { ownOptions, reading } from './reading';
+import { brief, show } from './show';
 
 export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
@@ -20,6 +23,8 @@ const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 
 /** What `cones inspect --json` prints. */
 export interface ConceptInfo {
   readonly formatVersion: number;
+  /** {@link Concept.hash} */
+  readonly hash: string;
   readonly fingerprint: string;
   readonly subjects: readonly {
     readonly identifier: string;
@@ -58,21 +63,27 @@ export class Concept implements ConceptData {
   readonly steps: number;
   readonly engineVersion: string;
   readonly report?: { readonly [key: string]: Json };
-  readonly tensors: ReadonlyMap<string, ConceptTensor>;
+  /** Copies: what is written to them changes nothing here. */
+  declare readonly tensors: ReadonlyMap<string, ConceptTensor>;
+  readonly #tensors: ReadonlyMap<string, ConceptTensor>;
   /** Number of concept neurons. */
   readonly neuronCount: number;
   /** Number of weights among which they were chosen: the elements of all `tensors`. */
   readonly weightCount: number;
+  #hash: string | undefined;
 
   /** `data` must have been checked, and belong to nobody else. */
   private constructor(data: ConceptData) {
     this.fingerprint = data.fingerprint;
-    this.subjects = Object.freeze(data.subjects);
+    this.subjects = Object.freeze(data.subjects.map(guardEmbedding));
     this.method = data.method;
     this.steps = data.steps;
     this.engineVersion = data.engineVersion;
     if (data.report) this.report = data.report;
-    this.tensors = data.tensors;
+    this.#tensors = data.tensors;
+    const guarded = [...data.tensors].map(([name, tensor]) => [name, guardIndices(tensor)] as const);
+    // Its own, not the class's, so that `{ ...concept }` has it.
+    Object.defineProperty(this, 'tensors', { get: () => new Map(guarded), enumerable: true });
     const tensors = [...data.tensors.values()];
     this.neuronCount = tensors.reduce((sum, { indices }) => sum + indices.length, 0);
     this.weightCount = tensors.reduce((sum, { shape }) => sum + weightsOf(shape), 0);
@@ -103,14 +114,14 @@ export class Concept implements ConceptData {
     try {
       return new Concept(await runInPieces(decodeConceptFile(bytes)));
     } catch (cause) {
-      if (cause instanceof ConesError) throw new ConesError(cause.code, `${path}: ${cause.message}`, { cause });
+      if (cause instanceof ConesError) throw new ConesError(cause.code, `${brief(path)}: ${cause.message}`, { cause });
       throw cause;
     }
   }
 
   /** The bytes of a concept file. */
   toBuffer(): Buffer {
-    return runAtOnce(encodeConceptFile(this)).bytes;
+    return runAtOnce(encodeConceptFile(this.#data())).bytes;
   }
 
   /**
@@ -120,17 +131,24 @@ export class Concept implements ConceptData {
    */
   async save(path: string): Promise<void> {
     assertPath('concept.save', path);
-    const { bytes } = await runInPieces(encodeConceptFile(this));
+    const { bytes } = await runInPieces(encodeConceptFile(this.#data()));
     await writeFileAtomic(path, bytes);
   }
 
   /** This concept with some parts exchanged: other neurons (`tensors`), another identifier (`subjects`) … */
   with(changes: Partial<ConceptData>): Concept {
-    const strange = Object.keys(Object(changes) as object).find((key) => !PARTS.includes(key));
+    const own = ownOptions('concept.with', changes);
+    const strange = Object.keys(own).find((key) => !PARTS.includes(key));
     if (strange !== undefined) {
-      throw new ConesError('CONES_OPTION_INVALID', `concept.with: a concept has no "${strange}"; it has ${PARTS.join(', ')}.`);
+      throw new ConesError('CONES_OPTION_INVALID', `concept.with: a concept has no ${show(strange)}; it has ${PARTS.join(', ')}.`);
     }
-    return Concept.create({ ...dataOf(this), ...changes });
+    return Concept.create({ ...this.#data(), ...own });
+  }
+
+  /** Its parts, not copied. */
+  #data(): ConceptData {
+    const { fingerprint, subjects, method, steps, engineVersion, report } = this;
+    return { fingerprint, subjects, method, steps, engineVersion, tensors: this.#tensors, ...(report ? { report } : {}) };
   }
 
   /** Fraction of the weights that are concept neurons: "sparsity" in the paper's Table 2, where 0.0132 is typical. */
@@ -138,39 +156,46 @@ export class Concept implements ConceptData {
     return this.neuronCount / this.weightCount;
   }
 
+  /** SHA-256 over what the concept draws: base model, subjects and neurons. Pictures name their concepts by it. */
+  get hash(): string {
+    return (this.#hash ??= conceptHash(this.#data()));
+  }
+
   /** @throws ConesError `CONES_CONCEPT_MISMATCH` unless the concept was made for the base model with this fingerprint */
   assertBaseModel(fingerprint: string): void {
     if (fingerprint === this.fingerprint) return;
     throw new ConesError(
       'CONES_CONCEPT_MISMATCH',
-      `The concept of ${this.subjects.map(({ identifier }) => identifier).join(', ')} was made for the base model ${show(this.fingerprint)}, ` +
+      `The concept of ${brief(this.subjects.map(({ identifier }) => identifier).join(', '))} was made for the base model ${show(this.fingerprint)}, ` +
         `but this is ${show(fingerprint)}: load the model that it was made for, or find the concept again with this one.`,
     );
   }
 
   /**
    * The neurons of the given weights in the given order, as the native core wants them; an empty array for a
-   * weight in which the concept has none. The arrays are the concept's own, not to be written to.
+   * weight in which the concept has none. The arrays are copies.
    *
    * @throws ConesError `CONES_CONCEPT_MISMATCH` when the concept has neurons in a weight that is not named
    */
   indicesFor(tensorNames: readonly string[]): Uint32Array[] {
     if (!Array.isArray(tensorNames)) throw new ConesError('CONES_OPTION_INVALID', 'concept.indicesFor takes a list of weight names.');
-    const named = new Set(tensorNames);
-    for (const [name, { indices }] of this.tensors) {
+    const names = reading('concept.indicesFor', () => [...(tensorNames as readonly string[])]);
+    const named = new Set(names);
+    for (const [name, { indices }] of this.#tensors) {
       if (indices.length > 0 && !named.has(name)) {
         throw new ConesError('CONES_CONCEPT_MISMATCH', `The concept has neurons in ${name}, which this model lacks: load the model that it was made for.`);
       }
     }
-    return tensorNames.map((name) => this.tensors.get(name)?.indices ?? new Uint32Array());
+    return names.map((name) => this.#tensors.get(name)?.indices.slice() ?? new Uint32Array());
   }
 
   /** Everything but the neurons and the embeddings' values, as plain JSON. */
   info(): ConceptInfo {
-    const { header, bytes } = runAtOnce(encodeConceptFile(this));
+    const { header, bytes } = runAtOnce(encodeConceptFile(this.#data()));
     const { fingerprint, method, steps, engineVersion, neuronCount, weightCount, density } = this;
     return {
       formatVersion: FORMAT_VERSION,
+      hash: this.hash,
       fingerprint,
       subjects: header.subjects.map((subject) => ({ ...subject, embedding: subject.embedding ?? null })),
       method,
@@ -198,9 +223,9 @@ export class Concept implements ConceptData {
    */
   equals(other: Concept): boolean {
     if (!(other instanceof Concept) || this.fingerprint !== other.fingerprint || this.neuronCount !== other.neuronCount) return false;
-    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map((subject) => [subject.identifier, subject]));
+    const byIdentifier = (concept: Concept) => new Map(concept.subjects.map(inNfc).map((subject) => [subject.identifier, subject]));
     if (!isDeepStrictEqual(byIdentifier(this), byIdentifier(other))) return false;
-    return [...this.tensors].every(([name, { indices }]) => equal(indices, other.tensors.get(name)?.indices ?? new Uint32Array()));
+    return [...this.#tensors].every(([name, { indices }]) => equal(indices, other.#tensors.get(name)?.indices ?? new Uint32Array()));
   }
 
   /**
@@ -254,7 +279,7 @@ const SMALL_FILE = 2 ** 24;
 async function assertPlausibleSize(path: string): Promise<void> {
   const { bytes, size } = await readBeginning(path, PREFIX_BYTES);
   if (size <= SMALL_FILE || size === fileLength(bytes)) return;
-  const message = `${path}: This is not a concept file, or not a whole one: its beginning does not tell its length, ${size} bytes. Give a file that cones has saved.`;
+  const message = `${brief(path)}: This is not a concept file, or not a whole one: its beginning does not tell its length, ${size} bytes. Give a file that cones has saved.`;
   throw new ConesError('CONES_CONCEPT_CORRUPT', message);
 }
 
@@ -316,6 +341,13 @@ function tensorOf(concept: Concept, name: string, shape: readonly number[]): Con
   return concept.tensors.get(name) ?? { shape, indices: new Uint32Array() };
 }
 
-function dataOf({ fingerprint, subjects, method, steps, engineVersion, report, tensors }: Concept): ConceptData {
-  return { fingerprint, subjects, method, steps, engineVersion, tensors, ...(report ? { report } : {}) };
+/** Typed arrays cannot be frozen: who asks gets a copy. */
+function guardIndices({ shape, indices }: ConceptTensor): ConceptTensor {
+  return Object.freeze({ shape: Object.freeze(shape), get indices() { return indices.slice(); } });
+}
+
+function guardEmbedding({ embedding, ...subject }: Subject): Subject {
+  if (!embedding) return Object.freeze(subject);
+  const { dtype, values } = embedding;
+  return Object.freeze({ ...subject, embedding: Object.freeze({ dtype, get values() { return values.slice(); } }) });
 }

@@ -2,8 +2,10 @@ import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
 import { defaultMemoryLimit } from './default-memory-limit';
+import { machineWarnings } from './engine/machine-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
-import type { GenerateOptions } from './engine/generate';
+import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
+import type { GenerateOptions, GenerateResult } from './engine/generate';
 import { Generation } from './engine/generation';
 import { decode, encodeImage, type EncodeImageOptions, type Moments, type Pixels } from './engine/pictures';
 import {
@@ -29,11 +31,13 @@ import type { FindConceptOptions } from './find-concept/options';
 import type { RefineConceptsOptions } from './find-concept/refine-options';
 import { ConceptSearch } from './find-concept/search';
 import type { ImageInput } from './images';
+import { loadWithin } from './loading-memory';
 import { loadModelConfig } from './model-config';
 import { fromNative, native } from './native';
 import { parseOptions } from './options';
 import { readRareTokens } from './prompt';
 import { Tokenizer } from './tokenizer';
+import type { Warning } from './warning';
 
 export interface EngineOptions {
   /** Where to compute. 'auto' takes the fastest device there is; this version has the CPU. Default 'auto'. */
@@ -45,6 +49,11 @@ export interface EngineOptions {
    * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's or the container's memory.
    */
   readonly memoryLimit?: number;
+  /**
+   * Whether pictures, CLIP pairs and caches may be given as paths. False: texts that come from outside (the JSON body of a request)
+   * make the engine read or write no files; pictures are bytes then. Default true.
+   */
+  readonly allowPaths?: boolean;
 }
 
 /** Memory of an engine in bytes. */
@@ -62,6 +71,7 @@ const engineOptions = z.strictObject({
   device: z.enum(['auto', 'cpu']).default('auto'),
   threads: z.int().min(1).max(1024).optional(),
   memoryLimit: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  allowPaths: z.boolean().default(true),
 });
 
 /**
@@ -97,25 +107,30 @@ export class Engine implements AsyncDisposable {
       readRareTokens(config.folder),
     ]);
     const threads = settings.threads ?? os.availableParallelism();
-    const model = await fromNative(() =>
-      addon.loadModel({
-        unet: config.unet,
-        text: config.text,
-        vae: config.vae,
-        threads,
-        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
-      }),
+    const { unet, text, vae } = config;
+    const model = await loadWithin(settings.memoryLimit ?? defaultMemoryLimit(), [unet, text, vae].flatMap(({ files }) => files), (memoryLimit) =>
+      addon.loadModel({ unet, text, vae, threads, memoryLimit }),
     );
-    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads })));
+    const { allowPaths } = settings;
+    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths })));
   }
 
   /**
    * Draws pictures. Await the result, or iterate over the steps first.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
-   *   CONES_ABORTED, CONES_DISPOSED
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_CONFIG_UNSUPPORTED (the sampler cannot do
+   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
+  }
+
+  /**
+   * Draws a picture of cones again from what its file says: the same bytes with the same model, concepts, version and instruction set.
+   * `readPictureSettings` reads the settings alone.
+   * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link generate}
+   */
+  drawAgain(picture: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
+    return drawAgain(this.#session, picture, options);
   }
 
   /**
@@ -203,6 +218,11 @@ export class Engine implements AsyncDisposable {
   get instructionSet(): string {
     this.#session.assertUsable();
     return this.#session.model.isa;
+  }
+
+  /** What is worth knowing about this engine on this machine: 'slow-instruction-set', or nothing. */
+  get warnings(): readonly Warning[] {
+    return machineWarnings(this.instructionSet);
   }
 
   /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */

@@ -1,3 +1,5 @@
+import { shortened } from './show';
+
 /**
  * Every error that `cones` raises on purpose is a `ConesError` with a stable `code`.
  * The native core throws the same codes (csrc/base/error.h); lib/native.ts turns them into this class.
@@ -20,7 +22,9 @@ export const ERROR_CODES = {
   CONES_OPTION_INVALID: 'An option is missing, of the wrong type or out of range.',
   CONES_OUT_OF_MEMORY: 'The job needs more memory than there is.',
   CONES_PROMPT_EMPTY: 'The prompt is empty.',
+  CONES_PICTURE_MISMATCH: 'A picture was drawn with another model, or with other concepts than are given.',
   CONES_SAFETENSORS_INVALID: 'A safetensors file is truncated or its header lies.',
+  CONES_SETTINGS_MISSING: 'A picture does not say how it was drawn.',
   CONES_STATE_INVALID: 'A saved search state is damaged or belongs to another search.',
   CONES_TENSOR_MISSING: 'A weight that the config asks for is missing.',
   CONES_TENSOR_SHAPE: 'A weight has another shape or type than the config asks for.',
@@ -29,13 +33,19 @@ export const ERROR_CODES = {
 
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/**
+ * Messages quote what they are about, a line of it at most (`brief`, `show`). This is for whoever forgot, and for the messages of
+ * libraries: a file of megabytes must not become a log entry of megabytes.
+ */
+const LONGEST_MESSAGE = 2000;
+
 /** An error with a stable `code` (see {@link ERROR_CODES}) and a message that says what to do. */
 export class ConesError extends Error {
   override readonly name: string = 'ConesError';
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    super(shortened(message, LONGEST_MESSAGE), options);
     this.code = code;
   }
 }

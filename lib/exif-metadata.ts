@@ -21,7 +21,9 @@ export function readExifDescription(exif: Buffer): string | null {
     const length = u32(entry + 4);
     const at = length <= 4 ? entry + 8 : u32(entry + 8);
     if (at + length > tiff.length) return null;
-    return tiff.toString('latin1', at, at + length).replace(/\0+$/, '');
+    let end = at + length;
+    while (end > at && tiff[end - 1] === 0) end--;
+    return tiff.toString('latin1', at, end);
   }
   return null;
 }

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { types } from 'node:util';
 import type sharp from 'sharp';
@@ -6,12 +5,16 @@ import { z } from 'zod';
 import { ConesError } from './errors';
 import { readExifDescription } from './exif-metadata';
 import { writeFileAtomic } from './files';
+import { isHeic } from './heic';
+import { mistakenFor } from './mistaken-file';
 import { parseOptions } from './options';
+import { type ImageInput, readPicture } from './picture-source';
+import { isPng, readTexts, withoutTexts } from './png-chunks';
 import { addPngText } from './png-metadata';
-import { reason, show } from './show';
+import { brief, reason, show } from './show';
+import { tiffColourProblem } from './tiff-colours';
 
-/** The path of a picture file, or its bytes. */
-export type ImageInput = string | Uint8Array;
+export type { ImageInput } from './picture-source';
 
 /** A picture in memory. */
 export interface Picture {
@@ -78,9 +81,11 @@ export async function loadImage(source: ImageInput, options: LoadOptions): Promi
   if (![r, g, b].every((value) => value >= 0 && value <= 255)) {
     throw new ConesError('CONES_OPTION_INVALID', 'background must be three numbers between 0 and 255.');
   }
-  const { data, info } = await decoding(source, async (image) => {
+  const { data, info } = await decoding(source, async (image, bytes) => {
     const { format } = await image.metadata();
     if (!READABLE.includes(format)) throw new Error(`the format ${format} is not one of ${READABLE.join(', ')}`);
+    const problem = format === 'tiff' ? tiffColourProblem(bytes) : null;
+    if (problem !== null) throw new Error(problem);
     return image
       .autoOrient()
       .flatten({ background: { r, g, b } })
@@ -109,27 +114,20 @@ function loadSharp(): typeof sharp {
 }
 
 /** Runs `decode`; whatever goes wrong in it is the picture's fault. */
-async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp) => Promise<T>): Promise<T> {
-  const name = typeof source === 'string' ? source : 'The picture';
-  if (typeof source !== 'string' && !types.isUint8Array(source)) {
-    throw new ConesError('CONES_OPTION_INVALID', 'A picture must be the path of a file, or its bytes: a Buffer or a Uint8Array.');
-  }
-  if (typeof source === 'string') {
-    try {
-      // A pipe or a device may never end.
-      if (!(await stat(source)).isFile()) throw new Error('it is not a regular file');
-    } catch (cause) {
-      throw new ConesError('CONES_IO', `${name} cannot be read: ${reason(cause)}`, { cause });
-    }
-  }
+async function decoding<T>(source: ImageInput, decode: (image: sharp.Sharp, bytes: Buffer) => Promise<T>): Promise<T> {
+  const { name, bytes } = await readPicture(source);
   const open = loadSharp();
   try {
-    // libvips reads on threads of its own: in a copy, because the caller may give the bytes away meanwhile.
-    const bytes = typeof source === 'string' ? source : Buffer.from(source);
-    return await decode(open(bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }));
+    return await decode(open(isPng(bytes) ? withoutTexts(bytes) : bytes, { limitInputPixels: MAX_PIXELS, failOn: 'error' }), bytes);
   } catch (cause) {
-    throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${reason(cause)}.`, { cause });
+    throw new ConesError('CONES_IMAGE_INVALID', `${name} is not a picture that can be used: ${whyUnusable(bytes, cause)}`, { cause });
   }
+}
+
+/** A sentence, and what to do where it is known. */
+function whyUnusable(bytes: Buffer, cause: unknown): string {
+  if (isHeic(bytes)) return 'it is HEIC, the format of iPhones, for which sharp comes without a decoder. Save it as JPEG (on the phone: Settings, Camera, Formats, Most Compatible).';
+  return mistakenFor(bytes) ?? `${brief(reason(cause))}.`;
 }
 
 /**
@@ -144,16 +142,18 @@ export async function encodeImage(picture: Picture, options: EncodeOptions): Pro
   const image = loadSharp()(Buffer.from(toBytes(checked)), { raw: { width, height, channels: 3 } });
   const encoded = (file: sharp.Sharp) =>
     file.toBuffer().catch((cause: unknown) => {
-      throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${reason(cause)}.`, { cause });
+      throw new ConesError('CONES_OPTION_INVALID', `A picture of ${width} x ${height} pixels cannot be written as ${format}: ${brief(reason(cause))}.`, { cause });
     });
   if (format === 'png') return addPngText(await encoded(image.png()), metadata);
   if (Object.keys(metadata).length > 0) {
     // EXIF texts are ASCII.
     const text = JSON.stringify(metadata).replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
-    if (text.length > MAX_EXIF_TEXT) {
+    // Where stable-diffusion-webui looks for it; ASCII, too.
+    const { parameters } = metadata;
+    if (text.length + (parameters?.length ?? 0) > MAX_EXIF_TEXT) {
       throw new ConesError('CONES_OPTION_INVALID', `The metadata is too long for ${format}; shorten it, or write a PNG.`);
     }
-    image.withExif({ IFD0: { ImageDescription: text } });
+    image.withExif({ IFD0: { ImageDescription: text }, ...(parameters === undefined ? {} : { IFD2: { UserComment: parameters } }) });
   }
   return encoded(format === 'jpeg' ? image.jpeg({ quality, chromaSubsampling: '4:4:4' }) : image.webp({ quality }));
 }
@@ -188,16 +188,16 @@ export function formatOf(file: string): ImageFormat {
 }
 
 /**
- * The texts in a picture that {@link encodeImage} wrote; those of other programs too, in PNG.
+ * The texts in a picture that {@link encodeImage} wrote; those of other programs too, in PNG, as far as they are not megabytes.
  * @throws ConesError CONES_IO or CONES_IMAGE_INVALID.
  */
 export async function readMetadata(source: ImageInput): Promise<Record<string, string>> {
-  const { comments = [], exif } = await decoding(source, (image) => image.metadata());
+  const { exif, texts } = await decoding(source, async (image, bytes) => ({
+    exif: (await image.metadata()).exif,
+    texts: isPng(bytes) ? readTexts(bytes) : [],
+  }));
   const description = exif === undefined ? null : readExifDescription(exif);
-  return {
-    ...(description === null ? {} : parseDescription(description)),
-    ...Object.fromEntries(comments.map(({ keyword, text }) => [keyword, text])),
-  };
+  return { ...(description === null ? {} : parseDescription(description)), ...Object.fromEntries(texts) };
 }
 
 /** Only our own JSON: descriptions of cameras and other programs are plain text. */
@@ -216,8 +216,8 @@ function parseDescription(description: string): Record<string, string> {
  * @param columns Default: as square as possible.
  * @param gap White pixels between neighbours. Default 4.
  */
-export function makeGrid(pictures: readonly Picture[], columns?: number, gap = 4): Picture {
-  parseOptions('makeGrid', z.array(pictureOption), pictures);
+export function makeGrid(given: readonly Picture[], columns?: number, gap = 4): Picture {
+  const pictures: readonly Picture[] = parseOptions('makeGrid', z.array(pictureOption), given);
   columns ??= Math.ceil(Math.sqrt(pictures.length));
   const first = pictures[0];
   if (first === undefined) throw new ConesError('CONES_IMAGES_MISSING', 'A grid needs at least one picture.');

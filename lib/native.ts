@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type nodeGypBuild from 'node-gyp-build';
 import { AbortError, ConesError, ERROR_CODES, type ErrorCode } from './errors';
-import { reason } from './show';
+import { brief, reason } from './show';
 import type { NativeAddon } from '../typings/native';
 
 /* eslint-disable @typescript-eslint/no-require-imports -- the only way to load an addon, and only when it is needed */
@@ -48,7 +48,7 @@ function whyMissing(file: string | undefined, cause: unknown): string {
     `Build it here: cd ${packageRoot} && npm install && npm run build:native ` +
     '(needs a C++20 compiler, CMake 3.21 or newer, and make).';
   if (file === undefined) return `cones has no native addon for ${process.platform}-${process.arch} in this installation. ${fix}`;
-  return `The native addon ${file} does not load on this machine: ${reason(cause)}. ${fix}`;
+  return `The native addon ${file} does not load on this machine: ${brief(reason(cause))}. ${fix}`;
 }
 
 /**

@@ -3,19 +3,22 @@ import { types } from 'node:util';
 import { z } from 'zod';
 import { Concept } from './concept';
 import { ConesError } from './errors';
+import { type ImageInput, isImageInput, isPath } from './picture-source';
+import { reading } from './reading';
+import { brief } from './show';
 
 /**
  * Checks the options of a call against its schema.
  * @throws ConesError CONES_OPTION_INVALID naming the call, the option and what is wrong with it.
  */
 export function parseOptions<Schema extends z.ZodType>(call: string, schema: Schema, options: unknown): z.output<Schema> {
-  const result = schema.safeParse(options);
+  const result = reading(call, () => schema.safeParse(options));
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   const path = issue.path.map(String).join('.');
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys.join(', ') : '';
-  const subject = unknown ? `the option ${unknown}` : path ? `the option ${path}` : 'the options';
-  throw new ConesError('CONES_OPTION_INVALID', `${call}: ${subject}: ${issue.message}.`);
+  const subject = unknown ? `the option ${brief(unknown)}` : path ? `the option ${brief(path)}` : 'the options';
+  throw new ConesError('CONES_OPTION_INVALID', `${call}: ${subject}: ${brief(issue.message)}.`);
 }
 
 /** A seed: a whole number from 0 to 2^53 − 1, or any 64-bit bigint. */
@@ -38,7 +41,17 @@ export const promptOption = z.union([z.string(), z.array(z.string()).min(1).max(
 export const bytesOption = z.custom<Uint8Array>(types.isUint8Array, 'must be a Uint8Array');
 
 /** A picture file, or its bytes. */
-export const imageOption = z.union([z.string().min(1), bytesOption], 'must be the path of a picture, or its bytes');
+export const imageOption = z.custom<ImageInput>(isImageInput, 'must be the path of a picture, or its bytes (a Buffer, Uint8Array, ArrayBuffer, Blob or File)');
+
+/**
+ * @param options what of a call's options could name files, by name: a value, or a list of them
+ * @throws ConesError CONES_OPTION_INVALID unless they name none
+ */
+export function refusePaths(call: string, options: Readonly<Record<string, unknown>>): void {
+  const named = Object.entries(options).find(([, value]) => (Array.isArray(value) ? value : [value]).some(isPath));
+  if (named === undefined) return;
+  throw new ConesError('CONES_OPTION_INVALID', `${call}: the option ${named[0]}: may name no file here (allowPaths: false). Give the bytes of a picture, and a Clip that is loaded.`);
+}
 
 export const conceptOption = z.custom<Concept>((value) => value instanceof Concept, 'must be a Concept (Concept.load(file))');
 

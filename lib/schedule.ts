@@ -23,7 +23,8 @@ export const SAMPLER_NAMES = Object.keys(SAMPLERS) as readonly SamplerName[];
 
 /**
  * The coefficients of every step of a sampler.
- * @throws ConesError CONES_OPTION_INVALID for an unknown sampler, or steps that do not fit the schedule.
+ * @throws ConesError CONES_OPTION_INVALID for an unknown sampler, or steps that do not fit the schedule; CONES_CONFIG_UNSUPPORTED where
+ *   the sampler cannot do what the model's config asks for
  */
 export function samplerSchedule(
   sampler: SamplerName,
@@ -36,7 +37,17 @@ export function samplerSchedule(
       `Unknown sampler "${sampler}"; choose one of ${SAMPLER_NAMES.join(', ')}.`,
     );
   }
+  const refused = config.refused[sampler];
+  if (refused !== undefined) {
+    const others = SAMPLER_NAMES.filter((name) => config.refused[name] === undefined);
+    throw new ConesError('CONES_CONFIG_UNSUPPORTED', `${refused}.${others.length > 0 ? ` Choose another sampler: ${others.join(' or ')}.` : ''}`);
+  }
   return SAMPLERS[sampler](config, options);
+}
+
+/** For pictures whose sampler nobody chose: the first that can do what the model's config asks for. */
+export function usableSampler({ refused }: SchedulerConfig): SamplerName {
+  return SAMPLER_NAMES.find((name) => refused[name] === undefined) ?? SAMPLER_NAMES[0]!;
 }
 
 /** The steps as rows of eight numbers, in the order of the native contract's `NativeStepField`. */

@@ -1,6 +1,6 @@
 /**
  * A folder with the pictures of one subject and what they show, as examples/subjects has them: any pictures, in the order of
- * their names, and captions.json if there is one,
+ * their names, and captions.json if there is one, or else a text file beside each picture (text-captions.ts),
  *
  *     { "category": "cat", "captions": ["a photo of a cat on the beach", ["a cat at night", "a photo of a cat at night"], …] }
  *
@@ -13,7 +13,11 @@ import { ConesError } from './errors';
 import { ioError, readJsonFile } from './files';
 import { searchSchema } from './find-concept/options';
 import { parseOptions } from './options';
+import { picturesAmong } from './picture-names';
 import { withIdentifier } from './prompt';
+import { ownOptions } from './reading';
+import { brief } from './show';
+import { readTextCaptions } from './text-captions';
 
 /** What {@link FindConceptOptions} takes of it. */
 export interface SubjectFolder {
@@ -25,7 +29,6 @@ export interface SubjectFolder {
 }
 
 const CAPTIONS = 'captions.json';
-const PICTURE = /\.(?:avif|gif|hei[cf]|jpe?g|png|tiff?|webp)$/i;
 
 const text = z.string().trim().min(1).max(10_000);
 const schema = z.object({
@@ -43,38 +46,40 @@ const optionsSchema = z.strictObject({
  * Reads a subject's folder. Captions that do not name the subject get the identifier before the category: "a photo of an
  * owl at night" becomes "a photo of a V1* owl at night".
  * @param options `identifier`: default 'V1*'; `category`: default the folder's own
- * @throws ConesError CONES_IO, CONES_IMAGES_MISSING when there is no picture, CONES_OPTION_INVALID when captions.json is wrong or
- *   nobody says what the subject is
+ * @throws ConesError CONES_IO, CONES_IMAGES_MISSING when there is no picture, CONES_IMAGE_INVALID when there is one of a format that is
+ *   not read, CONES_OPTION_INVALID when captions are wrong or missing for some pictures, or nobody says what the subject is
  */
 export async function readSubject(
   folder: string,
   options: { readonly identifier?: string | undefined; readonly category?: string | undefined } = {},
 ): Promise<SubjectFolder> {
-  const given = parseOptions('readSubject', optionsSchema, { ...options, folder });
+  const given = parseOptions('readSubject', optionsSchema, ownOptions('readSubject', options, { folder }));
   const names = await readdir(given.folder).catch((cause: unknown) => {
-    throw ioError(`${given.folder} cannot be read`, cause);
+    throw ioError(`${brief(given.folder)} cannot be read`, cause);
   });
-  const images = names.filter((name) => PICTURE.test(name) && !name.startsWith('.')).sort(byNumber);
+  const images = picturesAmong(given.folder, names).sort(byNumber);
   if (images.length === 0) {
-    throw new ConesError('CONES_IMAGES_MISSING', `${given.folder} has no pictures; put three to five of the subject there (PNG, JPEG, WebP …).`);
+    throw new ConesError('CONES_IMAGES_MISSING', `${brief(given.folder)} has no pictures; put three to five of the subject there (PNG, JPEG, WebP …).`);
   }
   const said = names.includes(CAPTIONS) ? await readCaptions(path.join(given.folder, CAPTIONS)) : {};
   const category = given.category ?? said.category;
   if (category === undefined) {
-    throw new ConesError('CONES_OPTION_INVALID', `${given.folder} does not say what the subject is: give the category, or write ${CAPTIONS} with {"category": "cat"}.`);
+    throw new ConesError('CONES_OPTION_INVALID', `${brief(given.folder)} does not say what the subject is: give the category, or write ${CAPTIONS} with {"category": "cat"}.`);
   }
   if (said.captions && said.captions.length !== images.length) {
     throw new ConesError(
       'CONES_OPTION_INVALID',
-      `${path.join(given.folder, CAPTIONS)} has ${said.captions.length} captions for ${images.length} pictures; give one entry each.`,
+      `${brief(path.join(given.folder, CAPTIONS))} has ${said.captions.length} captions for ${images.length} pictures; give one entry each.`,
     );
   }
   const { identifier } = given;
+  // Those of captions.json go first.
+  const captions = said.captions?.map((list) => [list].flat()) ?? (await readTextCaptions(given.folder, names, images));
   return {
     images: images.map((name) => path.join(given.folder, name)),
     category,
     identifier,
-    ...(said.captions ? { captions: said.captions.map((list) => [list].flat().map((caption) => withIdentifier(caption, category, identifier))) } : {}),
+    ...(captions ? { captions: captions.map((list) => list.map((caption) => withIdentifier(caption, category, identifier))) } : {}),
   };
 }
 
@@ -87,5 +92,5 @@ async function readCaptions(file: string): Promise<z.output<typeof schema>> {
   const result = schema.safeParse(await readJsonFile(file));
   if (result.success) return result.data;
   const { path: where, message } = result.error.issues[0]!;
-  throw new ConesError('CONES_OPTION_INVALID', `${file}: ${where.map(String).join('.') || 'all of it'}: ${message}; it should be {"category": "cat", "captions": ["a photo of a cat", …]}.`);
+  throw new ConesError('CONES_OPTION_INVALID', `${brief(file)}: ${brief(where.map(String).join('.')) || 'all of it'}: ${brief(message)}; it should be {"category": "cat", "captions": ["a photo of a cat", …]}.`);
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { ConesError } from './errors';
 import { invalid, unsupported } from './model-config/parse';
 import { type JsonObject, readJson, readText } from './model-config/read-json';
+import { show } from './show';
 
 /** A token that is found in a text before it is cut into words: special ones, and those that users added for new words. */
 export interface AddedToken {
@@ -9,9 +10,6 @@ export interface AddedToken {
   readonly content: string;
   /** Whether it is looked for in the lower-cased text, so that it is found in any case. */
   readonly normalized: boolean;
-  /** Whether white space before or after it goes. */
-  readonly lstrip: boolean;
-  readonly rstrip: boolean;
 }
 
 /** What a CLIP tokenizer is made of; everything else about it is fixed (see tokenizer.ts). */
@@ -69,7 +67,7 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
     const token = typeof value === 'string' ? { content: value } : object(value);
     const content = token['content'];
     if (typeof content !== 'string' || !Object.hasOwn(vocab, content)) {
-      throw invalid(folder, `the ${key} ${JSON.stringify(content)} is not in the vocabulary`);
+      throw invalid(folder, `the ${key} ${show(content)} is not in the vocabulary`);
     }
     addToken(added, folder, { normalized: false, ...token, id: vocab[content] });
     return content;
@@ -87,11 +85,11 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
 
 /** Takes in a token as transformers and tokenizers write it; what is said of it first counts. */
 function addToken(added: Map<string, AddedToken>, file: string, entry: JsonObject): void {
-  const { id, content, special = false, normalized = !special, lstrip = false, rstrip = false, single_word: singleWord = false } = entry;
-  if (typeof content !== 'string' || content === '') throw invalid(file, `the added token ${JSON.stringify(content)} must be a text`);
-  if (singleWord !== false) throw unsupported(file, `the added token ${content}: single_word`, singleWord, 'false');
+  const { id, content, special = false, normalized = !special, single_word: singleWord = false } = entry;
+  if (typeof content !== 'string' || content === '') throw invalid(file, `the added token ${show(content)} must be a text`);
+  if (singleWord !== false) throw unsupported(file, `the added token ${show(content)}: single_word`, singleWord, 'false');
   if (!added.has(content)) {
-    added.set(content, { id: id as number, content, normalized: normalized === true, lstrip: lstrip === true, rstrip: rstrip === true });
+    added.set(content, { id: id as number, content, normalized: normalized === true });
   }
 }
 
@@ -141,7 +139,7 @@ function checkTables(file: string, vocab: JsonObject, merges: readonly unknown[]
   for (const merge of merges) {
     const isPair = Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string');
     if (!isPair || !Object.hasOwn(vocab, merge.join(''))) {
-      throw invalid(file, `the merge ${JSON.stringify(merge)} must be two tokens that make a third of the vocabulary`);
+      throw invalid(file, `the merge ${show(merge)} must be two tokens that make a third of the vocabulary`);
     }
   }
   return { vocab: vocab as Record<string, number>, merges: merges as [string, string][], added };

@@ -1,5 +1,6 @@
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { ConesError } from './errors';
+import { brief } from './show';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files';
 
 /** A text as the text encoder reads it. */
@@ -24,17 +25,23 @@ interface Token {
   readonly token: string;
 }
 
-/** CLIP's byte-pair encoding, equal to transformers' `CLIPTokenizer`. */
+/**
+ * CLIP's byte-pair encoding, equal to transformers' `CLIPTokenizer`. Words that textual inversion gave several vectors stand for all
+ * of them, as in diffusers' pipelines: `<toy>` is read as `<toy> <toy>_1 <toy>_2`.
+ */
 export class Tokenizer {
   /** Tokens per text, BOS and EOS included: 77 for CLIP. */
   readonly maxLength: number;
   readonly #bpe: BpeTokenizer;
   readonly #files: TokenizerFiles;
   readonly #addedIds: ReadonlySet<number>;
+  /** Of a word that textual inversion gave several vectors, by the id of the first: the tokens of the others. */
+  readonly #vectors: ReadonlyMap<number, readonly Token[]>;
 
   private constructor(files: TokenizerFiles, maxLength: number) {
     this.#files = files;
     this.#addedIds = new Set(files.added.map(({ id }) => id));
+    this.#vectors = listVectors(files);
     this.#bpe = createBpe(files);
     this.maxLength = maxLength;
   }
@@ -50,7 +57,7 @@ export class Tokenizer {
     if (largest >= limits.vocabSize) {
       throw new ConesError(
         'CONES_CONFIG_INVALID',
-        `${folder} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
+        `${brief(folder)} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
       );
     }
     return new Tokenizer(files, Math.min(files.maxLength, limits.maxPositions));
@@ -89,13 +96,19 @@ export class Tokenizer {
     return tokens.length === 1 ? tokens[0]!.id : null;
   }
 
+  /** Whether a text is nothing but words that were added to the tokenizer, such as textual inversion's `<toy>`. */
+  hasWord(text: string): boolean {
+    const tokens = this.#tokenize(text);
+    return tokens.length > 0 && tokens.every(({ id }) => this.#addedIds.has(id));
+  }
+
   /**
    * Of a text of megabytes, which would take seconds, only the first whole words are looked at, and of a word that is
    * itself so long, its beginning: they fill all ids.
    */
   #tokenizeAsMuchAsCounts(text: string): { tokens: Token[]; rest: string } {
     if (text.length > LONG) {
-      const spaced = text.replace(/\s+/g, ' ');
+      const spaced = text.replace(/\p{White_Space}+/gu, ' ');
       const head = spaced.slice(0, LONG);
       const end = head.lastIndexOf(' ');
       const cut = end > 0 ? end : head.length;
@@ -108,7 +121,15 @@ export class Tokenizer {
   #tokenize(text: string): Token[] {
     // JavaScript lower-cases a final sigma to ς; the Rust library, which CLIP was used with, always to σ.
     const { ids, tokens } = this.#bpe.encode(text.replaceAll('Σ', 'σ'), { add_special_tokens: false });
-    return tokens.map((token, i) => ({ token, id: ids[i]! }));
+    return this.#withAllVectors(tokens.map((token, i) => ({ token, id: ids[i]! })));
+  }
+
+  /** A word whose vectors are written out, `<toy> <toy>_1 …`, stays as it is. */
+  #withAllVectors(tokens: readonly Token[]): Token[] {
+    return tokens.flatMap((token, i) => {
+      const others = this.#vectors.get(token.id);
+      return others && tokens[i + 1]?.id !== others[0]!.id ? [token, ...others] : [token];
+    });
   }
 
   #decode(tokens: readonly Token[]): string {
@@ -118,14 +139,30 @@ export class Tokenizer {
   }
 }
 
+/** diffusers' `load_textual_inversion` names the vectors of `<toy>` `<toy>`, `<toy>_1`, `<toy>_2` … */
+function listVectors({ added }: TokenizerFiles): Map<number, Token[]> {
+  const ids = new Map(added.map(({ content, id }) => [content, id]));
+  const vectors = new Map<number, Token[]>();
+  for (const { content, id } of added) {
+    const others: Token[] = [];
+    for (let i = 1, other = ids.get(`${content}_1`); other !== undefined; other = ids.get(`${content}_${++i}`)) {
+      others.push({ id: other, token: `${content}_${i}` });
+    }
+    if (others.length > 0) vectors.set(id, others);
+  }
+  return vectors;
+}
+
 /**
  * The pipeline of CLIP's tokenizer.json around a given vocabulary. Nothing but the vocabulary and the
  * merges is taken from a file: a foreign regular expression could run for ever.
+ * White space is Unicode's, as in the Rust library: with U+0085 and without U+FEFF, unlike JavaScript's (the library reads \s so).
  */
 function createBpe({ vocab, merges, added, eos }: TokenizerFiles): BpeTokenizer {
   const json = {
-    // Of what is special, the library only makes what can be left out of decoded texts; ours keep everything.
-    added_tokens: added.map((token) => ({ ...token, single_word: false, special: true })),
+    // Of what is special, the library only makes what can be left out of decoded texts; ours keep everything. Files may ask for white
+    // space beside a token to go (lstrip, rstrip), which is no token anyway; the library would strip JavaScript's, with U+FEFF.
+    added_tokens: added.map((token) => ({ ...token, lstrip: false, rstrip: false, single_word: false, special: true })),
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -143,7 +180,8 @@ function createBpe({ vocab, merges, added, eos }: TokenizerFiles): BpeTokenizer 
           behavior: 'Removed',
           invert: true,
         },
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+        // Its own expression would only cut what is cut already, and by JavaScript's white space.
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
       ],
     },
     post_processor: null,

@@ -53,13 +53,16 @@ ADDED = {
                                    "special_tokens_map.json": {"additional_special_tokens": ["<cat-toy>"]}},
     "added_tokens_decoder": decoder(**{str(NEW): token("<cat-toy>", normalized=True)}),
     "added_tokens_decoder, as it is spelt": decoder(**{str(NEW): token("<Cat-Toy>", lstrip=True)}),
+    "white space goes": decoder(**{str(NEW): token("<cat-toy>", lstrip=True, rstrip=True)}),
     "Stable Diffusion 2": {"special_tokens_map.json": {"pad_token": "!"}},
     "Stable Diffusion 1": {"special_tokens_map.json": {
         "bos_token": token("<|startoftext|>", normalized=True), "eos_token": token(END, normalized=True),
         "pad_token": END, "unk_token": token(END, normalized=True)}},
 }
 ADDED_TEXTS = ["a <cat-toy> b", "A <CAT-TOY>s", "x<cat-toy>y", "a <Cat-Toy> b", "Hi !there! ok", "!", "!!!", END + " a",
-               "<|startoftext|>b", "x <|STARTOFTEXT|> y", "<cat-toy><cat-toy>", "<cat-toy"]
+               "<|startoftext|>b", "x <|STARTOFTEXT|> y", "<cat-toy><cat-toy>", "<cat-toy",
+               # White space to Unicode and not to JavaScript, and the other way round.
+               "a\u0085<cat-toy>\u0085b\u0085", "a \ufeff <cat-toy>\ufeff b", "a\ufeff!b", "! \ufeff\ufeff? c", "\x1ca\u180eb"]
 
 
 def load(merges, files):

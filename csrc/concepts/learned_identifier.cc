@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
@@ -83,7 +84,11 @@ std::vector<std::byte> LearnedIdentifier::save(const Context& context) const {
 void LearnedIdentifier::load(const Context& context, std::span<const std::byte> state) {
   std::vector<float> values(state.size() / sizeof(float));
   if (state.size() == state_size()) std::memcpy(values.data(), state.data(), state.size());
-  if (state.size() != state_size() || !std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
+  const auto finite = [](float v) { return std::isfinite(v); };
+  // Second moments, the last of them, are means of squares.
+  const auto second = values.end() - std::min<std::ptrdiff_t>(second_moment_.size(), std::ssize(values));
+  if (state.size() != state_size() || !std::all_of(values.begin(), values.end(), finite) ||
+      std::any_of(second, values.end(), [](float v) { return v < 0; }))
     fail("CONES_STATE_INVALID", "The saved state's identifier is damaged. Start the search anew.");
   const float* from = values.data();
   for (Tensor* tensor : {&values_, &first_moment_, &second_moment_}) {

@@ -192,12 +192,13 @@ template <class F>
 void ConceptSearch::each_saved(const F& f) const {
   for (const auto& [weights, state, gamma] : tensors_)
     for (const Tensor* tensor : {&state.displacement, &state.first_moment, &state.second_moment, &state.score})
-      if (tensor->defined()) f(*tensor);
+      // Adam takes the root of second moments, which are means of squares.
+      if (tensor->defined()) f(*tensor, tensor == &state.second_moment);
 }
 
 std::size_t ConceptSearch::state_size() const {
   std::size_t bytes = sizeof(StateHeader);
-  each_saved([&](const Tensor& tensor) { bytes += tensor.bytes(); });
+  each_saved([&](const Tensor& tensor, bool) { bytes += tensor.bytes(); });
   return bytes;
 }
 
@@ -212,7 +213,7 @@ std::vector<std::byte> ConceptSearch::save(const Context& context) const {
   std::vector<std::byte> out(state_size());
   std::memcpy(out.data(), &header, sizeof header);
   std::size_t at = sizeof header;
-  each_saved([&](const Tensor& tensor) {
+  each_saved([&](const Tensor& tensor, bool) {
     context.memory->device().download(out.data() + at, tensor.raw(), tensor.bytes());
     at += tensor.bytes();
   });
@@ -233,15 +234,18 @@ void ConceptSearch::load(const Context& context, std::span<const std::byte> byte
       header.steps > kMostSteps)
     reject();
   // Everything is looked at before anything changes. The bytes may lie at any address.
-  for (std::size_t at = sizeof header; at < bytes.size(); at += sizeof(float)) {
-    float value;
-    std::memcpy(&value, bytes.data() + at, sizeof value);
-    if (!std::isfinite(value)) reject();
-  }
+  std::size_t at = sizeof header;
+  each_saved([&](const Tensor& tensor, bool is_square) {
+    for (const std::size_t end = at + tensor.bytes(); at < end; at += sizeof(float)) {
+      float value;
+      std::memcpy(&value, bytes.data() + at, sizeof value);
+      if (!std::isfinite(value) || (is_square && value < 0)) reject();
+    }
+  });
 
   steps_ = header.steps;
-  std::size_t at = sizeof header;
-  each_saved([&](const Tensor& tensor) {
+  at = sizeof header;
+  each_saved([&](const Tensor& tensor, bool) {
     context.memory->device().upload(tensor.raw(), bytes.data() + at, tensor.bytes());
     at += tensor.bytes();
   });

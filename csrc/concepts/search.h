@@ -97,7 +97,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   };
   struct StateHeader;
   StateHeader state_header() const;
-  /// f(tensor) for every tensor of the saved state, in its order.
+  /// f(tensor, is_square) for every tensor of the saved state, in its order; squares are never negative.
   template <class F>
   void each_saved(const F& f) const;
   const SearchState& find(const Parameter& parameter) const;

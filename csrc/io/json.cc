@@ -1,5 +1,6 @@
 #include "io/json.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "base/error.h"
@@ -29,6 +30,16 @@ void append_utf8(std::string& out, std::uint32_t point) {
 bool is_surrogate(std::uint32_t point) { return point >= 0xd800 && point <= 0xdfff; }
 
 }  // namespace
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kLongest = 100;
+  std::size_t length = std::min(text.size(), kLongest);
+  // Not in the middle of a character.
+  while (length < text.size() && length > 0 && (static_cast<unsigned char>(text[length]) & 0xc0) == 0x80) --length;
+  std::string out = "\"";
+  for (const char c : text.substr(0, length)) out.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c);
+  return out + (length < text.size() ? "…\"" : "\"");
+}
 
 void JsonReader::fail(const std::string& what) const {
   cones::fail(code_, source_ + ": " + what + " (byte " + std::to_string(at_) + " of the JSON header). " +
@@ -62,16 +73,17 @@ bool JsonReader::more(bool& first, char closing) {
   return true;
 }
 
-std::string JsonReader::key() {
-  std::string name = string();
+std::string JsonReader::key(std::size_t longest) {
+  std::string name = string(longest);
   expect(':');
   return name;
 }
 
-std::string JsonReader::string() {
+std::string JsonReader::string(std::size_t longest) {
   expect('"');
   std::string out;
   for (char c = take(); c != '"'; c = take()) {
+    if (out.size() >= longest) fail("a name of more than " + std::to_string(longest) + " bytes");
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20) fail("a control character in a string");
     if (c == '\\')

@@ -10,6 +10,9 @@
 
 namespace cones {
 
+/// `text` for a message: in quotes, without control characters, and no more of it than fits on a line.
+std::string in_quotes(std::string_view text);
+
 class JsonReader {
  public:
   /// `text` outlives the reader. Whatever is not as asked for throws Error{code, "<source>: …"}.
@@ -22,9 +25,10 @@ class JsonReader {
   /// `first`: true before the first one, and cleared by this call.
   bool more_members(bool& first) { return more(first, '}'); }
   bool more_elements(bool& first) { return more(first, ']'); }
-  /// A member's name and its colon.
-  std::string key();
-  std::string string();
+  /// A member's name, of at most `longest` bytes, and its colon.
+  std::string key(std::size_t longest = SIZE_MAX);
+  /// At most `longest` bytes.
+  std::string string(std::size_t longest = SIZE_MAX);
   /// A number without sign, fraction or exponent that fits 64 bits.
   std::uint64_t unsigned_integer();
   /// Nothing but white space may be left.

@@ -13,6 +13,9 @@ namespace {
 constexpr const char* kInvalid = "CONES_SAFETENSORS_INVALID";
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
 constexpr std::size_t kLengthBytes = 8;
+// Longer than in any model. Without them a header of 100 MB would be copied several times, and make messages of that size.
+constexpr std::size_t kLongestName = 1024;
+constexpr std::size_t kMostDimensions = 64;
 
 [[noreturn]] void invalid(const std::string& source, const std::string& what) {
   fail(kInvalid, source + " is not a valid safetensors file: " + what + ". Download or export it again.");
@@ -42,7 +45,10 @@ struct Record {
 std::vector<std::uint64_t> read_unsigned_array(JsonReader& json) {
   std::vector<std::uint64_t> values;
   json.open_array();
-  for (bool first = true; json.more_elements(first);) values.push_back(json.unsigned_integer());
+  for (bool first = true; json.more_elements(first);) {
+    if (values.size() == kMostDimensions) json.fail("more than " + std::to_string(kMostDimensions) + " dimensions");
+    values.push_back(json.unsigned_integer());
+  }
   return values;
 }
 
@@ -51,30 +57,30 @@ Record read_record(JsonReader& json, std::string name) {
   record.name = std::move(name);
   bool has_dtype = false, has_shape = false, has_offsets = false;
   const auto once = [&](bool& seen, const std::string& key) {
-    if (seen) json.fail("\"" + record.name + "\" has \"" + key + "\" twice");
+    if (seen) json.fail(in_quotes(record.name) + " has \"" + key + "\" twice");
     seen = true;
   };
   json.open_object();
   for (bool first = true; json.more_members(first);) {
-    const std::string key = json.key();
+    const std::string key = json.key(kLongestName);
     if (key == "dtype") {
       once(has_dtype, key);
-      record.dtype = json.string();
+      record.dtype = json.string(kLongestName);
     } else if (key == "shape") {
       once(has_shape, key);
       record.shape = read_unsigned_array(json);
     } else if (key == "data_offsets") {
       once(has_offsets, key);
       const std::vector<std::uint64_t> offsets = read_unsigned_array(json);
-      if (offsets.size() != 2) json.fail("\"" + record.name + "\" needs two data_offsets");
+      if (offsets.size() != 2) json.fail(in_quotes(record.name) + " needs two data_offsets");
       record.begin = offsets[0];
       record.end = offsets[1];
     } else {
-      json.fail("\"" + record.name + "\" has the unknown member \"" + key + "\"");
+      json.fail(in_quotes(record.name) + " has the unknown member " + in_quotes(key));
     }
   }
   if (!has_dtype || !has_shape || !has_offsets)
-    json.fail("\"" + record.name + "\" needs dtype, shape and data_offsets");
+    json.fail(in_quotes(record.name) + " needs dtype, shape and data_offsets");
   return record;
 }
 
@@ -84,7 +90,7 @@ std::vector<Record> read_header(std::string_view text, const std::string& source
   bool has_metadata = false;
   json.open_object();
   for (bool first = true; json.more_members(first);) {
-    std::string name = json.key();
+    std::string name = json.key(kLongestName);
     if (name != "__metadata__") {
       records.push_back(read_record(json, std::move(name)));
       continue;
@@ -106,9 +112,9 @@ void check_size(const Record& record, const std::string& source) {
   if (!element) return;
   std::uint64_t size = *element;
   for (const std::uint64_t dim : record.shape)
-    if (__builtin_mul_overflow(size, dim, &size)) invalid(source, "the shape of \"" + record.name + "\" overflows");
+    if (__builtin_mul_overflow(size, dim, &size)) invalid(source, "the shape of " + in_quotes(record.name) + " overflows");
   if (size != record.end - record.begin)
-    invalid(source, "\"" + record.name + "\" holds " + std::to_string(record.end - record.begin) +
+    invalid(source, in_quotes(record.name) + " holds " + std::to_string(record.end - record.begin) +
                         " bytes where its shape and type need " + std::to_string(size));
 }
 
@@ -137,18 +143,18 @@ SafetensorsEntries parse_safetensors(const ReadBytes& read, std::uint64_t size, 
   SafetensorsEntries entries;
   for (Record& record : records) {
     if (record.end < record.begin || record.end > data_size)
-      invalid(source, "\"" + record.name + "\" lies outside the file (bytes " + std::to_string(record.begin) + " to " +
+      invalid(source, in_quotes(record.name) + " lies outside the file (bytes " + std::to_string(record.begin) + " to " +
                           std::to_string(record.end) + " of " + std::to_string(data_size) + ")");
     if (record.begin != expected)
-      invalid(source, "\"" + record.name + "\" begins at byte " + std::to_string(record.begin) + " instead of " +
+      invalid(source, in_quotes(record.name) + " begins at byte " + std::to_string(record.begin) + " instead of " +
                           std::to_string(expected) + ", which makes " +
                           (record.begin < expected ? "an overlap" : "a hole"));
     check_size(record, source);
     expected = record.end;
     SafetensorsEntry entry{std::move(record.dtype), std::move(record.shape),
                            data_begin + record.begin, record.end - record.begin};
-    if (!entries.try_emplace(record.name, std::move(entry)).second)
-      invalid(source, "it lists \"" + record.name + "\" twice");
+    if (!entries.try_emplace(std::move(record.name), std::move(entry)).second)
+      invalid(source, "it lists " + in_quotes(record.name) + " twice");
   }
   if (expected != data_size)
     invalid(source, "its tensors end at byte " + std::to_string(expected) + " of " + std::to_string(data_size));

@@ -35,6 +35,16 @@ timespec modification_time(const struct stat& status) {
 #endif
 }
 
+timespec change_time(const struct stat& status) {
+#ifdef __APPLE__
+  return status.st_ctimespec;
+#else
+  return status.st_ctim;
+#endif
+}
+
+bool same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
 }  // namespace
 
 WeightFile::WeightFile(std::string path) : path_(std::move(path)) {
@@ -45,8 +55,7 @@ WeightFile::WeightFile(std::string path) : path_(std::move(path)) {
     struct stat status {};
     if (::fstat(descriptor_, &status) != 0) fail_errno(path_, errno);
     if (!S_ISREG(status.st_mode)) fail("CONES_IO", path_ + " is not a file. Give the path of a safetensors file.");
-    size_ = static_cast<std::uint64_t>(status.st_size);
-    modified_ = modification_time(status);
+    opened_ = status;
   } catch (...) {
     ::close(descriptor_);
     throw;
@@ -70,10 +79,18 @@ void WeightFile::read(std::uint64_t offset, std::span<std::byte> out) const {
 void WeightFile::check_unchanged() const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) fail_errno(path_, errno);
-  const timespec modified = modification_time(status);
-  if (static_cast<std::uint64_t>(status.st_size) != size_ || modified.tv_sec != modified_.tv_sec ||
-      modified.tv_nsec != modified_.tv_nsec)
-    fail_changed(path_);
+  if (status.st_size != opened_.st_size || !same(modification_time(status), modification_time(opened_))) fail_changed(path_);
+  if (same(change_time(status), change_time(opened_))) return;
+  // Whoever writes can set the time of modification back (cp -p, tar, rsync -t), but not that of the last change. It also
+  // changes with the owner, the mode and the names of a file, which do its bytes no harm.
+  const bool renamed = [&] {
+    struct stat there {};
+    return status.st_nlink != opened_.st_nlink || ::stat(path_.c_str(), &there) != 0 || there.st_ino != status.st_ino ||
+           there.st_dev != status.st_dev;
+  }();
+  const bool given_away =
+      status.st_mode != opened_.st_mode || status.st_uid != opened_.st_uid || status.st_gid != opened_.st_gid;
+  if (!renamed && !given_away) fail_changed(path_);
 }
 
 }  // namespace cones

@@ -1,9 +1,10 @@
 // A file of weights, read piece by piece and never mapped into memory.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <span>
 #include <string>
 
@@ -23,20 +24,20 @@ class WeightFile {
 
   const std::string& path() const { return path_; }
   /// In bytes, when it was opened.
-  std::uint64_t size() const { return size_; }
+  std::uint64_t size() const { return static_cast<std::uint64_t>(opened_.st_size); }
 
   /// Fills `out` with the bytes from `offset` on; from any thread. CONES_MODEL_CHANGED when the file is no longer the one
   /// that was opened: asked after the bytes are here, so what was returned is of the file as it was, unless somebody
-  /// changes it without changing its size or, to the resolution of the file system's clock, its time.
+  /// changes it without changing its size or, to the resolution of the file system's clock, its times.
   void read(std::uint64_t offset, std::span<std::byte> out) const;
-  /// CONES_MODEL_CHANGED unless size and time of modification are what they were when the file was opened.
+  /// CONES_MODEL_CHANGED unless size and times are what they were when the file was opened. The time of the last change of
+  /// status, which nobody can set back, counts where nothing else explains it: a new name, mode or owner.
   void check_unchanged() const;
 
  private:
   std::string path_;
   int descriptor_ = -1;
-  std::uint64_t size_ = 0;
-  timespec modified_{};
+  struct stat opened_ {};
 };
 
 }  // namespace cones

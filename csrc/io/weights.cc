@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "io/json.h"
 
 namespace cones {
 namespace {
@@ -36,7 +37,7 @@ Weights::Weights(const std::vector<std::string>& files) {
     for (const auto& [name, entry] : file.tensors()) {
       const auto [known, is_new] = tensors_.try_emplace(name, Tensor{&file, &entry, false, {}});
       if (!is_new)
-        fail("CONES_SAFETENSORS_INVALID", "\"" + name + "\" is both in " + known->second.file->path() + " and in " +
+        fail("CONES_SAFETENSORS_INVALID", in_quotes(name) + " is both in " + known->second.file->path() + " and in " +
                                               path + ". Keep only the files that the index lists.");
     }
   }
@@ -48,7 +49,7 @@ const Parameter* Weights::find_either(const std::string& name, const Shape& shap
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
     const std::string where = files_.empty() ? "no file" : files_.front().path();
-    fail("CONES_TENSOR_MISSING", "The config asks for the tensor \"" + name + "\", but it is not in " + where +
+    fail("CONES_TENSOR_MISSING", "The config asks for the tensor " + in_quotes(name) + ", but it is not in " + where +
                                      (files_.size() > 1 ? " or its other shards" : "") +
                                      ". Check that config.json and the weights belong together.");
   }
@@ -56,11 +57,11 @@ const Parameter* Weights::find_either(const std::string& name, const Shape& shap
   const SafetensorsEntry& entry = *tensor.entry;
   const std::optional<DType> dtype = weight_dtype(entry.dtype);
   if (!dtype)
-    fail("CONES_TENSOR_SHAPE", "\"" + name + "\" in " + tensor.file->path() + " is of type " + entry.dtype +
+    fail("CONES_TENSOR_SHAPE", in_quotes(name) + " in " + tensor.file->path() + " is of type " + in_quotes(entry.dtype) +
                                    "; weights must be F32, F16 or BF16. Export the model in one of these.");
   const bool first = has_shape(entry, shape);
   if (!first && !has_shape(entry, other))
-    fail("CONES_TENSOR_SHAPE", "\"" + name + "\" in " + tensor.file->path() + " is " + shape_text(entry.shape) +
+    fail("CONES_TENSOR_SHAPE", in_quotes(name) + " in " + tensor.file->path() + " is " + shape_text(entry.shape) +
                                    ", but the config asks for " + shape.text() +
                                    (shape == other ? "" : " or " + other.text()) +
                                    ". Check that config.json and the weights belong together.");
@@ -83,7 +84,7 @@ void Weights::check_all_used(const std::vector<std::string_view>& ignored) const
   for (const auto& [name, tensor] : tensors_) {
     const auto ends_name = [&name](std::string_view suffix) { return name.ends_with(suffix); };
     if (tensor.used || std::any_of(ignored.begin(), ignored.end(), ends_name)) continue;
-    if (count < kNamed) names += (count ? ", \"" : "\"") + name + "\"";
+    if (count < kNamed) names += (count ? ", " : "") + in_quotes(name);
     ++count;
   }
   if (count == 0) return;

@@ -22,7 +22,7 @@ const searchReport = z.object({
 
 /** A concept file in words and tables. */
 export function describeConcept(file: string, info: ConceptInfo): string[] {
-  const { subjects, neuronCount, weightCount, density, method, steps, engineVersion, byteLength, fingerprint } = info;
+  const { subjects, neuronCount, weightCount, density, method, steps, engineVersion, byteLength, fingerprint, hash } = info;
   return [
     `${file}: ${count(neuronCount)} concept neurons, ${percent(density)} of ${count(weightCount)} K-V weights, in ${count(byteLength)} bytes`,
     ...subjects.map(
@@ -30,6 +30,7 @@ export function describeConcept(file: string, info: ConceptInfo): string[] {
         `  ${identifier} ${category} (token "${token}"${embedding ? `, learned embedding of ${embedding.length} ${embedding.dtype}` : ''})`,
     ),
     `  ${method}${steps ? `, ${count(steps)} steps` : ''}, cones ${engineVersion}`,
+    `  hash ${hash}`,
     `  base model ${fingerprint}`,
     ...describeReport(info.report),
   ];

@@ -64,7 +64,7 @@ export function addPriorFlags(command: Command): Command {
   return command
     .optionsGroup('Prior preservation (Eq. 3 and 4):')
     .option('--prior-count <n>', `prior pictures to draw (default: ${defaults.priorCount})`, number)
-    .option('--prior-guidance <scale>', `classifier-free guidance of these pictures (default: ${defaults.priorGuidance})`, number)
+    .option('--prior-guidance <scale>', `classifier-free guidance of these pictures; up to 1: none (default: ${defaults.priorGuidance})`, number)
     .option('--prior-weight <λ>', `weight of the prior loss; 0: none (default: ${defaults.priorWeight})`, number)
     .option('--prior-batch-size <n>', 'prior pictures per step (default: as many as subject pictures)', number)
     .option('--cache-dir <folder>', "where drawn prior pictures are kept (default: cones/ in the user's cache folder)")

@@ -1,17 +1,21 @@
 import type { Command } from 'commander';
 import { Concept } from '../concept';
+import { chooseConcepts, compareEngines } from '../engine/draw-again';
 import type { GenerateOptions } from '../engine/generate';
+import { ConesError } from '../errors';
 import type { GeneratedImage } from '../generated-image';
 import { makeGrid, saveImage } from '../images';
+import { type PictureSettings, readPictureSettings } from '../picture-settings';
 import { SAMPLER_NAMES } from '../schedule';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
-import { type Io, printJson, printLines, printNote } from './io';
+import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { Rescue } from './rescue';
 import { assertSavable, GAP, pictureFiles } from './trial';
 
 export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly output: string;
+  readonly from?: string;
   readonly grid?: true;
   readonly columns?: number;
   readonly concept?: readonly string[];
@@ -32,58 +36,51 @@ export function addGenerate(program: Command, io: Io): void {
   const command = program
     .command('generate')
     .description('Draw pictures from a prompt.')
-    .argument('<prompt>', 'what to draw, such as "a V1* cat on a beach"')
+    .argument('[prompt]', 'what to draw, such as "a V1* cat on a beach"; not needed with --from')
     .option('-o, --output <file>', 'picture to write (.png, .jpg, .webp); several are numbered: out-1.png, out-2.png …', 'out.png')
     .option('--grid', 'write several pictures side by side into one file')
     .option('--columns <n>', 'pictures per row of the grid (default: as square as possible)', number)
+    .option('--from <picture>', 'draw this picture of cones again, from what its file says; other flags, and a prompt, go first')
     .option('--concept <file>', 'concept whose neurons are shut; may be given several times', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
     .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')} (default: ${SAMPLER_NAMES[0]})`)
     .option('--steps <n>', 'UNet evaluations (default: 50)', number)
-    .option('--guidance <scale>', 'scale of classifier-free guidance; 1: none (default: 7.5)', number)
+    .option('--guidance <scale>', 'scale of classifier-free guidance; up to 1: none (default: 7.5)', number)
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
     .option('--width <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
   addOutputFlags(command);
-  command.action((prompt: string, flags: GenerateFlags) => generate(prompt, flags, io));
+  command.action((prompt: string | undefined, flags: GenerateFlags) => generate(prompt, flags, io));
 }
 
-async function generate(prompt: string, flags: GenerateFlags, io: Io): Promise<void> {
+async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io): Promise<void> {
   const start = performance.now();
   const { output, grid, columns } = flags;
-  const concepts = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
-  await assertSavable({ ...flags, prompt, concepts }, modelFolder(flags));
+  const from = flags.from === undefined ? undefined : await readPictureSettings(flags.from);
+  const given = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
+  const concepts = from ? chooseConcepts(from, given) : given;
+  const drawing = settingsOf(prompt, flags, from);
+  await assertSavable({ output, grid, columns, ...drawing, concepts }, modelFolder(flags));
 
   await using engine = await loadEngine(flags);
   using bars = new ProgressBars(io);
-  const options = {
-    prompt,
-    concepts,
-    negativePrompt: flags.negativePrompt,
-    count: flags.count,
-    seed: flags.seed,
-    sampler: flags.sampler,
-    steps: flags.steps,
-    guidance: flags.guidance,
-    eta: flags.eta,
-    width: flags.width,
-    height: flags.height,
-    batchSize: flags.batchSize,
-  } satisfies AllOptions<GenerateOptions>;
-  const { images, warnings } = await engine.generate({
+  const elsewhere = from ? compareEngines(from, engine) : [];
+  const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<GenerateOptions>;
+  const { images, warnings: found } = await engine.generate({
     ...(options as GenerateOptions),
     onProgress: ({ step, steps, remainingMs }) => bars.update({ label: 'draw', step, steps, remainingMs }),
     signal: io.signal,
   });
   bars.stop();
+  const warnings = [...engine.warnings, ...elsewhere, ...found];
 
   const rescue = new Rescue();
   const files = grid ? await saveGrid(rescue, output, images, columns) : await saveEach(rescue, output, images);
-  for (const { code, message } of warnings) printNote(io, 'warning', code, message);
+  printWarnings(io, warnings);
   const milliseconds = Math.round(performance.now() - start);
   const pictures = images.map(({ metadata, width, height }, i) => ({ file: files[i]!, width, height, metadata }));
   if (flags.json) {
@@ -92,6 +89,26 @@ async function generate(prompt: string, flags: GenerateFlags, io: Io): Promise<v
     printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), `${duration(milliseconds)} min`]);
   }
   rescue.assertUnneeded();
+}
+
+/** What the flags say, and what they leave out as the picture has it. */
+function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: PictureSettings | undefined) {
+  const own: Partial<PictureSettings['options']> = from?.options ?? {};
+  const wanted = prompt ?? own.prompt;
+  if (wanted === undefined) throw new ConesError('CONES_OPTION_INVALID', 'Say what to draw, such as "a cat on the beach", or give a picture with --from.');
+  const sampler = flags.sampler ?? own.sampler;
+  return {
+    prompt: wanted,
+    negativePrompt: flags.negativePrompt ?? own.negativePrompt,
+    count: flags.count ?? own.count,
+    seed: flags.seed ?? own.seed,
+    sampler,
+    steps: flags.steps ?? own.steps,
+    guidance: flags.guidance ?? own.guidance,
+    eta: flags.eta ?? (sampler === 'ddim' ? own.eta : undefined),
+    width: flags.width ?? own.width,
+    height: flags.height ?? own.height,
+  };
 }
 
 /** One after another: hundreds of files at once are more than a process may have open. */

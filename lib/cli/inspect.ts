@@ -78,7 +78,8 @@ async function beginsAsConcept(file: string): Promise<boolean> {
 }
 
 function describePicture({ file, metadata }: PictureFile): string[] {
-  const entries = Object.entries(metadata);
+  // stable-diffusion-webui's form of what our own pictures say anyway.
+  const entries = Object.entries(metadata).filter(([key]) => key !== 'parameters' || metadata['engine'] === undefined);
   if (entries.length === 0) return [`${file}: says nothing about how it was made`];
   const width = Math.max(...entries.map(([key]) => key.length));
   return [`${file}:`, ...entries.map(([key, value]) => `  ${key.padEnd(width)}  ${value}`)];

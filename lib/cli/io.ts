@@ -2,6 +2,8 @@ import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../errors';
 import { targetOf } from '../files';
+import { brief, oneLine, visible } from '../show';
+import type { Warning } from '../warning';
 
 /** What a command may touch besides files: given by the caller, so that tests can look on. */
 export interface Io {
@@ -20,26 +22,17 @@ export function printLines(io: Io, lines: readonly string[]): void {
 }
 
 export function printJson(io: Io, value: unknown): void {
-  io.stdout.write(`${JSON.stringify(value, null, 2).replace(CONTROL_IN_JSON, escaped)}\n`);
+  // Line by line: the line ends are JSON.stringify's own, those in texts it escapes.
+  io.stdout.write(`${JSON.stringify(value, null, 2).split('\n').map(visible).join('\n')}\n`);
 }
 
 /** Everything else goes to stderr, a line each. */
 export function printNote(io: Io, kind: 'error' | 'warning', code: string, message: string): void {
-  io.stderr.write(`${visible(`${kind} ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`)}\n`);
+  io.stderr.write(`${visible(`${kind} ${code}: ${oneLine(message)}`)}\n`);
 }
 
-// Texts come from files of others (concepts, pictures' metadata): in a terminal, control characters are commands.
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g;
-/** Those that JSON.stringify leaves as they are. */
-const CONTROL_IN_JSON = /[\u007f-\u009f]/g;
-
-function visible(line: string): string {
-  return line.replace(CONTROL, escaped);
-}
-
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+export function printWarnings(io: Io, warnings: readonly Warning[]): void {
+  for (const { code, message } of warnings) printNote(io, 'warning', code, message);
 }
 
 /**
@@ -53,7 +46,7 @@ export async function assertWritable(file: string): Promise<string> {
   try {
     await access(folder, constants.W_OK | constants.X_OK);
   } catch (cause) {
-    throw new ConesError('CONES_IO', `${file} cannot be written: there is no folder ${folder} that may be written to. Make it first.`, { cause });
+    throw new ConesError('CONES_IO', `${brief(file)} cannot be written: there is no folder ${brief(folder)} that may be written to. Make it first.`, { cause });
   }
   return target;
 }

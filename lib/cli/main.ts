@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
-import { show } from '../show';
+import { brief, show, visible } from '../show';
 import { version } from '../version';
 import { addFind } from './find';
 import { addGenerate } from './generate';
@@ -30,7 +30,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     if (error instanceof CommanderError) return usageError(error, io);
     const { code, message } = toConesError(error);
     printNote(io, 'error', code, message);
-    if (program.commands.some((command) => command.opts()['verbose'])) io.stderr.write(`${stackOf(error)}\n`);
+    if (program.commands.some((command) => command.opts()['verbose'])) io.stderr.write(`${stackOf(error).split('\n').map(visible).join('\n')}\n`);
     return EXIT_CODES[code] ?? 1;
   }
 }
@@ -59,7 +59,7 @@ function usageError({ code, message, exitCode }: CommanderError, io: Io): number
   if (exitCode === 0) return 0;
   // `cones` alone has printed the help.
   if (code !== 'commander.help') {
-    printNote(io, 'error', 'CONES_OPTION_INVALID', `${message.replace(/^error: /, '').replace(/[.?]?$/, '')}. See --help.`);
+    printNote(io, 'error', 'CONES_OPTION_INVALID', `${brief(message).replace(/^error: /, '').replace(/[.?]?$/, '')}. See --help.`);
   }
   return EXIT_CODES['CONES_OPTION_INVALID']!;
 }

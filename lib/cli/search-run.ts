@@ -7,9 +7,10 @@ import { writeFileAtomic } from '../files';
 import type { FindConceptOptions, SearchProgress } from '../find-concept/options';
 import type { ConceptSearch } from '../find-concept/search';
 import { toConesError } from '../native';
+import type { Warning } from '../warning';
 import { type EngineFlags, loadEngine } from './arguments';
 import { describeConcept } from './describe-concept';
-import { assertWritable, type Io, printJson, printLines } from './io';
+import { assertWritable, type Io, printJson, printLines, printWarnings } from './io';
 import { duration, type Progress, ProgressBars } from './progress';
 import { Rescue } from './rescue';
 
@@ -33,7 +34,7 @@ export async function searchToFile<Options extends { readonly seed?: unknown }>(
   io: Io,
   flags: EngineFlags & SearchOutput,
   { options, since }: { readonly options: Options; readonly since: number },
-  start: (engine: Engine, options: Options & Pick<FindConceptOptions, 'signal' | 'onProgress'>) => Promise<ConceptSearch>,
+  start: (engine: Engine, options: Options & Pick<FindConceptOptions, 'signal' | 'onProgress' | 'onWarning'>) => Promise<ConceptSearch>,
 ): Promise<void> {
   const { output, state } = flags;
   const target = await assertWritable(output);
@@ -43,12 +44,20 @@ export async function searchToFile<Options extends { readonly seed?: unknown }>(
 
   await using engine = await loadEngine(flags);
   using bars = new ProgressBars(io);
-  const search = await start(engine, { ...options, signal: io.signal, onProgress: (progress) => bars.update(barOf(progress)) });
+  const warnings = [...engine.warnings];
+  const search = await start(engine, {
+    ...options,
+    signal: io.signal,
+    onProgress: (progress) => bars.update(barOf(progress)),
+    onWarning: (warning) => void warnings.push(warning),
+  });
   const rescue = new Rescue();
-  const { concept, file } = await runToFile(search, flags, rescue);
-  bars.stop();
+  const { concept, file } = await runToFile(search, flags, rescue).finally(() => {
+    bars.stop();
+    printWarnings(io, warnings);
+  });
   const cost = { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - since) };
-  printFound(io, engine, concept, { file, json: flags.json }, cost);
+  printFound(io, engine, concept, { file, json: flags.json, warnings }, cost);
   rescue.assertUnneeded();
 }
 
@@ -82,11 +91,11 @@ async function runToFile(search: ConceptSearch, { output, state }: SearchOutput,
 }
 
 /** What was found, and at what cost. */
-function printFound(io: Io, engine: Engine, concept: Concept, { file, json }: { file: string; json: boolean | undefined }, cost: { seed: string; milliseconds: number }): void {
+function printFound(io: Io, engine: Engine, concept: Concept, { file, json, warnings }: { file: string; json: boolean | undefined; warnings: readonly Warning[] }, cost: { seed: string; milliseconds: number }): void {
   const { seed, milliseconds } = cost;
   const peakMemory = engine.memory().peak;
   const info = concept.info();
-  if (json) return printJson(io, { file, seed, milliseconds, peakMemory, concept: info });
+  if (json) return printJson(io, { file, seed, milliseconds, peakMemory, warnings, concept: info });
   const summary = `Seed ${seed}; ${duration(milliseconds)} min; at most ${(peakMemory / 2 ** 20).toFixed(0)} MiB.`;
   printLines(io, [...describeConcept(file, info), '', summary]);
 }

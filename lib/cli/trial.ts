@@ -1,11 +1,11 @@
 import path from 'node:path';
 import type { Concept } from '../concept';
-import { metadataOf } from '../engine/generate';
+import { metadataOf } from '../engine/picture-metadata';
 import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
 import { encodeImage, formatOf, type ImageFormat, makeGrid, type Picture } from '../images';
 import { loadModelConfig } from '../model-config';
-import { SAMPLER_NAMES } from '../schedule';
+import { SAMPLER_NAMES, type SamplerName } from '../schedule';
 import { reason } from '../show';
 import type { GenerateFlags } from './generate';
 import { assertWritable } from './io';
@@ -13,7 +13,7 @@ import { assertWritable } from './io';
 /** The flags that tell the files and sizes of pictures before they are drawn. */
 export type Plan = Pick<
   GenerateFlags,
-  'output' | 'grid' | 'columns' | 'negativePrompt' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'width' | 'height'
+  'output' | 'grid' | 'columns' | 'negativePrompt' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height'
 > & { readonly prompt: string; readonly concepts: readonly Concept[] };
 
 /** White pixels between the pictures of a grid. */
@@ -84,11 +84,14 @@ function line(width: number, height: number): Picture {
 
 /** What the file will say about how it was made; what is not known yet is as long as it can become. */
 export function longestMetadata(plan: Plan, count: number): Record<string, string> {
-  const { prompt, concepts, grid, negativePrompt = '', sampler = SAMPLER_NAMES[0]!, steps = 1000, guidance = 1000 } = plan;
+  const { prompt, concepts, grid, negativePrompt = '', sampler = SAMPLER_NAMES[0]!, steps = 1000, guidance = 1000, eta } = plan;
+  const { width = MOST_SIDE, height = MOST_SIDE } = plan;
   const first = firstSeed(plan.seed);
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
-  return { ...metadataOf({ negativePrompt, sampler, steps, guidance }, { prompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
+  const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true };
+  const settings = { sampler: sampler as SamplerName, steps, guidance, eta, width, height, ...ofModel };
+  return { ...metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
 }
 
 /** Random seeds have 32 bits; the engine refuses what is no seed. */

@@ -5,7 +5,9 @@ import { bitmapLength, decodeBitmap, encodeBitmap } from './bitmap';
 import { freezeJson } from './data';
 import { float16Bits, fromFloat16Bits } from './float16';
 import { decodeGolomb, encodeGolomb } from './golomb';
-import { checkHeader, type Header, jsonDepth, type TensorEntry, weightsOf } from './header';
+import { checkHeader, type Header, type TensorEntry, weightsOf } from './header';
+import { jsonDepth } from '../json-text';
+import { mistakenFor } from '../mistaken-file';
 import { malformed } from './malformed';
 import type { Pieces } from '../pieces';
 import { type ConceptData, type ConceptTensor, type IdentifierEmbedding, LIMITS, type Subject } from './types';
@@ -108,7 +110,8 @@ export function* decodeConceptFile(file: Uint8Array): Pieces<ConceptData> {
 function readPrefix(bytes: Buffer): { headerEnd: number; sectionsEnd: number } {
   const corrupt = (message: string) => new ConesError('CONES_CONCEPT_CORRUPT', message);
   if (bytes.length < MAGIC.length || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
-    throw corrupt('This is not a concept file: it does not begin with the bytes of one. Give a file that cones has saved.');
+    const instead = mistakenFor(bytes) ?? 'it does not begin with the bytes of one. Give a file that cones has saved.';
+    throw corrupt(`This is not a concept file: ${instead}`);
   }
   if (bytes.length < PREFIX_BYTES) throw corrupt(`The file breaks off after ${bytes.length} bytes. Copy or download it again.`);
   const version = bytes.readUInt32LE(8);

@@ -1,8 +1,10 @@
 import { types } from 'node:util';
 import { z } from 'zod';
 import { ConesError } from '../errors';
+import { jsonDepth } from '../json-text';
+import { reading } from '../reading';
 import { float16Bits, fromFloat16Bits } from './float16';
-import { check, common, jsonDepth, subjectsOf, totalWeights, weightsOf } from './header';
+import { check, common, subjectsOf, totalWeights, weightsOf } from './header';
 import { type ConceptData, type IdentifierEmbedding, type Json, LIMITS } from './types';
 
 /** Checks what a program hands in to be a concept, so that every concept in memory can be saved and read back. */
@@ -25,8 +27,9 @@ const tensor = z
 const data = z.object({
   ...common.metadata,
   subjects: subjectsOf(z.object({ ...common.subject, embedding: embedding.optional() })),
+  // A Map of another realm (Jest, node:vm) is one, too.
   tensors: z
-    .map(common.text, tensor)
+    .preprocess((value) => (types.isMap(value) ? new Map(value) : value), z.map(common.text, tensor))
     .refine(({ size }) => size >= 1 && size <= LIMITS.tensors, `there must be 1 to ${LIMITS.tensors} weights`)
     .refine((map) => totalWeights.check([...map.values()]), totalWeights.message),
   report: z.unknown().optional(),
@@ -43,7 +46,7 @@ function ascendingBelow(indices: Uint32Array, weights: number): boolean {
  * @throws ConesError `CONES_OPTION_INVALID`
  */
 export function checkData(value: ConceptData): ConceptData {
-  const result = check(data, value);
+  const result = reading('Concept.create', () => check(data, value));
   if ('problem' in result) throw new ConesError('CONES_OPTION_INVALID', `The concept cannot be made: ${result.problem}.`);
   const { subjects, tensors, report, ...metadata } = result.data;
   return {

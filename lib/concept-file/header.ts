@@ -1,9 +1,11 @@
 import { z } from 'zod';
+import { identifierKey } from '../identifier-key';
+import { brief } from '../show';
 import { MAX_DIVISOR } from './golomb';
 import { malformed } from './malformed';
 import { type Json, LIMITS } from './types';
 
-/** The JSON header: its schema, and the checks that make parsing a hostile one safe. */
+/** The JSON header: its schema. */
 
 /** Names end up in terminals and logs: nothing that moves the cursor or reorders text. Zod's own `max` counts code points. */
 const printable = z
@@ -35,7 +37,7 @@ export const subjectsOf = <T extends z.ZodType<{ identifier: string }>>(subject:
     .array(subject)
     .min(1)
     .max(LIMITS.subjects)
-    .refine((all) => unique(all.map(({ identifier }) => identifier.toLowerCase())), 'identifiers must differ, in more than case');
+    .refine((all) => unique(all.map(({ identifier }) => identifierKey(identifier))), 'identifiers must differ, in more than case');
 
 export const totalWeights = {
   check: (all: readonly { shape: readonly number[] }[]) => all.reduce((sum, one) => sum + weightsOf(one.shape), 0) <= LIMITS.weights,
@@ -86,7 +88,7 @@ export function check<T>(schema: z.ZodType<T>, value: unknown): { data: T } | { 
   const result = schema.safeParse(value);
   if (result.success) return { data: result.data };
   const { path, message } = result.error.issues[0]!;
-  return { problem: path.length ? `${path.map(String).join('.')}: ${message}` : message };
+  return { problem: path.length ? `${brief(path.map(String).join('.'))}: ${brief(message)}` : brief(message) };
 }
 
 /** @throws ConesError `CONES_CONCEPT_CORRUPT` */
@@ -94,25 +96,4 @@ export function checkHeader(value: unknown): Header {
   const result = check(header, value);
   if ('problem' in result) throw malformed(`The header is invalid, ${result.problem}.`);
   return result.data;
-}
-
-/** How deep arrays and objects are nested in a JSON text, without parsing it. */
-export function jsonDepth(json: string): number {
-  let depth = 0;
-  let deepest = 0;
-  let inString = false;
-  for (let i = 0; i < json.length; i++) {
-    const char = json[i];
-    if (inString) {
-      if (char === '\\') i++;
-      else if (char === '"') inString = false;
-    } else if (char === '"') {
-      inString = true;
-    } else if (char === '[' || char === '{') {
-      deepest = Math.max(deepest, ++depth);
-    } else if (char === ']' || char === '}') {
-      depth--;
-    }
-  }
-  return deepest;
 }

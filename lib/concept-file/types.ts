@@ -21,7 +21,7 @@ export interface Subject {
 export interface ConceptTensor {
   /** [out, in], as in the model's file. */
   readonly shape: readonly number[];
-  /** Row-major positions of the neurons, strictly ascending. Not to be written to. */
+  /** Row-major positions of the neurons, strictly ascending. Of a {@link Concept} each access is a copy. */
   readonly indices: Uint32Array;
 }
 

@@ -1,25 +1,31 @@
 import { z } from 'zod';
-import { Concept } from '../concept';
+import { Concept, type Subject } from '../concept';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../generated-image';
 import { native } from '../native';
 import { conceptOption, functionOption, parseOptions, promptOption, seedOption, signalOption } from '../options';
 import { joinSubjects } from '../prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../schedule';
-import { version } from '../version';
+import type { Warning } from '../warning';
 import { fittingBatch } from './batch-size';
+import { isGuided } from './guidance';
+import { type DrawnWith, metadataOf } from './picture-metadata';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 import { allFinite, rowMask } from './tensors';
-import { encodeNegativePrompts, encodePrompts, type Warning } from './text';
+import { encodeNegativePrompts, encodePrompts } from './text';
+import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
 export interface GenerateOptions {
   /** What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. */
   readonly prompt: string | readonly string[];
   /** Concepts whose neurons are shut: for all pictures, or one list per prompt when `prompt` is a list of the same length. */
   readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
-  /** What to avoid (classifier-free guidance). Default ''. */
-  readonly negativePrompt?: string;
+  /**
+   * What to avoid (classifier-free guidance): for all pictures, or one text per prompt when `prompt` is a list of the same length.
+   * Identifiers of the picture's concepts name their subjects, as in prompts. Default ''.
+   */
+  readonly negativePrompt?: string | readonly string[];
   /** Pictures per prompt, up to 4096, with seeds seed, seed + 1, …. Default 1. */
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
@@ -28,7 +34,7 @@ export interface GenerateOptions {
   readonly sampler?: SamplerName;
   /** UNet evaluations, as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
   readonly steps?: number;
-  /** Scale of classifier-free guidance; 1 turns it off. Default 7.5, the paper's. */
+  /** Scale of classifier-free guidance, 0 … 1000; 1 and less turn it off, as in diffusers. Default 7.5, the paper's. */
   readonly guidance?: number;
   /** DDIM only: 0 is deterministic. Default 0. */
   readonly eta?: number;
@@ -59,7 +65,7 @@ export interface GenerateResult {
 const schema = z.strictObject({
   prompt: promptOption,
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
-  negativePrompt: z.string().default(''),
+  negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
   sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).default('dpm-solver-multistep'),
@@ -81,6 +87,7 @@ const MOST_PICTURES = 2 ** 16;
 /** One picture to draw. */
 interface Job {
   readonly prompt: string;
+  readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
   readonly seed: bigint;
 }
@@ -105,19 +112,28 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
   const most = Math.min(count, settings.batchSize);
-  const batchSize = await fittingBatch(session, { most, guided: settings.guidance !== 1, latent, decoded: true }, settings.signal);
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded: true }, settings.signal);
   const jobs = listJobs(settings);
-  const warnings: Warning[] = [];
+  const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
+  const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
 
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
   const progress = progressReporter(settings, batches.length);
+  const drawnWith: DrawnWith = {
+    ...settings,
+    ...size,
+    model: session.fingerprint,
+    instructionSet: session.model.isa,
+    karras: session.config.scheduler.useKarrasSigmas,
+  };
   for (const batch of batches) {
-    const { latents, warnings: found } = await drawLatents(session, settings, batch, latent, progress);
-    for (const warning of found) {
+    const { latents, ...found } = await drawLatents(session, settings, batch, latent, progress);
+    for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
     }
+    named.push(...found.named);
     const pixels = await decodeLatents(session, latents, settings.signal);
     if (!allFinite(pixels)) {
       throw new ConesError('CONES_LOSS_NOT_FINITE', "The picture's values are not finite: lower the guidance, or check the model's weights.");
@@ -125,16 +141,16 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
       const data = pixels.subarray(i * pixelCount, (i + 1) * pixelCount);
-      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(settings, job)));
+      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(drawnWith, job)));
     });
   }
-  return { images, warnings };
+  return { images, warnings: [...warnings, ...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! })))] };
 }
 
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'negativePrompt' | 'signal'>,
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'>,
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: () => void,
@@ -149,10 +165,10 @@ export async function drawLatents(
   const scale = schedule.initialNoiseScale;
   if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
 
-  const text = await encodePrompts(session, jobs.map((job) => job.prompt), jobs.map((job) => joinSubjects(job.concepts)), signal);
-  const guided = settings.guidance !== 1;
-  const negative = guided
-    ? await encodeNegativePrompts(session, jobs.map(() => settings.negativePrompt), signal)
+  const subjects = jobs.map((job) => joinSubjects(job.concepts));
+  const text = await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal);
+  const negative = isGuided(settings.guidance)
+    ? await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)
     : undefined;
   const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
 
@@ -175,16 +191,19 @@ export async function drawLatents(
   return {
     latents: { data, shape: [jobs.length, inChannels, latent.height, latent.width] as const },
     warnings: [...text.warnings, ...(negative?.warnings ?? [])],
+    named: text.named.map((own, i) => [...own, ...(negative?.named[i] ?? [])]),
   };
 }
 
 function listJobs(settings: Settings): Job[] {
   const prompts = typeof settings.prompt === 'string' ? [settings.prompt] : settings.prompt;
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
+  const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
   return prompts.flatMap((prompt, i) =>
     Array.from({ length: settings.count }, (_, j) => ({
       prompt,
+      negativePrompt: negativePrompts[i]!,
       concepts: concepts[i]!,
       seed: BigInt.asUintN(64, seed + BigInt(j)),
     })),
@@ -199,6 +218,14 @@ function conceptsPerPrompt(concepts: Settings['concepts'], prompts: number): (re
   return concepts as Concept[][];
 }
 
+function negativePerPrompt(negative: Settings['negativePrompt'], prompts: number): string[] {
+  if (typeof negative === 'string') return Array.from({ length: prompts }, () => negative);
+  if (negative.length !== prompts) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the option negativePrompt has ${negative.length} texts for ${prompts} prompts; give one for all, or one per prompt.`);
+  }
+  return negative;
+}
+
 function progressReporter({ steps, onProgress }: Settings, batches: number): (() => void) | undefined {
   if (!onProgress) return undefined;
   const total = steps * batches;
@@ -207,22 +234,5 @@ function progressReporter({ steps, onProgress }: Settings, batches: number): (()
   return () => {
     step++;
     onProgress({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
-  };
-}
-
-type MetadataSettings = Pick<Settings, 'negativePrompt' | 'steps' | 'guidance'> & { readonly sampler: string };
-
-/** What a picture's file says about how it was made. */
-export function metadataOf(settings: MetadataSettings, job: Job): Record<string, string> {
-  const subjects = job.concepts.flatMap((entry) => entry.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
-  return {
-    prompt: job.prompt,
-    negativePrompt: settings.negativePrompt,
-    seed: job.seed.toString(),
-    sampler: settings.sampler,
-    steps: String(settings.steps),
-    guidance: String(settings.guidance),
-    concepts: subjects.join(', '),
-    engine: `cones ${version}`,
   };
 }

@@ -2,6 +2,7 @@ import { signalOption } from '../options';
 import { followSignal } from './follow-signal';
 import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
 import type { Session } from './session';
+import { ownOptions, reading } from '../reading';
 
 /**
  * Pictures being drawn: a promise of the result that can also be iterated over, step by step.
@@ -25,9 +26,11 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
   #wake: () => void = () => undefined;
   #waiting: Promise<void> | undefined;
 
-  constructor(session: Session, options: GenerateOptions) {
-    const { signal, onProgress } = Object(options) as GenerateOptions;
-    const { data: followed, success } = signalOption.safeParse(signal);
+  /** @throws ConesError CONES_OPTION_INVALID when the options cannot even be read */
+  constructor(session: Session, given: GenerateOptions) {
+    const options = ownOptions('generate', given);
+    const { signal, onProgress } = options;
+    const { data: followed, success } = reading('generate', () => signalOption.safeParse(signal));
     // Not AbortSignal.any: a signal may come from another realm.
     const follow = () => this.#left.abort(followed?.reason);
     if (followed?.aborted) follow();

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ConesError } from '../errors';
 import { type ImageInput, loadImage } from '../images';
 import { imageOption, parseOptions, signalOption } from '../options';
+import { ownOptions } from '../reading';
 import { type Latents, latentsOption, pixelsOption, requireLength } from './tensors';
 import { assertNotAborted, type Session } from './session';
 
@@ -98,8 +99,9 @@ const encodeSchema = z.strictObject({
  * @throws ConesError CONES_OPTION_INVALID, CONES_IMAGE_INVALID, CONES_IO, CONES_IMAGES_MISSING
  */
 export async function encodeImage(session: Session, input: readonly ImageInput[] | Pixels, options: EncodeImageOptions = {}): Promise<Moments> {
-  const { images, width, height, signal } = parseOptions('encodeImage', encodeSchema, { ...options, images: input });
+  const { images, width, height, signal } = parseOptions('encodeImage', encodeSchema, ownOptions('encodeImage', options, { images: input }));
   session.assertUsable();
+  if (Array.isArray(images)) session.assertPathsAllowed('encodeImage', { images });
   if ((width === undefined) !== (height === undefined)) {
     throw new ConesError('CONES_OPTION_INVALID', 'encodeImage: give both width and height, or neither.');
   }
@@ -130,7 +132,7 @@ const decodeSchema = z.strictObject({ latents: latentsOption, signal: signalOpti
  * @throws ConesError CONES_OPTION_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED
  */
 export async function decode(session: Session, input: Latents, options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array> {
-  const { latents, signal } = parseOptions('decode', decodeSchema, { ...options, latents: input });
+  const { latents, signal } = parseOptions('decode', decodeSchema, ownOptions('decode', options, { latents: input }));
   return decodeLatents(session, latents, signal);
 }
 

@@ -9,6 +9,7 @@ import { REPORT_ROWS } from '../find-concept/report';
 import { parseOptions } from '../options';
 import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
+import { isGuided } from './guidance';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 
@@ -82,7 +83,7 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: guidance !== 1, latent, decoded: true };
+  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

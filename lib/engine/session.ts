@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { NativeAbort, NativeKvTensor, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
+import type { NativeAbort, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
 import { Concept } from '../concept';
 import { AbortError, ConesError } from '../errors';
 import type { ModelConfig } from '../model-config';
 import { native, toConesError } from '../native';
+import { refusePaths } from '../options';
 import type { Tokenizer } from '../tokenizer';
 import { followSignal } from './follow-signal';
 
@@ -14,7 +15,7 @@ export type Guard = <Arguments extends unknown[]>(callback: (...values: Argument
 /** Unions whose neurons and masks are kept for the next picture: about 15 MB each at Stable Diffusion's size. */
 const MOST_UNIONS = 8;
 
-type SessionParts = Pick<Session, 'model' | 'config' | 'tokenizer' | 'rareTokens' | 'threads'>;
+type SessionParts = Pick<Session, 'model' | 'config' | 'tokenizer' | 'rareTokens' | 'threads' | 'allowPaths'>;
 
 /** A loaded model with what its jobs share. The functions beside this file are the engine's methods on it. */
 export class Session {
@@ -23,10 +24,12 @@ export class Session {
   readonly tokenizer: Tokenizer;
   /** Of the engine's pool. */
   readonly threads: number;
+  /** Whether options may name files (Engine.load). */
+  readonly allowPaths: boolean;
   /** Rare tokens for new identifiers. */
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
-  readonly kvTensors: readonly NativeKvTensor[];
+  readonly kvTensors: readonly { readonly name: string; readonly shape: readonly [number, number] }[];
   /** Searches that hold memory of the model. */
   readonly #searches = new Set<WeakRef<NativeSearch>>();
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
@@ -42,7 +45,8 @@ export class Session {
     this.tokenizer = parts.tokenizer;
     this.rareTokens = parts.rareTokens;
     this.threads = parts.threads;
-    this.kvTensors = parts.model.kvTensors;
+    this.allowPaths = parts.allowPaths;
+    this.kvTensors = Object.freeze(parts.model.kvTensors.map((tensor) => Object.freeze({ ...tensor, shape: Object.freeze([...tensor.shape] as const) })));
     this.fingerprint = fingerprint;
   }
 
@@ -53,6 +57,14 @@ export class Session {
   /** @throws ConesError CONES_DISPOSED */
   assertUsable(): void {
     if (this.#disposed) throw new ConesError('CONES_DISPOSED', 'The engine was disposed; load the model again.');
+  }
+
+  /**
+   * What the options of `call` name must be no files where the engine was loaded with `allowPaths: false`.
+   * @throws ConesError CONES_OPTION_INVALID
+   */
+  assertPathsAllowed(call: string, options: Readonly<Record<string, unknown>>): void {
+    if (!this.allowPaths) refusePaths(call, options);
   }
 
   /**
@@ -95,8 +107,9 @@ export class Session {
     let mask = this.#masks.get(concept);
     if (!mask) {
       concept.assertBaseModel(this.fingerprint);
+      const { tensors } = concept;
       for (const { name, shape } of this.kvTensors) {
-        const own = concept.tensors.get(name)?.shape;
+        const own = tensors.get(name)?.shape;
         if (own && own.join() !== shape.join()) {
           throw new ConesError('CONES_CONCEPT_MISMATCH', `${name} is [${own.join(', ')}] in the concept, but [${shape.join(', ')}] in this model: load the model that it was made for.`);
         }

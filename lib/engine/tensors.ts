@@ -9,6 +9,7 @@ import type { NativeMask } from '../../typings/native';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, signalOption } from '../options';
+import { ownOptions } from '../reading';
 import type { Session } from './session';
 
 /** Latents of B pictures, `[B, C, h, w]`. */
@@ -105,7 +106,7 @@ export async function denoise(
   embeddings: Embeddings,
   options: DenoiseOptions = {},
 ): Promise<Float32Array> {
-  const settings = parseOptions('denoise', denoiseSchema, { ...options, latents, timesteps, embeddings });
+  const settings = parseOptions('denoise', denoiseSchema, ownOptions('denoise', options, { latents, timesteps, embeddings }));
   const input = await unetInput(session, settings);
   return session.job(settings.signal, (abort) => session.model.denoise({ ...input, abort }));
 }
@@ -121,7 +122,7 @@ export async function conceptGradient(
   embeddings: Embeddings,
   options: GradientOptions,
 ): Promise<ConceptGradient> {
-  const settings = parseOptions('conceptGradient', gradientSchema, { ...options, latents, timesteps, embeddings });
+  const settings = parseOptions('conceptGradient', gradientSchema, ownOptions('conceptGradient', options, { latents, timesteps, embeddings }));
   const target = settings.target.slice();
   const input = await unetInput(session, settings);
   const { batch } = input;

@@ -2,19 +2,20 @@ import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, promptOption, signalOption } from '../options';
-import { joinSubjects, resolvePrompt } from '../prompt';
-import { show } from '../show';
+import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../prompt';
+import { ownOptions } from '../reading';
+import { brief, show } from '../show';
+import type { Warning } from '../warning';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';
 
-/** Something that went differently from what the caller may expect, without being an error. */
-export interface Warning {
-  readonly code: 'unknown-identifier' | 'shared-token' | 'prompt-truncated';
-  readonly message: string;
-}
-
 export interface EncodedPrompts extends Embeddings {
   readonly warnings: readonly Warning[];
+}
+
+/** With the subjects that each text names. */
+export interface EncodedTexts extends EncodedPrompts {
+  readonly named: readonly (readonly Subject[])[];
 }
 
 /** A text for the encoder, and the subjects whose learned embeddings it uses. */
@@ -40,11 +41,12 @@ const schema = z.strictObject({
  * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ABORTED
  */
 export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
-  const settings = parseOptions('encodePrompt', schema, { ...options, prompt });
+  const settings = parseOptions('encodePrompt', schema, ownOptions('encodePrompt', options, { prompt }));
   settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);
-  return encodePrompts(session, prompts, prompts.map(() => subjects), settings.signal);
+  const { data, shape, warnings } = await encodePrompts(session, prompts, prompts.map(() => subjects), settings.signal);
+  return { data, shape, warnings };
 }
 
 /**
@@ -57,22 +59,29 @@ export async function encodePrompts(
   prompts: readonly string[],
   subjects: readonly (readonly Subject[])[],
   signal?: AbortSignal,
-): Promise<EncodedPrompts> {
-  const warnings: Warning[] = [];
-  const texts = prompts.map((prompt, i): Text => {
-    const resolved = resolvePrompt(prompt, subjects[i] ?? []);
-    warnings.push(...resolved.warnings.map(({ kind, message }) => ({ code: kind, message })));
-    return { text: resolved.text, subjects: resolved.used };
-  });
-  return encodeTexts(session, texts, warnings, signal);
+): Promise<EncodedTexts> {
+  const isWord = (word: string) => session.tokenizer.hasWord(word);
+  return encodeResolved(session, 'prompt', prompts.map((prompt, i) => resolvePrompt(prompt, subjects[i] ?? [], isWord)), signal);
 }
 
-/** Text states of texts as they are (no identifiers, empty allowed): negative prompts. */
-export async function encodeNegativePrompts(session: Session, texts: readonly string[], signal?: AbortSignal): Promise<EncodedPrompts> {
-  return encodeTexts(session, texts.map((text) => ({ text, subjects: [] })), [], signal);
+/** The same for negative prompts, which may be empty. */
+export async function encodeNegativePrompts(
+  session: Session,
+  texts: readonly string[],
+  subjects: readonly (readonly Subject[])[],
+  signal?: AbortSignal,
+): Promise<EncodedTexts> {
+  const isWord = (word: string) => session.tokenizer.hasWord(word);
+  return encodeResolved(session, 'negative prompt', texts.map((text, i) => resolveText(text, subjects[i] ?? [], isWord)), signal);
 }
 
-async function encodeTexts(session: Session, texts: readonly Text[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
+async function encodeResolved(session: Session, what: string, resolved: readonly ResolvedPrompt[], signal?: AbortSignal): Promise<EncodedTexts> {
+  const warnings = resolved.flatMap((one) => one.warnings);
+  const texts = resolved.map(({ text, used }): Text => ({ text, subjects: used }));
+  return { ...(await encodeTexts(session, what, texts, warnings, signal)), named: resolved.map(({ used }) => used) };
+}
+
+async function encodeTexts(session: Session, what: string, texts: readonly Text[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
   session.assertUsable();
   const { maxLength } = session.tokenizer;
   const width = session.config.text.hiddenSize;
@@ -91,7 +100,7 @@ async function encodeTexts(session: Session, texts: readonly Text[], warnings: W
       if (encoding.truncated) {
         warnings.push({
           code: 'prompt-truncated',
-          message: `The prompt is longer than ${maxLength - 2} tokens; this end of it is ignored: "${beginning(encoding.truncated)}".`,
+          message: `The ${what} is longer than ${maxLength - 2} tokens; this end of it is ignored: "${brief(encoding.truncated)}".`,
         });
       }
       const replace = learned.length === 0 ? {} : replacement(session, learned, width);
@@ -101,10 +110,6 @@ async function encodeTexts(session: Session, texts: readonly Text[], warnings: W
     data.set(states, i * size);
   }
   return { data, shape: [texts.length, maxLength, width], warnings };
-}
-
-function beginning(text: string): string {
-  return text.length <= 1000 ? text : `${text.slice(0, 1000)} …`;
 }
 
 /** @throws ConesError CONES_CONCEPT_MISMATCH */

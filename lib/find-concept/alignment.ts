@@ -1,10 +1,10 @@
 /** Which CLIP pair measures the pictures of a report, and what it says of them (paper §4.1). */
-import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { Clip, type ClipEmbedding, cosine } from '../clip';
 import type { GeneratedImage } from '../generated-image';
 import type { ImageInput } from '../images';
 import { readClipConfig } from '../model-config/clip';
+import { readJson } from '../model-config/read-json';
 import { mean } from '../metrics';
 
 /** Mean cosines of pictures in a CLIP pair's space. */
@@ -23,7 +23,7 @@ export interface Alignment {
 export async function findPair(modelFolder: string, given: Clip | string | null | undefined): Promise<Clip | string | null> {
   if (given === null || given instanceof Clip) return given;
   const folder = given ?? `${path.resolve(modelFolder)}-clip`;
-  if (given === undefined && !(await exists(folder))) return null;
+  if (given === undefined && !(await isPair(folder))) return null;
   await readClipConfig(folder);
   return folder;
 }
@@ -67,9 +67,10 @@ export class Aligner implements AsyncDisposable {
   }
 }
 
-async function exists(folder: string): Promise<boolean> {
-  return access(folder).then(
-    () => true,
+/** Whether a folder that nobody named is meant: it may have its name for other reasons. */
+async function isPair(folder: string): Promise<boolean> {
+  return readJson(path.join(folder, 'config.json')).then(
+    (config) => config['model_type'] === 'clip',
     () => false,
   );
 }

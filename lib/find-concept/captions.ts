@@ -15,7 +15,8 @@ export interface Captions {
 
 export function listCaptions(captions: readonly (readonly string[])[]): Captions {
   const texts = [...new Set(captions.flat())];
-  return { texts, perPicture: captions.map((list) => list.map((caption) => texts.indexOf(caption))) };
+  const index = new Map(texts.map((text, i) => [text, i]));
+  return { texts, perPicture: captions.map((list) => list.map((caption) => index.get(caption)!)) };
 }
 
 /** Held-out rows of subject and prior. */

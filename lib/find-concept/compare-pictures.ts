@@ -9,6 +9,7 @@ import type { GeneratedImage } from '../generated-image';
 import { loadImage } from '../images';
 import { colourHistogram, histogramIntersection, mean, meanDifference } from '../metrics';
 import { priorCaption, subjectCaption } from '../prompt';
+import { usableSampler } from '../schedule';
 import { Aligner } from './alignment';
 import type { SearchSettings } from './options';
 
@@ -47,7 +48,7 @@ export async function comparePictures(
     other: priorCaption(other),
   };
   // The untouched model knows no identifier: it gets the rare token itself.
-  const untouched = (known.pictures ??= await draw(session, settings, { ...prompts, identifier: prompts.identifier.replace(subject.identifier, subject.token) }, []));
+  const untouched = (known.pictures ??= await draw(session, settings, { ...prompts, identifier: subjectCaption(subject.token, subject.category) }, []));
   const shut = await draw(session, settings, prompts, [concept]);
   const change = (name: 'category' | 'other') => mean(shut[name].map((image, i) => meanDifference(image, untouched[name][i]!)));
   return {
@@ -70,6 +71,7 @@ async function draw(
     count: report.pictures,
     seed,
     steps: report.steps,
+    sampler: usableSampler(session.config.scheduler),
     ...(signal ? { signal } : {}),
   });
   const of = (prompt: number) => images.slice(prompt * report.pictures, (prompt + 1) * report.pictures);

@@ -10,6 +10,7 @@ import { type Captions, listCaptions } from './captions';
 import { selectTensors } from './layers';
 import type { SearchSettings } from './options';
 import { defaultCacheDir, drawPrior } from './prior';
+import { singlePicture } from './search-warnings';
 
 /** Everything that a search learns from, as the native side takes it. */
 export interface Inputs {
@@ -50,6 +51,7 @@ export async function prepareInputs(session: Session, settings: SearchSettings):
   const priorCount = settings.priorImages?.length ?? settings.priorCount;
   const priorCaptions = needsPrior ? captionsOf('findConcept: the option priorCaptions', settings.priorCaptions, priorCount, caption) : [];
 
+  for (const warning of singlePicture(images, identifier)) settings.onWarning?.(warning);
   onProgress?.({ phase: 'encode', step: 0, steps: pictureCount });
   const subjectMoments = await encodeImages(session, images, size, signal);
   let priorMoments: Moments | null = null;

@@ -1,10 +1,9 @@
-import type { NativeKvTensor } from '../../typings/native';
 import { ConesError } from '../errors';
 import type { SearchSettings } from './options';
 
 /** Indices of the K-V weights that a search covers. */
-export function selectTensors(tensors: readonly NativeKvTensor[], layers: SearchSettings['layers']): number[] {
-  const wanted = ({ name }: NativeKvTensor) => {
+export function selectTensors(tensors: readonly { readonly name: string }[], layers: SearchSettings['layers']): number[] {
+  const wanted = ({ name }: { readonly name: string }) => {
     const attention = name.includes('.attn1.') ? layers.self : layers.cross;
     const projection = name.includes('.to_k.') ? layers.keys : layers.values;
     return attention && projection;

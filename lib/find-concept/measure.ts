@@ -4,6 +4,7 @@ import type { Session } from '../engine/session';
 import type { HeldOutPair } from './captions';
 import { comparePictures, type PictureReport, type Pictures } from './compare-pictures';
 import type { SearchSettings } from './options';
+import { searchWorse } from './search-warnings';
 import { type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';
 
 /** Measures of the untouched model: a search's own, filled by the first report and used by all. */
@@ -91,6 +92,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   if (found.union) progress();
   const union = found.union && { union: await losses(found.union) };
   progress();
+  for (const warning of searchWorse({ untouched, shut, random }, settings.priorWeight)) settings.onWarning?.(warning);
   const result: SearchReport = { loss: { untouched, ...union, shut, random }, sweep, pictures };
   return concept.with({ report: result as unknown as { [key: string]: Json } });
 }

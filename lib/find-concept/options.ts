@@ -3,9 +3,12 @@ import { Clip } from '../clip';
 import type { Concept, Subject } from '../concept';
 import { common } from '../concept-file/header';
 import { ConesError } from '../errors';
+import { identifierKey } from '../identifier-key';
 import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../options';
-import type { ImageInput } from '../images';
+import type { ImageInput } from '../picture-source';
 import { namesSubject } from '../prompt';
+import { ownOptions } from '../reading';
+import type { Warning } from '../warning';
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
@@ -21,7 +24,7 @@ export interface LayerSelection {
 
 /** Options of a concept search. The paper's values stand beside the defaults; docs/search.md has the measurements. */
 export interface FindConceptOptions {
-  /** Three to five pictures of the subject: files or their bytes. */
+  /** Three to five pictures of the subject: files, or the bytes of some. */
   readonly images: readonly ImageInput[];
   /** What the subject is: 'cat'. */
   readonly category: string;
@@ -42,7 +45,7 @@ export interface FindConceptOptions {
   readonly priorCaptions?: readonly string[];
   /** Number of prior pictures to draw with the base model when none are given; they are cached. Default 32. */
   readonly priorCount?: number;
-  /** Scale of classifier-free guidance with which they are drawn. Default 3 (paper: 7.5 for all pictures, App. B). */
+  /** Scale of classifier-free guidance with which they are drawn, 0 … 1000; 1 and less: none. Default 3 (paper: 7.5 for all pictures, App. B). */
   readonly priorGuidance?: number;
   /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
   readonly cacheDir?: string | null;
@@ -109,6 +112,11 @@ export interface FindConceptOptions {
   readonly resume?: Uint8Array;
   /** Called after every step of every phase. */
   readonly onProgress?: (progress: SearchProgress) => void;
+  /**
+   * Called with what may go differently from what you expect: captions of which something is read as plain text or cut off, one
+   * picture only, a result that is worse than the untouched model.
+   */
+  readonly onWarning?: (warning: Warning) => void;
   /** Ends the search after the step that it is in, with an AbortError. */
   readonly signal?: AbortSignal;
 }
@@ -146,10 +154,10 @@ export interface SearchProgress {
   readonly remainingMs?: number;
 }
 
-/** What a concept file can hold; told before the search rather than after it. */
-const name = common.printable.trim().min(1);
+/** What a concept file can hold; told before the search rather than after it. In Unicode's form NFC, whatever it was typed in. */
+const name = common.printable.trim().min(1).normalize('NFC');
 
-const caption = z.string().regex(/\S/, 'must not be blank');
+const caption = z.string().regex(/\P{White_Space}/u, 'must not be blank');
 
 const fraction = z.number().gt(0).max(1);
 
@@ -194,7 +202,7 @@ export const searchSchema = z.strictObject({
   // An empty list is told as CONES_IMAGES_MISSING.
   images: z.array(imageOption).max(1000),
   category: name.max(200),
-  identifier: name.max(64).regex(/^\S+$/, 'must be one word, such as "V1*"').default('V1*'),
+  identifier: name.max(64).regex(/^\P{White_Space}+$/u, 'must be one word, such as "V1*"').default('V1*'),
   token: name.optional(),
   others: z.array(conceptOption).default([]),
   captions: z.array(z.union([caption, z.array(caption).min(1)], 'must be a caption, or a list of alternatives')).optional(),
@@ -234,6 +242,7 @@ export const searchSchema = z.strictObject({
     .prefault({}),
   resume: bytesOption.optional(),
   onProgress: functionOption<(progress: SearchProgress) => void>(),
+  onWarning: functionOption<(warning: Warning) => void>(),
   signal: signalOption,
 });
 
@@ -246,7 +255,8 @@ export type SearchSettings = z.output<typeof searchSchema> & {
 };
 
 /** @throws ConesError CONES_OPTION_INVALID */
-export function searchSettings(options: FindConceptOptions): SearchSettings {
+export function searchSettings(given: FindConceptOptions): SearchSettings {
+  const options = ownOptions('findConcept', given);
   const settings = parseOptions('findConcept', searchSchema, options);
   for (const [name, other, why] of CONFLICTS) {
     if (options[name] !== undefined && options[other] !== undefined) throw conflict('findConcept', name, `does not go with ${other}: ${why}`);
@@ -254,8 +264,8 @@ export function searchSettings(options: FindConceptOptions): SearchSettings {
   if (settings.priorCaptions && !settings.priorImages) {
     throw conflict('findConcept', 'priorCaptions', 'needs priorImages: pictures that the model draws have its own captions');
   }
-  const identifier = settings.identifier.toLowerCase();
-  if (settings.others.some(({ subjects }) => subjects.some((subject) => subject.identifier.toLowerCase() === identifier))) {
+  const identifier = identifierKey(settings.identifier);
+  if (settings.others.some(({ subjects }) => subjects.some((subject) => identifierKey(subject.identifier) === identifier))) {
     throw conflict('findConcept', 'identifier', `is ${settings.identifier}, as in one of others: give this subject a name of its own, such as "V2*"`);
   }
   const learnEmbedding = settings.learnEmbedding ?? named(settings);

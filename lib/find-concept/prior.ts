@@ -4,20 +4,20 @@
  * Their latents go straight from the sampler into the search, without decoding and encoding again, and are cached.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { fittingBatch } from '../engine/batch-size';
 import { drawLatents } from '../engine/generate';
+import { isGuided } from '../engine/guidance';
 import type { Moments } from '../engine/pictures';
 import type { Session } from '../engine/session';
-import { writeFileAtomic } from '../files';
+import { usableSampler } from '../schedule';
+import { readCached, writeCached } from './prior-cache';
 
 /** How prior pictures are drawn; part of the cache's key. */
 const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
 /** Pictures drawn together, where the memory limit allows it; their number changes none of them. */
 export const PRIOR_BATCH = 4;
-const DIGEST = 32;
 
 export interface PriorOptions {
   readonly caption: string;
@@ -47,11 +47,11 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
   const { latent, count, cacheDir } = options;
   const channels = session.config.unet.inChannels;
   const length = count * channels * latent.height * latent.width;
-  const file = cacheDir === null ? null : path.join(cacheDir, `prior-${await cacheKey(session, options)}.latents`);
-  let latents = file === null ? undefined : await readCached(file, length);
+  const key = cacheDir === null ? null : await cacheKey(session, options);
+  let latents = cacheDir === null || key === null ? undefined : await readCached(cacheDir, key, length);
   if (!latents) {
     latents = await draw(session, options, length);
-    if (file !== null) await writeCached(file, latents);
+    if (cacheDir !== null && key !== null) await writeCached(cacheDir, key, latents);
   }
   return asMoments(latents, count, channels, latent, session.config.vae.scalingFactor);
 }
@@ -59,7 +59,7 @@ export async function drawPrior(session: Session, options: PriorOptions): Promis
 async function draw(session: Session, options: PriorOptions, length: number): Promise<Float32Array> {
   const { count, guidance, latent, signal } = options;
   const most = Math.min(PRIOR_BATCH, count);
-  const batchSize = await fittingBatch(session, { most, guided: guidance !== 1, latent, decoded: false }, signal);
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(guidance), latent, decoded: false }, signal);
   const latents = new Float32Array(length);
   for (let done = 0; done < count; ) {
     const pictures = Math.min(batchSize, count - done);
@@ -73,8 +73,8 @@ async function draw(session: Session, options: PriorOptions, length: number): Pr
 /** Latents of `pictures` pictures from number `first` on. */
 async function drawBatch(session: Session, options: PriorOptions, first: number, pictures: number, steps: number): Promise<Float32Array> {
   const { caption, guidance, latent, signal } = options;
-  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, concepts: [], seed: BigInt(first + i) }));
-  return (await drawLatents(session, { ...SETTINGS, steps, guidance, signal }, jobs, latent)).latents.data;
+  const jobs = Array.from({ length: pictures }, (_, i) => ({ prompt: caption, negativePrompt: SETTINGS.negativePrompt, concepts: [], seed: BigInt(first + i) }));
+  return (await drawLatents(session, { ...SETTINGS, sampler: usableSampler(session.config.scheduler), steps, guidance, signal }, jobs, latent)).latents.data;
 }
 
 /**
@@ -84,33 +84,12 @@ async function drawBatch(session: Session, options: PriorOptions, first: number,
 async function cacheKey(session: Session, options: PriorOptions): Promise<string> {
   const { caption, count, guidance, latent } = options;
   const firstStep = await drawBatch(session, options, 0, 1, 1);
-  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, SETTINGS]);
+  const drawing = JSON.stringify([caption, count, guidance, latent.height, latent.width, { ...SETTINGS, sampler: usableSampler(session.config.scheduler) }]);
   return sha256(Buffer.concat([sha256(drawing), sha256(bytesOf(firstStep))])).toString('hex').slice(0, 32);
 }
 
 function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-/** A cached file is the latents and their SHA-256; anything else is drawn anew. */
-async function readCached(file: string, length: number): Promise<Float32Array | undefined> {
-  const bytes = await readFile(file).catch(() => undefined);
-  if (bytes?.length !== 4 * length + DIGEST) return undefined;
-  const body = bytes.subarray(0, 4 * length);
-  if (!sha256(body).equals(bytes.subarray(4 * length))) return undefined;
-  return Float32Array.from({ length }, (_, i) => body.readFloatLE(4 * i));
-}
-
-/** A cache that cannot be written only costs time the next time. */
-async function writeCached(file: string, latents: Float32Array): Promise<void> {
-  const body = Buffer.alloc(4 * latents.length);
-  latents.forEach((value, i) => body.writeFloatLE(value, 4 * i));
-  try {
-    await mkdir(path.dirname(file), { recursive: true });
-    await writeFileAtomic(file, Buffer.concat([body, sha256(body)]));
-  } catch {
-    // No cache.
-  }
 }
 
 function asMoments(

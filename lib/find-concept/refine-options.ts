@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { Concept, type Subject } from '../concept';
 import { ConesError } from '../errors';
+import { identifierKey } from '../identifier-key';
 import type { ImageInput } from '../images';
 import { conceptOption, imageOption, parseOptions } from '../options';
+import { ownOptions } from '../reading';
 import { type FindConceptOptions, searchSchema, searchSettings, type SearchSettings } from './options';
 
 /** One of the subjects that are to appear together. */
@@ -23,7 +25,7 @@ export interface RefineSubject {
 type Shared = Pick<
   FindConceptOptions,
   | 'priorCount' | 'priorGuidance' | 'cacheDir' | 'priorWeight' | 'learningRate' | 'steps' | 'batchSize' | 'priorBatchSize' | 'timesteps'
-  | 'seed' | 'checkpointing' | 'resume' | 'onProgress' | 'signal'
+  | 'seed' | 'checkpointing' | 'resume' | 'onProgress' | 'onWarning' | 'signal'
 >;
 
 /** Options of a joint refinement (paper §3.3). docs/search.md has the measurements. */
@@ -57,7 +59,7 @@ const subject = searchSchema.pick({ captions: true, priorImages: true, priorCapt
 const schema = searchSchema
   .pick({
     ...{ priorCount: true, priorGuidance: true, cacheDir: true, priorWeight: true, learningRate: true, steps: true, batchSize: true },
-    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, onProgress: true, signal: true },
+    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, onProgress: true, onWarning: true, signal: true },
   })
   .extend({
     subjects: z.array(subject).min(2).max(8),
@@ -76,7 +78,8 @@ export interface RefineSettings {
 }
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH when the concepts are for different models */
-export function refineSettings(options: RefineConceptsOptions): RefineSettings {
+export function refineSettings(givenOptions: RefineConceptsOptions): RefineSettings {
+  const options = ownOptions('refineConcepts', givenOptions);
   const { subjects: given, within, compose, density, report, ...shared } = parseOptions('refineConcepts', schema, options);
   const subjects = given.map((entry, i) => {
     const [subject, more] = entry.concept.subjects;
@@ -91,8 +94,8 @@ export function refineSettings(options: RefineConceptsOptions): RefineSettings {
   const [first, ...others] = given.map(({ concept }) => concept);
   // Tells, too, when two have one identifier.
   const union = Concept.union(first!, ...others);
-  const names = new Set(subjects.map(({ subject }) => subject.identifier.toLowerCase()));
-  const tokens = new Set(subjects.map(({ subject }) => subject.token));
+  const names = new Set(subjects.map(({ subject }) => identifierKey(subject.identifier)));
+  const tokens = new Set(subjects.map(({ subject }) => identifierKey(subject.token)));
   if (names.size < subjects.length || tokens.size < subjects.length) {
     throw problem('subjects: two of them have the same identifier or the same rare word: find one of them again, with the option others');
   }

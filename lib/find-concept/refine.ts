@@ -16,6 +16,7 @@ import { sideBySide } from './compose';
 import { captionsOf, drawPriorFor, hasPrior, type Inputs, timestepRange } from './inputs';
 import { joinMoments, splitMoments } from './moments';
 import type { RefineSettings } from './refine-options';
+import { singlePicture } from './search-warnings';
 
 /** Composed pictures are kept as files until they are encoded. */
 const MOST_COMPOSED = 100;
@@ -49,6 +50,7 @@ export async function refineInputs(session: Session, settings: RefineSettings): 
   const pictures = takeTurns(settings.compose ? [alone, together] : [alone]);
   const needsPrior = hasPrior(search);
   const steps = pictures.length + (needsPrior ? subjects.reduce((sum, { priorImages }) => sum + (priorImages?.length ?? 0), 0) : 0);
+  for (const warning of subjects.flatMap(({ images, subject }) => singlePicture(images, subject.identifier))) search.onWarning?.(warning);
   onProgress?.({ phase: 'encode', step: 0, steps });
   const subjectMoments = await encodeOnce(session, pictures.map(({ picture }) => picture), size, signal);
   const [, , height, width] = subjectMoments.shape;
@@ -85,7 +87,8 @@ async function encodeOnce(session: Session, pictures: readonly ImageInput[], siz
 
 /** The weights among which the concepts were found. */
 function searchedTensors(session: Session, union: Concept): number[] {
-  return session.kvTensors.flatMap(({ name }, index) => (union.tensors.has(name) ? [index] : []));
+  const { tensors } = union;
+  return session.kvTensors.flatMap(({ name }, index) => (tensors.has(name) ? [index] : []));
 }
 
 /** Of each list in turn, until the longest has ended; shorter ones begin again, so that all count the same. */

@@ -53,6 +53,8 @@ export class ConceptSearch {
   static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
     const settings = searchSettings(options);
     session.assertUsable();
+    const { images, priorImages, cacheDir, report } = settings;
+    session.assertPathsAllowed('findConcept', { images, priorImages, cacheDir, 'report.clip': report.clip });
     return ConceptSearch.#open(session, settings, await prepareInputs(session, settings));
   }
 
@@ -60,6 +62,8 @@ export class ConceptSearch {
   static async startRefinement(session: Session, options: RefineConceptsOptions): Promise<ConceptSearch> {
     const settings = refineSettings(options);
     session.assertUsable();
+    const { subjects, search } = settings;
+    session.assertPathsAllowed('refineConcepts', { 'subjects.images': subjects.flatMap(({ images, priorImages = [] }) => [...images, ...priorImages]), cacheDir: search.cacheDir });
     return ConceptSearch.#open(session, settings.search, await refineInputs(session, settings));
   }
 
@@ -68,7 +72,9 @@ export class ConceptSearch {
     const pictures = inputs.priorMoments ? joinMoments([inputs.subjectMoments, inputs.priorMoments]) : inputs.subjectMoments;
     const { texts, perPicture } = inputs.captions;
     const encoded = await encodePrompts(session, texts, texts.map(() => inputs.subjects), signal);
-    const offsets = perPicture.reduce((list, { length }) => [...list, list.at(-1)! + length], [0]);
+    for (const warning of encoded.warnings) settings.onWarning?.(warning);
+    let captionCount = 0;
+    const offsets = [0, ...perPicture.map(({ length }) => (captionCount += length))];
     const { range } = inputs;
     const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;
     const batch = settings.batchSize + priorBatch;

@@ -4,6 +4,7 @@ import type { NativeClipOptions } from '../../typings/native';
 import { ConesError } from '../errors';
 import { count, epsilon, invalid, layers } from './parse';
 import { readJson } from './read-json';
+import { brief } from '../show';
 import { findWeights } from './weights';
 
 /** What a CLIPModel folder says: both towers, the projection, and how pictures are prepared. */
@@ -88,7 +89,7 @@ function parse<Schema extends z.ZodType>(file: string, schema: Schema, json: unk
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
-  throw invalid(file, `"${issue.path.map(String).join('.')}": ${issue.message}`);
+  throw invalid(file, `"${brief(issue.path.map(String).join('.'))}": ${brief(issue.message)}`);
 }
 
 async function optionalJson(file: string): Promise<unknown> {

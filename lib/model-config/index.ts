@@ -1,7 +1,8 @@
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { invalid, unsupported } from './parse';
-import { fileError, folderPath, readJson } from './read-json';
+import { checkFamily } from './family';
+import { assertFolder } from './model-folder';
+import { folderPath, readJson } from './read-json';
 import { readSchedulerConfig } from './scheduler';
 import { readTextConfig } from './text-encoder';
 import type { ModelConfig } from './types';
@@ -31,11 +32,7 @@ const UNUSED_COMPONENTS = ['scheduler', 'safety_checker', 'feature_extractor', '
  */
 export async function loadModelConfig(folder: string): Promise<ModelConfig> {
   const root = folderPath(folder);
-  try {
-    await stat(root);
-  } catch (cause) {
-    throw fileError(root, cause);
-  }
+  await assertFolder(root, folder);
   await checkIndex(path.join(root, 'model_index.json'));
   const [unet, text, vae, scheduler] = await Promise.all([
     readUNetConfig(path.join(root, 'unet')),
@@ -49,6 +46,7 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
 
 async function checkIndex(file: string): Promise<void> {
   const index = await readJson(file);
+  checkFamily(file, index);
   for (const [name, classes] of Object.entries(COMPONENTS)) {
     const entry = index[name];
     const className = Array.isArray(entry) && entry.length === 2 ? (entry[1] as unknown) : undefined;

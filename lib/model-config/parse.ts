@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { show } from '../show';
+import { brief, show } from '../show';
 import type { JsonObject } from './read-json';
 
 /** What is known about the keys of one kind of config file. */
@@ -38,23 +38,23 @@ export function parseConfig<Shape extends z.ZodRawShape>(
   const result = z.object(keys.used).safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
-  const path = issue.path.map(String).join('.');
+  const path = brief(issue.path.map(String).join('.'));
   const value = issue.path.reduce<unknown>((at, key) => (Object(at) as Record<PropertyKey, unknown>)[key], json);
   if (issue.code === 'invalid_value' && value !== undefined) {
     throw unsupported(file, path, value, issue.values.map(show).join(' or '));
   }
-  throw invalid(file, value === undefined ? `"${path}" is missing` : `"${path}" is ${show(value)}: ${issue.message}`);
+  throw invalid(file, value === undefined ? `"${path}" is missing` : `"${path}" is ${show(value)}: ${brief(issue.message)}`);
 }
 
 export function unsupported(file: string, key: string, value: unknown, supported: string): ConesError {
   return new ConesError(
     'CONES_CONFIG_UNSUPPORTED',
-    `${file}: "${key}" is ${show(value)}, which the engine does not implement; supported: ${supported}.`,
+    `${brief(file)}: "${brief(key)}" is ${show(value)}, which the engine does not implement; supported: ${supported}.`,
   );
 }
 
 export function invalid(file: string, problem: string): ConesError {
-  return new ConesError('CONES_CONFIG_INVALID', `${file}: ${problem}.`);
+  return new ConesError('CONES_CONFIG_INVALID', `${brief(file)}: ${problem}.`);
 }
 
 /** A whole number from 1; the bound, as the addon's, only keeps products of a few of them exact. */

@@ -1,7 +1,10 @@
-import { readFile, stat } from 'node:fs/promises';
+import { lstatSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { ConesError } from '../errors';
-import { reason } from '../show';
+import { readRegularFile, TooLong } from '../files';
+import { jsonDepth, withoutPythonisms } from '../json-text';
+import { mistakenFor } from '../mistaken-file';
+import { brief, reason } from '../show';
 
 export type JsonObject = Record<string, unknown>;
 
@@ -18,42 +21,26 @@ export async function readJson(file: string, maxBytes = 2 ** 20): Promise<JsonOb
   const text = await readText(file, maxBytes);
   let value: unknown;
   try {
+    // What is nested deeper would be safe to parse, but would exhaust a stack later.
+    if (jsonDepth(text) > MAX_DEPTH) throw new Error(`nested deeper than ${MAX_DEPTH} levels`);
     value = JSON.parse(withoutPythonisms(text));
   } catch (cause) {
-    throw new ConesError('CONES_CONFIG_INVALID', `${file} is not valid JSON: ${reason(cause)}`, { cause });
+    const why = mistakenFor(Buffer.from(text.slice(0, 1000), 'utf8')) ?? brief(reason(cause));
+    throw new ConesError('CONES_CONFIG_INVALID', `${brief(file)} is not valid JSON: ${why}`, { cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ConesError('CONES_CONFIG_INVALID', `${file} must hold a JSON object.`);
+    throw new ConesError('CONES_CONFIG_INVALID', `${brief(file)} must hold a JSON object.`);
   }
   return value as JsonObject;
-}
-
-/** Replaces `Infinity` by 1e999, which is JSON for it, and refuses nesting that would exhaust a stack later. */
-function withoutPythonisms(text: string): string {
-  let depth = 0;
-  // Strings are matched whole, so that nothing inside them changes or counts.
-  return text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]|\bInfinity\b/g, (token) => {
-    if (token === 'Infinity') return '1e999';
-    if (token === '[' || token === '{') depth++;
-    if (token === ']' || token === '}') depth--;
-    if (depth > MAX_DEPTH) throw new Error(`nested deeper than ${MAX_DEPTH} levels`);
-    return token;
-  });
 }
 
 /** Reads a text file of at most `maxBytes`. */
 export async function readText(file: string, maxBytes: number): Promise<string> {
   try {
-    const status = await stat(file);
-    // A pipe or a device may never end.
-    if (!status.isFile()) throw fileError(file, new Error('it is not a regular file'));
-    const { size } = status;
-    if (size > maxBytes) {
-      throw new ConesError('CONES_CONFIG_INVALID', `${file} has ${size} bytes; at most ${maxBytes} are expected.`);
-    }
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    if (cause instanceof ConesError) throw cause;
+    return (await readRegularFile(file, { most: maxBytes })).toString('utf8');
+  } catch (error) {
+    const cause = error instanceof ConesError ? error.cause : error;
+    if (cause instanceof TooLong) throw new ConesError('CONES_CONFIG_INVALID', `${brief(file)} is not what it should be: ${cause.message}.`, { cause });
     throw fileError(file, cause);
   }
 }
@@ -71,12 +58,22 @@ export function folderPath(folder: unknown): string {
 export function fileError(file: string, cause: unknown): ConesError {
   const { code } = Object(cause) as { code?: unknown };
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new ConesError(
-      'CONES_MODEL_NOT_FOUND',
-      `${file} does not exist. A model is a folder in diffusers layout (model_index.json, unet/, text_encoder/, ` +
-        "vae/, tokenizer/, scheduler/), a CLIP pair one of transformers' CLIPModel (config.json, model.safetensors, a tokenizer's files).",
-      { cause },
-    );
+    return new ConesError('CONES_MODEL_NOT_FOUND', danglingLink(file) ?? `${brief(file)} does not exist. ${LAYOUT}`, { cause });
   }
-  return new ConesError('CONES_IO', `${file} cannot be read: ${reason(cause)}`, { cause });
+  return new ConesError('CONES_IO', `${brief(file)} cannot be read: ${brief(reason(cause))}`, { cause });
+}
+
+/** What a model's folder looks like. */
+export const LAYOUT =
+  'A model is a folder in diffusers layout (model_index.json, unet/, text_encoder/, vae/, tokenizer/, scheduler/), ' +
+  "a CLIP pair one of transformers' CLIPModel (config.json, model.safetensors, a tokenizer's files).";
+
+/** The cache of the Hugging Face hub links a model's files to blobs, some of which are gone after a download that broke off or a clean-up. */
+export function danglingLink(file: string): string | undefined {
+  try {
+    if (!lstatSync(file).isSymbolicLink()) return undefined;
+    return `${brief(file)} is a link to ${brief(readlinkSync(file))}, which is not there. Download the model again (hf download), or copy it with its links followed.`;
+  } catch {
+    return undefined;
+  }
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { invalid, parseConfig, unsupported } from './parse';
 import { readJson } from './read-json';
+import { refusedSamplers, SAMPLER_KEYS } from './sampler-keys';
 import type { SchedulerConfig } from './types';
 
 /** The classes whose configs diffusers lets each other read: all variance-preserving noise schedules. */
@@ -27,32 +28,15 @@ const KEYS = {
     rescale_betas_zero_snr: z.boolean().default(false),
     use_karras_sigmas: z.boolean().nullish(),
   },
-  fixed: {
-    thresholding: [false],
-    algorithm_type: ['dpmsolver++', 'deis'],
-    solver_order: [2],
-    // diffusers reads the others' solver types as midpoint.
-    solver_type: ['midpoint', 'bh1', 'bh2', 'logrho'],
-    final_sigmas_type: ['zero'],
-    interpolation_type: ['linear'],
-    timestep_type: ['discrete'],
-    lambda_min_clipped: [-Infinity, null],
-    variance_type: [null, 'fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log'],
-    use_beta_sigmas: [false, null],
-    use_exponential_sigmas: [false, null],
-    use_flow_sigmas: [false],
-    use_lu_lambdas: [false],
-    use_dynamic_shifting: [false],
-    sigma_min: [null],
-    sigma_max: [null],
-    shift_terminal: [null],
-  },
+  fixed: {},
   ignored: [
+    // refusedSamplers() looks at them.
+    ...SAMPLER_KEYS,
     // StableDiffusionPipeline sets them to false and 1, whatever the file says.
     ...['clip_sample', 'steps_offset'],
     // Of samplers that the engine does not have.
-    ...['skip_prk_steps', 'disable_corrector', 'predict_x0', 'solver_p', 'noise_sampler_seed'],
-    // They belong to switches that are off (see above), or change nothing when the last noise level is zero.
+    ...['skip_prk_steps', 'disable_corrector', 'predict_x0', 'solver_p', 'noise_sampler_seed', 'shift_terminal'],
+    // They belong to switches that are off (sampler-keys.ts), or change nothing when the last noise level is zero.
     ...['clip_sample_range', 'dynamic_thresholding_ratio', 'sample_max_value', 'flow_shift', 'time_shift_type'],
     ...['lower_order_final', 'euler_at_final'],
   ],
@@ -83,5 +67,6 @@ export async function readSchedulerConfig(folder: string): Promise<SchedulerConf
     timestepSpacing: config.timestep_spacing ?? null,
     rescaleBetasZeroSnr: config.rescale_betas_zero_snr,
     useKarrasSigmas: config.use_karras_sigmas ?? false,
+    refused: refusedSamplers(file, json),
   };
 }

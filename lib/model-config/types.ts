@@ -40,6 +40,8 @@ export interface SchedulerConfig {
   timestepSpacing: TimestepSpacing | null;
   rescaleBetasZeroSnr: boolean;
   useKarrasSigmas: boolean;
+  /** Samplers that cannot do what the config asks for, by name, with the reason. */
+  refused: Readonly<Partial<Record<string, string>>>;
 }
 
 /** A whole diffusers-layout folder. */

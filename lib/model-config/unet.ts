@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { channels, count, epsilon, invalid, layers, parseConfig, unsupported } from './parse';
 import { readJson } from './read-json';
 import type { UNetConfig } from './types';
+import { otherFamily, SDXL } from './family';
 import { findWeights } from './weights';
 
 const perLevel = z.union([count, z.array(count)]);
@@ -30,11 +31,12 @@ const KEYS = {
     transformer_layers_per_block: layersPerLevel.default(1),
     // diffusers named the number of heads "attention_head_dim" (huggingface/diffusers#2011).
     attention_head_dim: perLevel.default(8),
-    num_attention_heads: perLevel.nullish(),
     only_cross_attention: z.union([z.boolean(), z.array(z.boolean())]).default(false),
     time_embedding_dim: count.nullish(),
   },
   fixed: {
+    // diffusers refuses any other: it means attention_head_dim (huggingface/diffusers#2011).
+    num_attention_heads: [null],
     mid_block_type: ['UNetMidBlock2DCrossAttn'],
     downsample_padding: [1],
     mid_block_scale_factor: [1],
@@ -74,6 +76,8 @@ const KEYS = {
 export async function readUNetConfig(folder: string): Promise<UNetConfig> {
   const file = path.join(folder, 'config.json');
   const json = await readJson(file);
+  // A UNet may come without the index that tells.
+  if (json['addition_embed_type'] === 'text_time') throw otherFamily(file, json, 'addition_embed_type', SDXL);
   const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
   const levels = blockOutChannels.length;
@@ -111,8 +115,7 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     throw invalid(file, `"freq_shift" is half of the first "block_out_channels", ${blockOutChannels[0]}: the time embedding divides by their difference`);
   }
 
-  const headsKey = config.num_attention_heads != null ? 'num_attention_heads' : 'attention_head_dim';
-  const heads = expand(headsKey, config.num_attention_heads ?? config.attention_head_dim);
+  const heads = expand('attention_head_dim', config.attention_head_dim);
   const groups = config.norm_num_groups;
   blockOutChannels.forEach((levelChannels, level) => {
     if (levelChannels % groups !== 0) {
@@ -122,7 +125,7 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     if (attends && levelChannels % heads[level]! !== 0) {
       throw invalid(
         file,
-        `${levelChannels} channels of level ${level} are not a multiple of its ${heads[level]} attention heads ("${headsKey}")`,
+        `${levelChannels} channels of level ${level} are not a multiple of its ${heads[level]} attention heads ("attention_head_dim")`,
       );
     }
   });

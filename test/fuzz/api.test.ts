@@ -2,13 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, readSubject, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
   undefined, null, 5, NaN, -1, '', 'x', 1n, true, Symbol('s'), () => 1, {}, [], [5], [null], [[]], new Uint8Array(3), new Float32Array(3), new Map(), new Date(),
   { width: 2, height: 2, data: 5 }, { width: -1, height: NaN, data: new Uint8Array(0) }, { length: 3 }, new URL('file:///tmp'),
   Object.create(null), { toString: () => { throw new Error('no text'); } }, [Symbol('s')], [Object.create(null)], { a: Symbol('s') }, Proxy.revocable({}, {}).proxy,
+  { get signal() { throw new Error('getter'); } }, { signal: { get aborted() { throw new Error('getter'); } } }, { get prompt() { throw Symbol('no error'); } }, { get images() { throw new Proxy(new Error('trap'), { get: () => { throw 5; } }); } },
+  new Proxy({}, { get() { throw new Error('trap'); }, ownKeys() { throw new Error('trap'); } }), [Object.defineProperty({}, 'data', { enumerable: true, get: () => { throw new Error('getter'); } })],
 ];
 
 let folder: string;
@@ -68,6 +70,10 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'makeGrid, picture': (v) => makeGrid([v]),
   'makeGrid, columns': (v) => makeGrid([image], v),
   'makeGrid, gap': (v) => makeGrid([image], 1, v),
+  readPictureSettings: (v) => readPictureSettings(v),
+  drawAgain: (v) => engine.drawAgain(v),
+  'drawAgain, options': async (v) => engine.drawAgain(await image.toBuffer(), v),
+  'drawAgain, concepts': async (v) => engine.drawAgain(await image.toBuffer(), { concepts: v }),
   readMetadata: (v) => readMetadata(v),
   readSubject: (v) => readSubject(v),
   'readSubject, options': (v) => readSubject(path.join(__dirname, '../../examples/subjects/boar'), v),
@@ -92,6 +98,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),
   findConcept: (v) => engine.findConcept(v),
   'findConcept, images': (v) => engine.findConcept({ images: v, category: 'a', token: 'q' }),
+  'generate, negativePrompt': (v) => engine.generate({ prompt: 'a', steps: 1, negativePrompt: v }),
+  'startSearch, onWarning': async (v) => (await engine.startSearch({ ...options, onWarning: v })).dispose(),
   'encodeImage, options': (v) => engine.encodeImage([], v),
   'decode, options': (v) => engine.decode(latents, v),
   'encodePrompt, concepts': (v) => engine.encodePrompt('a', { concepts: v }),

@@ -155,7 +155,7 @@ test.each(['scalar', 'avx2'])('the kernels for %s draw the same within rounding'
     const { load } = require('./model.ts');
     load().then(async (engine) => {
       const { images } = await engine.generate(${JSON.stringify(drawing)});
-      console.log(JSON.stringify({ isa: engine.instructionSet, data: [...images[0].data] }));
+      console.log(JSON.stringify({ isa: engine.instructionSet, warnings: engine.warnings.map(({ code }) => code), data: [...images[0].data] }));
     });`;
   const cwd = path.join(__dirname, '../runtime');
   const output = await new Promise<string>((resolve, reject) => {
@@ -163,8 +163,9 @@ test.each(['scalar', 'avx2'])('the kernels for %s draw the same within rounding'
       error ? reject(error) : resolve(stdout),
     );
   });
-  const { isa: used, data } = JSON.parse(output) as { isa: string; data: number[] };
+  const { isa: used, warnings, data } = JSON.parse(output) as { isa: string; warnings: string[]; data: number[] };
   expect(used).toBe(isa);
+  expect(warnings).toEqual(isa === 'scalar' ? ['slow-instruction-set'] : []);
   const { images } = await engine.generate(drawing);
   const worst = data.reduce((most, value, i) => Math.max(most, Math.abs(value - images[0]!.data[i]!)), 0);
   // Bytes: a value at the edge between two may fall to either side.

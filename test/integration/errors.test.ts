@@ -2,7 +2,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Concept, Engine, type ErrorCode } from '../../lib';
+import { Clip, Concept, Engine, type ErrorCode } from '../../lib';
 import { conceptOf, load, MODEL, picture, pictures, rejection, searchOptions } from '../runtime/model';
 
 let folder: string;
@@ -94,7 +94,37 @@ describe('model folders', () => {
   });
 
   test('a folder that does not exist', () => expectCode(Engine.load(path.join(folder, 'none')), 'CONES_MODEL_NOT_FOUND'));
-  test('too little memory for the weights', () => expectCode(load({ memoryLimit: 1_000_000 }), 'CONES_OUT_OF_MEMORY'));
+  test('too little memory for the weights, which no smaller batch would help', async () => {
+    for (const loading of [() => load({ memoryLimit: 1_000_000 }), () => Clip.load(path.join(__dirname, '../../models/mini-clip'), { memoryLimit: 1_000_000 })]) {
+      const { code, message } = await rejection(loading());
+      expect(code).toBe('CONES_OUT_OF_MEMORY');
+      expect(message).toMatch(/^The model does not fit into the memory limit of 1 MiB: its weights have \d+ MiB.*memoryLimit/);
+      expect(message).not.toMatch(/batch|picture/);
+    }
+  });
+
+  test('headers of weights count as memory', async () => {
+    const strange = damaged((file) => editHeader(file(UNET), (header) => {
+      Object.assign(header, { __metadata__: { text: 'x'.repeat(3 << 20) } });
+    }));
+    // Two MiB more than usual, each byte of which may take twelve.
+    await expectCode(Engine.load(strange, { threads: 1, memoryLimit: 24 << 20 }), 'CONES_OUT_OF_MEMORY', /headers of \d MiB/);
+    await using engine = await Engine.load(strange, { threads: 1, memoryLimit: 40 << 20 });
+    const { limit } = engine.memory();
+    expect(limit).toBeGreaterThan(0);
+    expect(limit).toBeLessThan(16 << 20);
+    // Those that are as usual make no difference.
+    await using usual = await load({ memoryLimit: 40 << 20 });
+    expect(usual.memory().limit).toBe(40 << 20);
+  });
+
+  test('a header of one long name makes a message of a line', async () => {
+    for (const name of ['n'.repeat(1000), 'n'.repeat(4 << 20)]) {
+      const { code, message } = await rejection(Engine.load(damaged((file) => editHeader(file(UNET), (header) => append(header, name)))));
+      expect(['CONES_TENSOR_UNEXPECTED', 'CONES_SAFETENSORS_INVALID']).toContain(code);
+      expect(message.length).toBeLessThan(500);
+    }
+  });
   test.each<[string, object]>([
     ['threads', { threads: 0 }],
     ['threads', { threads: 1.5 }],
@@ -160,6 +190,8 @@ describe('generate()', () => {
     const cut = await engine.generate({ prompt: `${kept} x y`, steps: 1, seed: 1 });
     expect(whole.warnings).toEqual([]);
     expect(cut.warnings).toEqual([{ code: 'prompt-truncated', message: expect.stringMatching(/75 tokens.*"x y"/) as string }]);
+    const long = await engine.generate({ prompt: `${kept} ${'x '.repeat(1e5)}`, steps: 1, seed: 1 });
+    expect(long.warnings).toEqual([{ code: 'prompt-truncated', message: expect.stringMatching(/^.{100,400}$/) as string }]);
     expect([...cut.images[0]!.data]).toEqual([...whole.images[0]!.data]);
   });
 

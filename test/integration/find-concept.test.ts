@@ -246,3 +246,44 @@ describe('prior pictures', () => {
     expect(await draws(changed('text_encoder', 'model.safetensors', /final_layer_norm\.weight$/))).toBe(true);
   });
 });
+
+test('a model whose scheduler config the default sampler cannot follow is searched with another one', async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'cones-'));
+  cpSync(MODEL, folder, { recursive: true });
+  const file = path.join(folder, 'scheduler/scheduler_config.json');
+  writeFileSync(file, JSON.stringify({ ...(JSON.parse(readFileSync(file, 'utf8')) as object), solver_order: 3 }));
+  await using own = await Engine.load(folder, { threads: 1 });
+  await expect(own.generate({ prompt: 'a cat', steps: 1 })).rejects.toMatchObject({ code: 'CONES_CONFIG_UNSUPPORTED', message: expect.stringMatching(/solver_order.*ddim or euler/) as string });
+  expect((await own.generate({ prompt: 'a cat', steps: 1, sampler: 'euler' })).images).toHaveLength(1);
+  const concept = await own.findConcept(await searchOptions({ report: { rows: 2, pictures: 1, steps: 2, clip: null } }));
+  expect(concept.report).toHaveProperty('pictures.likeness');
+  rmSync(folder, { recursive: true });
+});
+
+describe('warnings', () => {
+  const codes = async (changes: Partial<FindConceptOptions>) => {
+    const found: string[] = [];
+    await engine.findConcept(await searchOptions({ ...changes, onWarning: ({ code }) => void found.push(code) }));
+    return found.filter((code) => code !== 'search-worse'); // as random weights have it
+  };
+
+  test('one picture, also one that is given twice', async () => {
+    const [one] = await pictures(1);
+    expect(await codes({ images: [one!] })).toEqual(['single-picture']);
+    expect(await codes({ images: [one!, one!] })).toEqual(['single-picture']);
+    expect(await codes({})).toEqual([]);
+  });
+
+  test('captions of which something is read as plain text, or cut off', async () => {
+    expect(await codes({ captions: ['a V1* cat', 'a V1* [cat]', 'a V9* V1* cat'] })).toEqual(['weighting-syntax', 'unknown-identifier']);
+    expect(await codes({ captions: ['a V1* cat', 'a V1* cat', `a V1* cat ${'a '.repeat(80)}`] })).toEqual(['prompt-truncated']);
+  });
+
+  test.each([[0.5, ['search-worse']], [0.1, []]] as const)('a held-out loss of %d, where the untouched model has 0.3', async (shut, expected) => {
+    const measured = jest.spyOn(report, 'meanLoss').mockImplementation((_, __, mask) => Promise.resolve(mask ? shut : 0.3));
+    const warnings: string[] = [];
+    await engine.findConcept(await searchOptions({ density: 0.05, onWarning: ({ code }) => void warnings.push(code) }));
+    expect(warnings).toEqual(expected);
+    measured.mockRestore();
+  });
+});

@@ -300,6 +300,27 @@ describe('saving and resuming', () => {
     expect(Buffer.compare(await second.save(), await (await start({ steps: 4, resume: await second.save() })).save())).toBe(0);
   });
 
+  test('refuses a state whose second moments are negative, checksum or not', async () => {
+    const search = await start();
+    await search.run(2);
+    const state = await search.save();
+    const weights = [...(await search.ranking()).values()].reduce((sum, { length }) => sum + length, 0);
+    const first = (await search.ranking()).values().next().value!.length;
+    search.dispose();
+    // Magic and digest of the inputs; the native state begins with 24 bytes, then each weight's displacement, moments and S.
+    const native = 8 + 32;
+    expect(state.length).toBeGreaterThanOrEqual(native + 24 + 16 * weights + 32);
+    const edited = (tensor: number, bit: number) => {
+      const changed = Buffer.from(state);
+      changed[native + 24 + 4 * (tensor * first) + 3]! ^= bit;
+      createHash('sha256').update(changed.subarray(0, -32)).digest().copy(changed, changed.length - 32);
+      return changed;
+    };
+    // Displacements, first moments and S may have either sign.
+    for (const tensor of [0, 1, 3]) (await start({ resume: edited(tensor, 0x80) })).dispose();
+    expect(await rejection(start({ resume: edited(2, 0x80) }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
+  });
+
   test('refuses a damaged state, and the state of other options', async () => {
     const search = await start();
     await search.run(1);

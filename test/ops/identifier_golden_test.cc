@@ -119,6 +119,10 @@ TEST("an identifier's state goes on bit by bit; a damaged one is refused") {
   EXPECT(resumed.save(context) != state);
 
   EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(context, std::span(state).first(state.size() - 1)));
+  const std::byte last = state.back();
+  state.back() |= std::byte{0x80};  // the sign of a second moment
+  EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(context, state));
+  state.back() = last;
   std::fill_n(state.begin(), sizeof(float), std::byte{0xff});  // not a number
   EXPECT_ERROR("CONES_STATE_INVALID", resumed.load(context, state));
 }

@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <thread>
 
 #include "harness.h"
+#include "io/json.h"
 #include "io/weights.h"
 
 using namespace cones;
@@ -249,11 +251,41 @@ TEST("a file that is written to while it is open") {
     std::filesystem::last_write_time(path, time - std::chrono::seconds(1));
   });
 
+  changed([&] {  // as long as before, and the old time given back, as cp -p and tar do
+    const auto time = std::filesystem::last_write_time(path);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // coarser clocks
+    folder.write("file", std::string(bytes.size(), 'x'));
+    std::filesystem::last_write_time(path, time);
+  });
+
   const auto weights = open();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+  read(*weights);
+  std::filesystem::rename(path, folder.path("moved"));
+  read(*weights);
+  std::filesystem::rename(folder.path("moved"), path);
   std::filesystem::rename(folder.write("other", "another file"), path);
   read(*weights);
   std::filesystem::remove(path);
   read(*weights);
+}
+
+TEST("messages quote a line of what a header says") {
+  const std::string longest(1'000, 'n'), longer(2'000'000, 'n');
+  for (const std::string& name : {longest, longer}) {
+    const std::string message = message_of([&] { parse(file_of("{" + tensor(name, "U8", "[1]", 1, 2) + "}", "xx")); });
+    EXPECT(contains(message, "test file"));
+    EXPECT(message.size() < 400);
+  }
+  EXPECT(message_of([&] { parse(file_of("{" + tensor("a", longer, "[1]", 0, 1) + "}", "x")); }).size() < 400);
+  EXPECT(message_of([&] { parse(file_of("{\"a\":{\"" + longest + "\":1}}", "")); }).size() < 400);
+  std::string shape = "[1";
+  for (int i = 0; i < 100'000; ++i) shape += ",1";
+  EXPECT_ERROR(kInvalid, parse(file_of("{" + tensor("a", "U8", shape + "]", 0, 1) + "}", "x")));
+  EXPECT(in_quotes("a\n\x7f") == "\"a??\"");
+  // Not in the middle of a character: é has two bytes, of which the 100th is the first.
+  EXPECT(in_quotes(std::string(99, 'a') + "éé") == "\"" + std::string(99, 'a') + "…\"");
 }
 
 TEST("a tensor in two shards is an error") {

@@ -16,6 +16,10 @@ test('docs/api.md has every error code with its meaning', () => {
   for (const [code, meaning] of Object.entries(cones.ERROR_CODES)) expect(api).toContain(`| \`${code}\` | ${meaning} |`);
 });
 
+test('docs/api.md has every warning code with its meaning', () => {
+  for (const [code, meaning] of Object.entries(cones.WARNING_CODES)) expect(api).toContain(`| \`${code}\` | ${meaning} |`);
+});
+
 test('docs/api.md has the defaults of findConcept', () => {
   const { images, category, others, layers, report, ...defaults } = searchSettings({ images: [], category: '-' });
   expect([images, category, others]).toEqual([[], '-', []]);

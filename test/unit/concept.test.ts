@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { Concept, type ConceptData } from '../../lib/concept';
 import { cat, codeOf, conceptOf, mulberry32, randomIndices, tensor } from './concept-samples';
 
@@ -18,6 +19,34 @@ describe('create', () => {
     expect(() => Object.assign(concept, { steps: 1 })).toThrow();
     expect(() => Object.assign(concept.subjects[0]!, { token: 'x' })).toThrow();
     expect(() => Object.assign(concept.report!.loss as object, { 0: 1 })).toThrow();
+  });
+
+  test('what is written to the arrays that it gives away changes nothing', () => {
+    const concept = conceptOf({
+      subjects: [{ identifier: 'V1*', token: 't', category: 'c', embedding: { dtype: 'float32', values: Float32Array.of(1, 2) } }],
+      tensors: new Map([['w', tensor([4], [1, 2])]]),
+    });
+    const saved = concept.toBuffer();
+    concept.tensors.get('w')!.indices.reverse();
+    (concept.tensors as Map<string, unknown>).clear();
+    concept.indicesFor(['w'])[0]!.fill(0);
+    concept.subjects[0]!.embedding!.values.fill(7);
+    for (const change of [() => Object.assign(concept.tensors.get('w')!.shape, { 0: 2 }), () => Object.assign(concept.tensors.get('w')!, { indices: new Uint32Array(1) }), () => Object.assign(concept, { tensors: new Map() })]) {
+      expect(change).toThrow(TypeError);
+    }
+    expect(concept.toBuffer()).toEqual(saved);
+    expect(neuronsOf(concept)).toEqual({ w: [1, 2] });
+    expect(neuronsOf(Concept.fromBuffer(concept.toBuffer()))).toEqual({ w: [1, 2] });
+    // Of files, too.
+    const loaded = Concept.fromBuffer(saved);
+    loaded.tensors.get('w')!.indices.reverse();
+    expect(loaded.toBuffer()).toEqual(saved);
+    expect(loaded.equals(concept)).toBe(true);
+  });
+
+  test('its parts can be spread into another', () => {
+    const concept = conceptOf();
+    expect(Concept.create({ ...concept, steps: 5 }).equals(concept)).toBe(true);
   });
 
   test('counts neurons and weights', () => {
@@ -129,6 +158,28 @@ describe('files', () => {
     await conceptOf().save(file);
     await truncate(file, 100);
     await expect(Concept.load(file)).rejects.toMatchObject({ code: 'CONES_CONCEPT_CORRUPT', message: expect.stringContaining(file) as unknown });
+  });
+});
+
+describe('Unicode forms and realms', () => {
+  const named = (form: string) => conceptOf({ subjects: [{ ...cat.subjects[0]!, identifier: 'béret*'.normalize(form), category: 'béret'.normalize(form) }] });
+
+  test('a concept saved in NFD is the same as in NFC', () => {
+    const old = Concept.fromBuffer(named('NFD').toBuffer());
+    expect(old.subjects[0]!.identifier).toBe('béret*'.normalize('NFD'));
+    expect(old.equals(named('NFC'))).toBe(true);
+    expect(Concept.union(old, named('NFC')).subjects).toHaveLength(1);
+  });
+
+  test('two subjects cannot have one identifier in two forms', () => {
+    const subjects = ['NFC', 'NFD'].map((form) => ({ identifier: 'é*'.normalize(form), token: form, category: 'cat' }));
+    expect(codeOf(() => conceptOf({ subjects })).code).toBe('CONES_OPTION_INVALID');
+  });
+
+  test('a Map of another realm is a Map', () => {
+    const tensors = runInNewContext('new Map(entries)', { entries: [...conceptOf().tensors] }) as ConceptData['tensors'];
+    expect(tensors instanceof Map).toBe(false);
+    expect(Concept.create({ ...cat, tensors }).equals(conceptOf())).toBe(true);
   });
 });
 

@@ -1,9 +1,10 @@
 // Files are written whole, in the right place, and nothing else is harmed; what could hang or fill the memory is not read.
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import fs, { chmodSync, lstatSync, lutimesSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Concept } from '../../lib/concept';
+import { replaceFile } from '../../lib/replace-file';
 import { ioError, readBeginning, readRegularFile, targetOf, writeFileAtomic } from '../../lib/files';
 
 let folder: string;
@@ -55,6 +56,55 @@ describe('writing', () => {
   });
 });
 
+describe('replacing', () => {
+  const mode = (name: string) => statSync(at(name)).mode & 0o777;
+
+  test('keeps the mode of the file that was there; a new file gets what the process gives', async () => {
+    for (const [name, kept] of [['private', 0o600], ['shared', 0o664], ['script', 0o755]] as const) {
+      writeFileSync(at(name), 'old');
+      chmodSync(at(name), kept);
+      await writeFileAtomic(at(name), bytes('new'));
+      expect([readFileSync(at(name), 'utf8'), mode(name)]).toEqual(['new', kept]);
+    }
+    writeFileSync(at('as-always'), '');
+    await writeFileAtomic(at('new'), bytes('new'));
+    expect(mode('new')).toBe(mode('as-always'));
+  });
+
+  test('the file is flushed before it gets its name, the folder after it', async () => {
+    const events: string[] = [];
+    const fsync = jest.spyOn(fs, 'fsync').mockImplementation((descriptor, done) => {
+      events.push(fs.fstatSync(descriptor).isDirectory() ? `folder with ${readdirSync(folder).join()}` : 'file');
+      done(null);
+    });
+    await writeFileAtomic(at('cat.cones'), bytes('cat'));
+    fsync.mockRestore();
+    expect(events.at(-1)).toBe('folder with cat.cones');
+  });
+
+  test('removes what killed processes left an hour ago, and nothing else', async () => {
+    const temporary = (digit: string) => `.cones-${digit.repeat(8)}-aaaa-bbbb-cccc-${digit.repeat(12)}.tmp`;
+    const old = ['1', '2'].map(temporary);
+    const others = [temporary('3'), '.cones-x.tmp', `a${temporary('4')}`, `${temporary('5')}.png`];
+    for (const name of [...old, ...others]) writeFileSync(at(name), '');
+    symlinkSync('elsewhere', at(temporary('6')));
+    mkdirSync(at(temporary('7')));
+    const before = new Date(Date.now() - 2 * 3_600_000);
+    for (const name of [...old, ...others.slice(1), temporary('7')]) utimesSync(at(name), before, before);
+    lutimesSync(at(temporary('6')), before, before);
+    await writeFileAtomic(at('new'), bytes('new'));
+    expect(readdirSync(folder).sort()).toEqual([...others, temporary('6'), temporary('7'), 'new'].sort());
+  });
+
+  test('a link itself, where nobody but cones should have put anything', async () => {
+    writeFileSync(at('precious'), 'precious');
+    symlinkSync('precious', at('planted'));
+    await replaceFile(at('planted'), bytes('ours'));
+    expect([readFileSync(at('precious'), 'utf8'), readFileSync(at('planted'), 'utf8')]).toEqual(['precious', 'ours']);
+    expect(lstatSync(at('planted')).isFile()).toBe(true);
+  });
+});
+
 test('a reason that is a whole sentence is not ended twice', () => {
   expect(ioError('a.cones cannot be written', new Error('This is restricted.')).message).toBe('a.cones cannot be written: This is restricted. Check the path and its permissions.');
 });
@@ -68,6 +118,19 @@ test('the target of a name can be asked for without writing', async () => {
 });
 
 describe('reading', () => {
+  test('no more than is expected, of which nothing is read', async () => {
+    writeFileSync(at('file'), 'abcdef');
+    expect(await readRegularFile(at('file'), { most: 6 })).toEqual(bytes('abcdef'));
+    await expect(readRegularFile(at('file'), { most: 5 })).rejects.toMatchObject({ code: 'CONES_IO' });
+  });
+
+  test('a link is refused where none is to be followed', async () => {
+    writeFileSync(at('file'), 'abc');
+    symlinkSync('file', at('link'));
+    expect(await readRegularFile(at('link'))).toEqual(bytes('abc'));
+    await expect(readRegularFile(at('link'), { followLinks: false })).rejects.toMatchObject({ code: 'CONES_IO' });
+  });
+
   test('a pipe that nobody writes into is refused, not waited for', async () => {
     execFileSync('mkfifo', [at('pipe')]);
     for (const read of [readRegularFile(at('pipe')), readBeginning(at('pipe'), 4), Concept.load(at('pipe'))]) {

@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runInNewContext } from 'node:vm';
-import { crc32 } from 'node:zlib';
+import { pathToFileURL } from 'node:url';
+import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import { GeneratedImage } from '../../lib/generated-image';
-import { encodeImage, type ImageFormat, loadImage, makeGrid, type Picture, readMetadata, saveImage } from '../../lib/images';
+import { withoutTexts } from '../../lib/png-chunks';
+import { encodeImage, type ImageFormat, type ImageInput, loadImage, makeGrid, type Picture, readMetadata, saveImage } from '../../lib/images';
 
 type Rgb = [number, number, number];
 const RED: Rgb = [255, 0, 0];
@@ -23,6 +25,14 @@ function pixels(width: number, height: number, colour: (x: number, y: number) =>
 /** Bytes of pixel (x, y) of what loadImage returned. */
 function pixel(data: Float32Array, width: number, x: number, y: number): number[] {
   return [...data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)].map((value) => Math.round((value + 1) * 127.5));
+}
+
+function pngChunk(type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+  const [length, crc] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(data.length);
+  crc.writeUInt32BE(crc32(body));
+  return Buffer.concat([length, body, crc]);
 }
 
 let folder: string;
@@ -52,6 +62,17 @@ describe('loadImage', () => {
     const file = path.join(folder, 'a.png');
     await pixels(2, 2, () => RED).png().toFile(file);
     expect(pixel(await loadImage(file, { width: 2, height: 2 }), 2, 1, 1)).toEqual(RED);
+  });
+
+  test.each(['png', 'webp', 'jpeg'] as const)('from a %s file that has taken the name of another', async (format) => {
+    const [file, next] = [path.join(folder, 'a'), path.join(folder, 'b')];
+    for (const colour of [RED, BLUE]) {
+      await pixels(2, 2, () => colour).toFormat(format, { lossless: true }).withExif({ IFD0: { ImageDescription: `{"colour":"${colour.join()}"}` } }).toFile(next);
+      renameSync(next, file);
+      expect(await readMetadata(file)).toEqual({ colour: colour.join() });
+      const [red, , blue] = pixel(await loadImage(file, { width: 2, height: 2 }), 2, 1, 1) as Rgb;
+      expect(red > blue).toBe(colour === RED);
+    }
   });
 
   test('is centre-cropped to the aspect ratio', async () => {
@@ -115,6 +136,49 @@ describe('loadImage', () => {
   test('palette and animation: the first frame', async () => {
     const gif = await pixels(4, 4, () => BLUE).gif().toBuffer();
     expect(pixel(await loadImage(gif, { width: 4, height: 4 }), 4, 2, 2)).toEqual(BLUE);
+  });
+
+  describe('from whatever holds its bytes', () => {
+    const png = () => pixels(2, 2, () => RED).png().toBuffer();
+    const read = async (source: ImageInput) => pixel(await loadImage(source, { width: 2, height: 2 }), 2, 1, 1);
+
+    test('a Blob, a File, an ArrayBuffer, and those of other realms', async () => {
+      const bytes = await png();
+      const buffer = Uint8Array.from(bytes).buffer;
+      const foreign = { size: bytes.length, arrayBuffer: () => Promise.resolve(buffer) } as Blob;
+      for (const source of [new Blob([bytes]), new File([bytes], 'a.png'), buffer, foreign]) expect(await read(source)).toEqual(RED);
+    });
+
+    test('a file: URL, an object as well as a text', async () => {
+      const file = path.join(folder, 'a b.png');
+      writeFileSync(file, await png());
+      for (const source of [pathToFileURL(file), pathToFileURL(file).href]) expect(await read(source)).toEqual(RED);
+      expect(await readMetadata(pathToFileURL(file))).toEqual({});
+    });
+
+    test('nothing is fetched', async () => {
+      for (const source of ['https://example.org/cat.png', new URL('https://example.org/cat.png'), `data:image/png;base64,${'A'.repeat(1e6)}`, new URL('file://host/cat.png')]) {
+        const failure = loadImage(source, { width: 2, height: 2 });
+        await expect(failure).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID', message: expect.stringMatching(/^.{1,500}$/) as string });
+      }
+    });
+
+    test('a Blob that cannot be read, and one that is too large', async () => {
+      const broken = { size: 1, arrayBuffer: () => Promise.reject(new Error('gone')) } as unknown as Blob;
+      await expect(loadImage(broken, { width: 2, height: 2 })).rejects.toMatchObject({ code: 'CONES_IO' });
+      const arrayBuffer = jest.fn();
+      await expect(loadImage({ size: 2 ** 30, arrayBuffer } as unknown as Blob, { width: 2, height: 2 })).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
+      expect(arrayBuffer).not.toHaveBeenCalled();
+    });
+  });
+
+  test.each<[string, Buffer, RegExp]>([
+    ['HEIC', Buffer.from('\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'latin1'), /HEIC.*JPEG/],
+    ['HEIC by a compatible brand', Buffer.from('\0\0\0\x18ftypmif1\0\0\0\0mif1heic', 'latin1'), /HEIC.*JPEG/],
+    ['a Git LFS pointer', Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n'), /Git LFS pointer.*git lfs pull/],
+    ['a web page', Buffer.from('\n<!DOCTYPE html><html>Please log in'), /web page/],
+  ])('says what %s is', async (_, bytes, message) => {
+    await expect(loadImage(bytes, { width: 2, height: 2 })).rejects.toMatchObject({ code: 'CONES_IMAGE_INVALID', message: expect.stringMatching(message) as string });
   });
 
   describe('bad files', () => {
@@ -241,6 +305,44 @@ describe('readMetadata', () => {
         await readMetadata(damaged).catch((error: { code?: string }) => expect(error.code).toBe('CONES_IMAGE_INVALID'));
       }
     }
+  });
+
+  test('a NUL does not cut a text', async () => {
+    const bytes = await encodeImage({ width: 1, height: 1, data: Uint8Array.from(RED) }, { format: 'png', metadata: { prompt: 'a\0b' } });
+    expect(await readMetadata(bytes)).toEqual({ prompt: 'a\ufffdb' });
+    expect((await sharp(bytes).metadata()).comments).toEqual([{ keyword: 'prompt', text: 'a\ufffdb' }]);
+  });
+
+  test("texts of other programs, packed or not", async () => {
+    const png = await pixels(1, 1, () => RED).png().toBuffer();
+    const texts = [
+      pngChunk('tEXt', Buffer.from('Author\0J\xf6rg', 'latin1')),
+      pngChunk('zTXt', Buffer.concat([Buffer.from('workflow\0\0'), deflateSync('{"nodes": []}')])),
+      pngChunk('iTXt', Buffer.concat([Buffer.from('title\0\x01\0de\0Titel\0'), deflateSync(Buffer.from('Katze 🐱'))])),
+      pngChunk('zTXt', Buffer.from('broken\0\0 no deflate')),
+    ];
+    const all = Buffer.concat([png.subarray(0, 33), ...texts, png.subarray(33)]);
+    expect(await readMetadata(all)).toEqual({ Author: 'Jörg', workflow: '{"nodes": []}', title: 'Katze 🐱' });
+  });
+
+  test('a bomb of packed texts is not unpacked', async () => {
+    const ours = await encodeImage({ width: 1, height: 1, data: Uint8Array.from(RED) }, { format: 'png', metadata: { seed: '7' } });
+    const packed = Buffer.concat([Buffer.from('k\0\0'), deflateSync(Buffer.alloc(7 << 20))]);
+    const bomb = Buffer.concat([ours.subarray(0, -12), ...Array.from({ length: 60 }, () => pngChunk('zTXt', packed)), ours.subarray(-12)]);
+    // What sharp gets to see, and what is read of the texts.
+    expect(withoutTexts(bomb)).toEqual(withoutTexts(ours));
+    expect(withoutTexts(ours).length).toBeLessThan(ours.length);
+    expect(await readMetadata(bomb)).toEqual({ seed: '7' });
+    expect(pixel(await loadImage(bomb, { width: 1, height: 1 }), 1, 0, 0)).toEqual(RED);
+  });
+
+  test('nor is one in a colour profile', async () => {
+    const png = await pixels(1, 1, () => RED).png().toBuffer();
+    const profile = pngChunk('iCCP', Buffer.concat([Buffer.from('p\0\0'), deflateSync(Buffer.alloc(7 << 20))]));
+    await expect(readMetadata(Buffer.concat([png.subarray(0, 33), profile, png.subarray(33)]))).rejects.toMatchObject({ code: 'CONES_IMAGE_INVALID' });
+    // One that is fine stays.
+    const wide = await pixels(1, 1, () => RED).withIccProfile('p3').png().toBuffer();
+    expect((await sharp(withoutTexts(wide)).metadata()).icc).toBeDefined();
   });
 
   test('missing file', async () => {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { loadModelConfig } from '../../lib/model-config';
-import { samplerSchedule } from '../../lib/schedule';
+import { SAMPLER_NAMES, type SamplerName, samplerSchedule, usableSampler } from '../../lib/schedule';
 
 type Json = Record<string, unknown>;
 type Files = Record<string, Json | string>;
@@ -289,6 +289,21 @@ describe('weights', () => {
     expect(model.unet.files).toEqual(shards.map((name) => path.join(root, 'unet', name)));
   });
 
+  test.each(['diffusion_pytorch_model.safetensors.index.fp16.json', 'diffusion_pytorch_model.safetensors.fp16.index.json'])('shards of a variant in %s', async (index) => {
+    const shard = 'diffusion_pytorch_model.fp16-00001-of-00001.safetensors';
+    const model = await loadModelConfig(writeModel({ ...none, [`unet/${index}`]: { weight_map: { x: shard } }, [`unet/${shard}`]: '' }));
+    expect(model.unet.files).toEqual([path.join(root, 'unet', shard)]);
+  });
+
+  test.each(['weights of a cat+dog (1).safetensors', 'büro.safetensors', 'shards/a.safetensors', '...safetensors'])('a shard may be called %s', async (name) => {
+    const model = await loadModelConfig(writeModel({ ...none, [`${unet}.safetensors.index.json`]: { weight_map: { x: name } }, [`unet/${name}`]: '' }));
+    expect(model.unet.files).toEqual([path.join(root, 'unet', name)]);
+  });
+
+  test.each(['', '../x.safetensors', '/x.safetensors', 'a/../../x.safetensors', './x.safetensors', 'a//x.safetensors', 'a\\x.safetensors', 'a\0.safetensors', 'x.bin'])('a shard may not be called %j', async (name) => {
+    expect(await failure({ ...none, [`${unet}.safetensors.index.json`]: { weight_map: { x: name } } })).toMatch(/^CONES_CONFIG_INVALID .*weight_map/);
+  });
+
   test.each([
     ['none', none, 'CONES_MODEL_NOT_FOUND', 'no diffusion_pytorch_model.safetensors'],
     ['only a pickle', { ...none, [`${unet}.bin`]: '' }, 'CONES_MODEL_NOT_FOUND', 'safe_serialization'],
@@ -316,6 +331,9 @@ describe('unsupported values are named', () => {
     ['unet/config.json', { only_cross_attention: [false, true, false, false] }, '"only_cross_attention"'],
     ['unet/config.json', { cross_attention_dim: [768, 768, 768, 1024] }, '"cross_attention_dim"'],
     ['unet/config.json', { time_embedding_dim: 64 }, '"time_embedding_dim" is 64'],
+    // UNet2DConditionModel raises for any value of it.
+    ['unet/config.json', { num_attention_heads: 8 }, '"num_attention_heads" is 8'],
+    ['unet/config.json', { num_attention_heads: [5, 10, 20, 20] }, '"num_attention_heads" is [ 5'],
     ['unet/config.json', { in_channels: 9 }, '"in_channels" is 9'],
     ['unet/config.json', { some_new_switch: true }, '"some_new_switch" is true'],
     ['text_encoder/config.json', { hidden_act: 'relu' }, '"hidden_act" is "relu"'],
@@ -326,9 +344,6 @@ describe('unsupported values are named', () => {
     ['scheduler/scheduler_config.json', { _class_name: 'FlowMatchEulerDiscreteScheduler' }, 'FlowMatchEulerDiscreteScheduler'],
     ['scheduler/scheduler_config.json', { beta_schedule: 'sigmoid' }, '"beta_schedule" is "sigmoid"'],
     ['scheduler/scheduler_config.json', { prediction_type: 'sample' }, '"prediction_type" is "sample"'],
-    ['scheduler/scheduler_config.json', { thresholding: true }, '"thresholding" is true'],
-    ['scheduler/scheduler_config.json', { thresholding: true }, '"thresholding" is true'],
-    ['scheduler/scheduler_config.json', { solver_order: 3 }, '"solver_order" is 3'],
     ['model_index.json', { text_encoder: ['transformers', 'T5EncoderModel'] }, 'T5EncoderModel'],
     ['model_index.json', { text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'] }, '"text_encoder_2"'],
   ])('%s %j', async (file, change, text) => {
@@ -337,6 +352,36 @@ describe('unsupported values are named', () => {
     expect(message).toContain(file);
     expect(message).toContain(text);
     expect(message).toContain('supported: ');
+  });
+
+  // Which of diffusers' DPMSolverMultistepScheduler, DDIMScheduler and EulerDiscreteScheduler reads the key.
+  test.each<[Json, ...SamplerName[]]>([
+    [{ thresholding: true }, 'dpm-solver-multistep', 'ddim'],
+    [{ solver_order: 3 }, 'dpm-solver-multistep'],
+    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep'],
+    [{ use_lu_lambdas: true }, 'dpm-solver-multistep'],
+    [{ variance_type: 'learned_range' }, 'dpm-solver-multistep'],
+    [{ final_sigmas_type: 'sigma_min' }, 'dpm-solver-multistep', 'euler'],
+    [{ use_exponential_sigmas: true }, 'dpm-solver-multistep', 'euler'],
+    [{ interpolation_type: 'log_linear' }, 'euler'],
+    [{ timestep_type: 'continuous' }, 'euler'],
+    [{ shift_terminal: 0.1 }],
+    [{ thresholding: null, solver_type: 'bh2', variance_type: 'fixed_small', sigma_max: null }],
+  ])('%j concerns the samplers that have it, when they are chosen: %s', async (change, ...samplers) => {
+    const { scheduler } = await loadModelConfig(writeModel({ 'scheduler/scheduler_config.json': change }));
+    for (const sampler of SAMPLER_NAMES) {
+      let refusal: unknown;
+      try {
+        samplerSchedule(sampler, scheduler, { steps: 4 });
+      } catch (error) {
+        refusal = error;
+      }
+      const [key] = Object.keys(change);
+      const expected = { code: 'CONES_CONFIG_UNSUPPORTED', message: expect.stringMatching(`scheduler_config\\.json: "${key}" is .*the sampler ${sampler}.*supported: `) as string };
+      if (samplers.includes(sampler)) expect(refusal).toMatchObject(expected);
+      else expect(refusal).toBeUndefined();
+    }
+    expect(samplers).not.toContain(usableSampler(scheduler));
   });
 
   test('harmless unknown keys pass', async () => {

@@ -49,7 +49,7 @@ const accepts = (option: z.ZodType, value: unknown) => option.safeParse(value).s
 test.each<[string, z.ZodType, readonly unknown[], readonly unknown[]]>([
   ['seed', seedOption, [0, 1, Number.MAX_SAFE_INTEGER, 0n, 2n ** 64n - 1n], [-1, 0.5, NaN, Infinity, 2 ** 53, -1n, 2n ** 64n, '1', null, undefined]],
   ['signal', signalOption, [undefined, new AbortController().signal, AbortSignal.abort()], [null, {}, 5, 'x']],
-  ['image', imageOption, ['a.png', new Uint8Array(1), Buffer.from('x'), runInNewContext('new Uint8Array(1)')], ['', null, undefined, 5, {}, new Float32Array(1), new ArrayBuffer(1)]],
+  ['image', imageOption, ['a.png', new Uint8Array(1), Buffer.from('x'), runInNewContext('new Uint8Array(1)'), new ArrayBuffer(1), runInNewContext('new ArrayBuffer(1)'), new Blob(['x']), new File(['x'], 'a'), new URL('file:///a.png')], ['', null, undefined, 5, {}, { size: 1 }, new Float32Array(1)]],
   ['concept', conceptOption, [conceptOf()], [undefined, null, {}, 'cat.cones', { ...conceptOf() }]],
   ['function', functionOption(), [undefined, () => 1], [null, {}, 'x', 5]],
 ])('%s', (_, option, good, bad) => {

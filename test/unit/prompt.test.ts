@@ -11,6 +11,7 @@ import {
   RARE_TOKENS,
   readRareTokens,
   resolvePrompt,
+  resolveText,
   subjectCaption,
 } from '../../lib/prompt';
 
@@ -72,19 +73,77 @@ describe('resolvePrompt', () => {
   test('an unknown identifier is a warning, and stays', () => {
     const { text, warnings } = resolvePrompt('a V9* cat and <your-dog>', [cat]);
     expect(text).toBe('a V9* cat and <your-dog>');
-    expect(warnings.map((w) => w.kind)).toEqual(['unknown-identifier', 'unknown-identifier']);
+    expect(warnings.map((w) => w.code)).toEqual(['unknown-identifier', 'unknown-identifier']);
     expect(warnings[0]!.message).toContain('"V9*"');
     expect(warnings[0]!.message).toContain('V1*');
   });
 
   test('two named subjects with one token are a warning', () => {
     const twin = { ...pot, token: 'sks' };
-    expect(resolvePrompt('V1* and V2*', [cat, twin]).warnings.map((w) => w.kind)).toEqual(['shared-token']);
+    expect(resolvePrompt('V1* and V2*', [cat, twin]).warnings.map((w) => w.code)).toEqual(['shared-token']);
     expect(resolvePrompt('only V1*', [cat, twin]).warnings).toEqual([]);
   });
 
-  test.each(['', '  \n'])('an empty prompt (%j) is an error', (prompt) => {
+  describe('Unicode', () => {
+    const [nfc, nfd] = ['é', 'é'.normalize('NFD')];
+    test.each([
+      [`tom${nfc}`, `a tom${nfd}!`, 'a rcn!'],
+      [`tom${nfd}`, `a tom${nfc}!`, 'a rcn!'],
+      [`<${nfd}>`, `a <${nfc.toUpperCase()}>`, 'a rcn'],
+      ['tom', `tom${nfd} and tom\u0302, tom`, `tom${nfc} and tom\u0302, rcn`], // a longer word, with an accent that no letter has with m
+      ['ΣΑΣ*', 'σας* σασ* ΣΑΣ*', 'rcn rcn rcn'], // one letter at the end of a word and elsewhere
+      ['maſt*', 'MAST*', 'rcn'],
+      ['maß*', 'mass* MAẞ*', 'mass* rcn'],
+      ['kız*', 'kiz*', 'kiz*'],
+    ])('%s in "%s"', (identifier, prompt, text) => {
+      expect(resolvePrompt(prompt, [{ ...plain, identifier }])).toMatchObject({ text, warnings: [] });
+    });
+
+    test('one subject in either form is one, and two with one name are told', () => {
+      const [a, b] = [nfc, nfd].map((identifier): Subject => ({ ...plain, identifier, category: identifier }));
+      expect(joinSubjects([{ subjects: [a!] }, { subjects: [b!] }])).toEqual([a]);
+      expect(code(() => joinSubjects([{ subjects: [a!] }, { subjects: [{ ...b!, token: 'ucd' }] }]))).toBe('CONES_OPTION_INVALID');
+    });
+  });
+
+  test('two rare words that differ in case are one to the tokenizer', () => {
+    expect(resolvePrompt('V1* and V2*', [cat, { ...pot, token: 'SKS' }]).warnings.map((w) => w.code)).toEqual(['shared-token']);
+  });
+
+  test("the tokenizer's own words are no unknown identifiers", () => {
+    const isWord = (word: string) => word === '<toy>';
+    expect(resolvePrompt('a <toy> and <boy>', [cat], isWord).warnings.map((w) => w.message)).toEqual([expect.stringContaining('"<boy>"')]);
+  });
+
+  test('a negative prompt may be empty', () => {
+    expect(resolveText(' ', [cat])).toEqual({ text: ' ', used: [], warnings: [] });
+    expect(resolveText('no V1*', [cat])).toMatchObject({ text: 'no sks', used: [cat] });
+  });
+
+  test.each(['', '  \n', '\u0085\u00a0'])('an empty prompt (%j) is an error', (prompt) => {
     expect(code(() => resolvePrompt(prompt, [cat]))).toBe('CONES_PROMPT_EMPTY');
+  });
+});
+
+describe('the syntax of weights', () => {
+  const found = (prompt: string, subjects: Subject[] = []) =>
+    resolvePrompt(prompt, subjects, (word) => word === '[toy]').warnings.filter(({ code: name }) => name === 'weighting-syntax').map(({ message }) => message);
+
+  test.each([
+    '((cat:1.3))', '(cat:1.2)', '(a red cat : .8)', '((cat))', '[cat]', '[cat:dog:0.5]', '[cat|dog]', '{{cat}}', '(cat)++', '(cat)1.3',
+    '<lora:style:0.8>', '<LoRA:style>', '<hypernet:style:1>', '(V1*:1.2)',
+  ])('%s is told', (example) => {
+    expect(found(`a photo of ${example}, on the beach`, [cat])).toEqual([expect.stringContaining('is read as plain text')]);
+  });
+
+  test.each(['a cat (black)', 'a cat: the best', 'a photo (ratio 16:9)', 'at 10:30 (morning)', 'c++ and c--', ':) (:', 'a (cat) and a (dog)', 'f(x) = 2', '[toy]', 'a [V] cat'])('%s is text', (prompt) => {
+    expect(found(prompt, [{ ...cat, identifier: '[V]' }])).toEqual([]);
+  });
+
+  test('is told once for a prompt, by its first three places', () => {
+    const [message, ...more] = found('(a:1) (b:1) (c:1) (d:1) (a:1)');
+    expect(more).toEqual([]);
+    expect(['(a:1)', '(b:1)', '(c:1)', '(d:1)'].map((example) => message!.includes(example))).toEqual([true, true, true, false]);
   });
 });
 

@@ -38,6 +38,7 @@ const SD14: SchedulerConfig = {
   timestepSpacing: null,
   rescaleBetasZeroSnr: false,
   useKarrasSigmas: false,
+      refused: {},
 };
 
 /** { beta_start: 1 } → { ...SD14, betaStart: 1 } */

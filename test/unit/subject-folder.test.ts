@@ -12,7 +12,7 @@ let folders = 0;
 function folderOf(files: Record<string, unknown>): string {
   const folder = path.join(root, String(folders++));
   mkdirSync(folder);
-  for (const [name, content] of Object.entries(files)) writeFileSync(path.join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
+  for (const [name, content] of Object.entries(files)) writeFileSync(path.join(folder, name), typeof content === 'string' || Buffer.isBuffer(content) ? content : JSON.stringify(content));
   return folder;
 }
 const names = ({ images }: { images: readonly string[] }) => images.map((image) => path.basename(image));
@@ -44,6 +44,64 @@ test('lists of alternatives, another identifier and another category', async () 
   const folder = folderOf({ 'a.png': '', 'b.png': '', 'captions.json': { category: 'cat', captions, licence: 'MIT' } });
   expect(await readSubject(folder, { identifier: 'V2*' })).toMatchObject({ category: 'cat', identifier: 'V2*', captions: [['a V2* cat'], ['a kitten at night', 'a V2* cat at night']] });
   expect(await readSubject(folder, { category: 'kitten' })).toMatchObject({ category: 'kitten', captions: [['a cat'], ['a V1* kitten at night', 'a cat at night']] });
+});
+
+test('pictures under all the names that they go by', async () => {
+  const folder = folderOf({ '1.jpg': '', '2.jfif': '', '3.JPE': '', '4.jif': '', '5.pjpeg': '', '6.apng': '', '7.tif': '', '8.avif': '', '9.heic': '' });
+  expect(names(await readSubject(folder, { category: 'cat' }))).toEqual(['1.jpg', '2.jfif', '3.JPE', '4.jif', '5.pjpeg', '6.apng', '7.tif', '8.avif', '9.heic']);
+});
+
+test.each(['2.bmp', '2.JXL', '2.svg', '2.psd', '2.ico', '2.tga', '2.CR2', '2.dng', '2.jp2', '2.ppm'])('%s is refused by name, not left out', async (name) => {
+  const refused = readSubject(folderOf({ '1.jpg': '', [name]: '' }), { category: 'cat' });
+  await expect(refused).rejects.toMatchObject({ code: 'CONES_IMAGE_INVALID', message: expect.stringContaining(name) as string });
+});
+
+describe('captions in text files', () => {
+  const read = async (files: Record<string, unknown>) => (await readSubject(folderOf({ '1.jpg': '', '2.png': '', ...files }), { category: 'cat' })).captions;
+
+  test('one file beside each picture, a caption a line', async () => {
+    expect(await read({ '1.txt': 'a cat at night\n', '2.TXT': '\r\n a cat \r\na photo of a cat\r\n' })).toEqual([['a V1* cat at night'], ['a V1* cat', 'a photo of a V1* cat']]);
+    expect(await read({ '1.caption': 'a cat', '2.caption': 'two cats' })).toEqual([['a V1* cat'], ['two cats']]);
+    expect(await read({ '1.caption': 'a cat', '1.txt': 'a cat at night', '2.caption': 'a cat' })).toEqual([['a V1* cat at night'], ['a V1* cat']]);
+  });
+
+  test('captions.json goes first, if it has captions', async () => {
+    const text = { '1.txt': 'a cat at night', '2.txt': 'a cat' };
+    expect(await read({ ...text, 'captions.json': { captions: ['a red cat', 'a cat'] } })).toEqual([['a red V1* cat'], ['a V1* cat']]);
+    expect(await read({ ...text, 'captions.json': { category: 'cat' } })).toEqual([['a V1* cat at night'], ['a V1* cat']]);
+  });
+
+  test('a name in the other Unicode form is the same', async () => {
+    const folder = folderOf({ ['é.jpg'.normalize('NFD')]: '', ['é.txt'.normalize('NFC')]: 'a cat' });
+    expect((await readSubject(folder, { category: 'cat' })).captions).toEqual([['a V1* cat']]);
+  });
+
+  test.each<[string, Record<string, unknown>, RegExp]>([
+    ['for one picture and not for another', { '1.txt': 'a cat' }, /2\.png has no caption.*2\.txt/],
+    ['that are empty', { '1.txt': 'a cat', '2.txt': ' \n' }, /2\.txt is empty/],
+    ['of another encoding', { '1.txt': 'a cat', '2.txt': Buffer.from('a b\xe9ret', 'latin1') }, /2\.txt is not UTF-8/],
+    ['of a book', { '1.txt': 'a cat', '2.txt': 'a '.repeat(40_000) }, /2\.txt has 80000 bytes/],
+  ])('%s are refused', async (_, files, message) => {
+    await expect(read(files)).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID', message: expect.stringMatching(message) as string });
+  });
+
+  test('a text of another name is none', async () => {
+    expect(await read({ 'notes.txt': 'buy milk' })).toBeUndefined();
+  });
+});
+
+test('byte order marks, of UTF-8 and of UTF-16', async () => {
+  const encodings: ((text: string) => Buffer)[] = [
+    (text) => Buffer.from(`\ufeff${text}`, 'utf8'),
+    (text) => Buffer.from(`\ufeff${text}`, 'utf16le'),
+    (text) => Buffer.from(`\ufeff${text}`, 'utf16le').swap16(),
+  ];
+  for (const encode of encodings) {
+    const json = folderOf({ '1.jpg': '', 'captions.json': encode(JSON.stringify({ category: 'béret', captions: ['a béret'] })) });
+    expect((await readSubject(json)).captions).toEqual([['a V1* béret']]);
+    const text = folderOf({ '1.jpg': '', '1.txt': encode('a béret') });
+    expect((await readSubject(text, { category: 'béret' })).captions).toEqual([['a V1* béret']]);
+  }
 });
 
 test.each<[string, Record<string, unknown>]>([

@@ -112,6 +112,36 @@ describe('special and added tokens, ids equal those of transformers', () => {
   });
 });
 
+describe("textual inversion's words of several vectors", () => {
+  /** As diffusers' load_textual_inversion and save_pretrained leave a tokenizer. */
+  async function withWords(...words: string[]): Promise<Tokenizer> {
+    const json = tinyJson();
+    words.forEach((content, i) => (json['added_tokens'] as object[]).push({ id: 7 + i, content, normalized: true }));
+    write({ 'tokenizer.json': json });
+    return Tokenizer.load(folder, { maxPositions: 10, vocabSize: 7 + words.length });
+  }
+
+  // StableDiffusionPipeline.maybe_convert_prompt: "<ab>" becomes "<ab> <ab>_1 <ab>_2" for as many as there are.
+  test.each([
+    ['a <ab> b', [2, 7, 8, 9, 3]],
+    ['<ab><ab>', [7, 8, 9, 7, 8, 9]],
+    ['<AB>', [7, 8, 9]],
+    ['<ab> <ab>_1 <ab>_2 b', [7, 8, 9, 3]], // written out
+    ['<ab>_1', [8]],
+    ['<b> a', [10, 2]], // one vector
+  ])('%s', async (text, ids) => {
+    const tokenizer = await withWords('<ab>', '<ab>_1', '<ab>_2', '<b>', '<b>_2');
+    const { ids: ours, length } = tokenizer.encode(text);
+    expect([...ours.subarray(1, length - 1)]).toEqual(ids);
+  });
+
+  test('are known as words, and are no single token', async () => {
+    const tokenizer = await withWords('<ab>', '<ab>_1', '<b>');
+    expect(['<ab>', '<AB>', '<ab> <b>', '<a>', 'a', 'a <ab>', ''].map((text) => tokenizer.hasWord(text))).toEqual([true, true, true, false, false, false, false]);
+    expect([tokenizer.tokenId('<ab>'), tokenizer.tokenId('<b>')]).toEqual([null, 9]);
+  });
+});
+
 test('a text becomes maxLength ids: BOS, tokens, EOS, padding', async () => {
   const { ids, length, words, wordOfToken, truncated } = (await clip()).encode('A  photo of a sks Supercalifragilistic cat!');
   expect(ids).toHaveLength(77);

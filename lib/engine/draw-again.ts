@@ -1,0 +1,79 @@
+/** Drawing a picture again from what its file says. */
+import { z } from 'zod';
+import type { Concept } from '../concept';
+import { ConesError } from '../errors';
+import type { ImageInput } from '../images';
+import { conceptOption, functionOption, imageOption, parseOptions, signalOption } from '../options';
+import { type PictureSettings, readPictureSettings } from '../picture-settings';
+import { ownOptions } from '../reading';
+import { brief } from '../show';
+import { version } from '../version';
+import type { Warning } from '../warning';
+import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
+import type { Session } from './session';
+
+export interface DrawAgainOptions extends Pick<GenerateOptions, 'batchSize' | 'onProgress' | 'signal'> {
+  /** The concepts that the picture was drawn with, in any order. Default: none. */
+  readonly concepts?: readonly Concept[];
+}
+
+const schema = z.strictObject({
+  picture: imageOption,
+  concepts: z.array(conceptOption).default([]),
+  batchSize: z.int().min(1).max(1024).optional(),
+  onProgress: functionOption<(progress: GenerateProgress) => void>(),
+  signal: signalOption,
+});
+
+/**
+ * Engine.drawAgain.
+ * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link generate}
+ */
+export async function drawAgain(session: Session, source: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
+  const { picture, concepts: given, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
+  session.assertUsable();
+  session.assertPathsAllowed('drawAgain', { picture });
+  const settings = await readPictureSettings(picture);
+  const concepts = chooseConcepts(settings, given);
+  const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
+  const { images, warnings } = await generate(session, { ...settings.options, concepts, ...rest } as GenerateOptions);
+  return { images, warnings: [...elsewhere, ...warnings] };
+}
+
+/**
+ * Of the given concepts those that a picture was drawn with, in its order.
+ * @throws ConesError CONES_PICTURE_MISMATCH unless they are all that are given, and all that there were
+ */
+export function chooseConcepts({ conceptHashes, subjects }: PictureSettings, given: readonly Concept[]): Concept[] {
+  const byHash = new Map(given.map((concept) => [concept.hash, concept]));
+  const chosen = conceptHashes.map((hash) => {
+    const concept = byHash.get(hash);
+    if (concept === undefined) {
+      throw mismatch(`The picture was drawn with concepts of ${brief(subjects)}, of which the one with the hash ${hash} is not given: give the very concept (cones inspect shows the hash of a file)`);
+    }
+    return concept;
+  });
+  const other = given.find((concept) => !chosen.includes(concept) && !conceptHashes.includes(concept.hash));
+  if (other) throw mismatch(`The picture was not drawn with the concept of ${brief(other.subjects.map(({ identifier }) => identifier).join(', '))}: leave it out`);
+  return chosen;
+}
+
+/**
+ * Whether this engine draws the very picture.
+ * @throws ConesError CONES_PICTURE_MISMATCH when the base model is another
+ */
+export function compareEngines(picture: PictureSettings, engine: { readonly fingerprint: string; readonly instructionSet: string }): Warning[] {
+  if (picture.model !== null && picture.model !== engine.fingerprint) {
+    throw mismatch(`The picture was drawn with the base model ${brief(picture.model)}, but this is ${engine.fingerprint}: load the model that it was drawn with`);
+  }
+  const differences = [
+    ...(picture.instructionSet !== null && picture.instructionSet !== engine.instructionSet ? [`${brief(picture.instructionSet)} instructions, not ${engine.instructionSet}`] : []),
+    ...(picture.engine !== null && picture.engine !== `cones ${version}` ? [`${brief(picture.engine)}, not ${version}`] : []),
+  ];
+  if (differences.length === 0) return [];
+  return [{ code: 'drawn-elsewhere', message: `The picture was drawn with ${differences.join(', and ')}: what is drawn now may differ a little from it.` }];
+}
+
+function mismatch(problem: string): ConesError {
+  return new ConesError('CONES_PICTURE_MISMATCH', `${problem}.`);
+}

@@ -1,0 +1,20 @@
+/** What may have gone differently from what a caller expects, without being an error. Codes are stable. */
+export const WARNING_CODES = {
+  'concept-unnamed': 'A concept is given, and no prompt names its identifier.',
+  'drawn-elsewhere': 'A picture is drawn again by another version, or on another instruction set, than the first time.',
+  'negative-prompt-unused': 'A negative prompt is given, and guidance is off.',
+  'prompt-truncated': 'A text is longer than the text encoder reads; its end is ignored.',
+  'search-worse': 'The held-out loss with the neurons shut is no better than that of the untouched model.',
+  'shared-token': 'Two subjects that a prompt names are bound to one rare word.',
+  'single-picture': 'A subject has one picture only.',
+  'slow-instruction-set': 'The processor has no AVX2, so that the engine computes with plain C++.',
+  'unknown-identifier': 'What looks like an identifier belongs to no given concept, and is read as plain text.',
+  'weighting-syntax': 'What other programs read as weights, or as a LoRA, is read as plain text.',
+} as const;
+
+export type WarningCode = keyof typeof WARNING_CODES;
+
+export interface Warning {
+  readonly code: WarningCode;
+  readonly message: string;
+}

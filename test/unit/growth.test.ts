@@ -1,0 +1,253 @@
+// Every reader of what others wrote takes twice as long for twice as much: counted in statements, not in seconds.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { crc32, deflateSync } from 'node:zlib';
+import { PassThrough } from 'node:stream';
+import type * as CliIo from '../../lib/cli/io';
+import type * as ConceptFile from '../../lib/concept-file/container';
+import type * as ConceptData from '../../lib/concept-file/data';
+import type * as ExifMetadata from '../../lib/exif-metadata';
+import type * as Captions from '../../lib/find-concept/captions';
+import type * as State from '../../lib/find-concept/state';
+import type * as ModelConfig from '../../lib/model-config';
+import type * as ReadJson from '../../lib/model-config/read-json';
+import type * as PngChunks from '../../lib/png-chunks';
+import type * as Prompt from '../../lib/prompt';
+import type * as Show from '../../lib/show';
+import type * as SubjectFolder from '../../lib/subject-folder';
+import type * as TiffColours from '../../lib/tiff-colours';
+import type * as TokenizerFiles from '../../lib/tokenizer-files';
+import { CountedLibrary, growth } from '../steps';
+
+const library = new CountedLibrary();
+let folder: string;
+beforeAll(() => void (folder = mkdtempSync(path.join(os.tmpdir(), 'cones-growth-'))));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A file of the folder, written anew. */
+function put(name: string, content: string | Buffer): string {
+  const file = path.join(folder, name);
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, content);
+  return file;
+}
+
+/** What a reader refuses takes no longer than what it accepts. */
+async function refused(work: () => unknown): Promise<void> {
+  await Promise.resolve().then(work).catch((error: { code: string }) => expect(error.code).toMatch(/^CONES_/));
+}
+
+const list = (length: number, entry: (i: number) => string) => Array.from({ length }, (_, i) => entry(i)).join(',');
+const lines = (length: number, entry: (i: number) => string) => Array.from({ length }, (_, i) => entry(i)).join('\n');
+
+function pngOf(...chunks: readonly (readonly [string, Buffer])[]): Buffer {
+  const parts = chunks.map(([type, data]) => {
+    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+    const [length, crc] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    crc.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, crc]);
+  });
+  return Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), ...parts]);
+}
+
+function exifOf(entries: number, text: string): Buffer {
+  const exif = Buffer.alloc(8 + 2 + entries * 12 + text.length);
+  exif.write('II', 'latin1');
+  exif.writeUInt32LE(8, 4);
+  exif.writeUInt16LE(entries, 8);
+  const last = 10 + (entries - 1) * 12;
+  exif.writeUInt16LE(0x010e, last);
+  exif.writeUInt16LE(2, last + 2);
+  exif.writeUInt32LE(text.length, last + 4);
+  exif.writeUInt32LE(10 + entries * 12, last + 8);
+  exif.write(text, 10 + entries * 12, 'latin1');
+  return exif;
+}
+
+function tiffOf(tags: number): Buffer {
+  const tiff = Buffer.alloc(10 + tags * 12);
+  tiff.write('II*', 'latin1');
+  tiff.writeUInt32LE(8, 4);
+  tiff.writeUInt16LE(tags, 8);
+  for (let i = 0; i < tags; i++) {
+    tiff.writeUInt16LE(i, 10 + i * 12);
+    tiff.writeUInt16LE(3, 12 + i * 12);
+    tiff.writeUInt32LE(1, 14 + i * 12);
+  }
+  return tiff;
+}
+
+function conceptData(tensors: number, neurons: number, spread: number) {
+  return {
+    fingerprint: 'f',
+    subjects: Array.from({ length: 3 }, (_, i) => ({ identifier: `V${i}*`, token: 't', category: 'c', embedding: { dtype: 'float16' as const, values: new Float32Array(8) } })),
+    method: 'm', steps: 1, engineVersion: '0',
+    tensors: new Map(Array.from({ length: tensors }, (_, i) => [`t${i}`, { shape: [neurons, spread], indices: Uint32Array.from({ length: neurons }, (_, n) => n * spread) }])),
+  };
+}
+
+const bytesOf = (data: ReturnType<typeof conceptData>) => finish(library.load<typeof ConceptFile>('lib/concept-file/container.ts').encodeConceptFile(data)).bytes;
+
+function finish<T>(pieces: Generator<unknown, T>): T {
+  for (;;) {
+    const { done, value } = pieces.next();
+    if (done) return value as T;
+  }
+}
+
+const io = () => ({ stdout: new PassThrough().resume(), stderr: new PassThrough().resume(), signal: new AbortController().signal });
+
+/** What reads, and an input of a given size. */
+const READERS: Record<string, { size: number; work: (size: number) => unknown }> = {
+  'a config of escaped quotes': json((n) => `{"a":"${'\\"'.repeat(n)}"}`),
+  'a config with strings that do not end': json((n) => `{"a":${'"\\"'.repeat(n)}`),
+  'a config of one string after another': json((n) => `{"a":[${list(n, () => '"a"')}]}`),
+  'a config of infinities': json((n) => `{"a":[${list(n, () => '-Infinity')}]}`),
+  'a config of brackets': json((n) => '['.repeat(n)),
+  'a config of spaces': json((n) => `{${' '.repeat(n)}}`),
+  'a config whose keys nobody knows': config('unet/config.json', (n) => `{${list(n, (i) => `"${i}": null`)},"x":1}`),
+  'a config with a key of spaces': config('unet/config.json', (n) => `{"${' '.repeat(n)}":1}`),
+  'a config with a value of spaces': config('unet/config.json', (n) => `{"act_fn":"${' '.repeat(n)}"}`),
+  'a config with a value of many entries': config('unet/config.json', (n) => `{"act_fn":{${list(n, (i) => `"${i}":[${i}]`)}}}`),
+  'a config with long lists': config('unet/config.json', (n) => `{"block_out_channels":[${list(n, () => '32')}]}`),
+  'a scheduler with betas': config('scheduler/scheduler_config.json', (n) => `{"num_train_timesteps":${n},"trained_betas":[${list(n, () => '0.1')}]}`),
+  'an index of shards': {
+    size: 2000,
+    work: async (n) => {
+      put('unet/diffusion_pytorch_model.safetensors.index.json', `{"weight_map":{${list(n, (i) => `"w${i}":"a.safetensors"`)}}}`);
+      put('unet/a.safetensors', '');
+      put('unet/config.json', '{}');
+      await library.load<typeof ModelConfig>('lib/model-config/index.ts').readUNetConfig(path.join(folder, 'unet'));
+    },
+  },
+  'a tokenizer': tokenizer((n) => `{"<|startoftext|>":0,"<|endoftext|>":1,${list(n, (i) => `"a${i + 100_000}":${i + 100_000}`)}}`, () => '#version: 0.2\n'),
+  'a tokenizer with merges': tokenizer(() => '{"<|startoftext|>":0,"<|endoftext|>":1,"ab":2}', (n) => lines(n, () => 'a b')),
+  'a tokenizer with added tokens': {
+    size: 1000,
+    work: async (n) => {
+      put('tokenizer/vocab.json', '{"<|startoftext|>":0,"<|endoftext|>":1}');
+      put('tokenizer/merges.txt', '');
+      put('tokenizer/added_tokens.json', `{${list(n, (i) => `"<t${i + 100_000}>":${i + 100_000}`)}}`);
+      await library.load<typeof TokenizerFiles>('lib/tokenizer-files.ts').readTokenizerFiles(path.join(folder, 'tokenizer'));
+      rmSync(path.join(folder, 'tokenizer/added_tokens.json'));
+    },
+  },
+  'rare words': {
+    size: 1000,
+    work: async (n) => {
+      put('identifiers.json', `{"identifiers":[${list(n, () => '"abc"')}]}`);
+      await library.load<typeof Prompt>('lib/prompt.ts').readRareTokens(folder);
+    },
+  },
+  'a concept of many neurons': concept((n) => conceptData(2, n, 40)),
+  'a concept of dense neurons': concept((n) => conceptData(2, n, 1)),
+  'a concept of far neurons': concept((n) => conceptData(2, n, 100_000)),
+  'a concept of many weights': concept((n) => conceptData(Math.ceil(n / 4), 3, 3)),
+  'a concept that a program makes': { size: 4000, work: (n) => library.load<typeof ConceptData>('lib/concept-file/data.ts').checkData(conceptData(2, n, 3)) },
+  'the description of a photo': { size: 2000, work: (n) => library.load<typeof ExifMetadata>('lib/exif-metadata.ts').readExifDescription(exifOf(1, `a${'\0'.repeat(n)}b${'\0'.repeat(n)}`)) },
+  'the tags of a photo': { size: 1000, work: (n) => library.load<typeof ExifMetadata>('lib/exif-metadata.ts').readExifDescription(exifOf(n, 'a')) },
+  'the texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['tEXt', Buffer.from('a\0b')] as const))),
+  'the packed texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
+  'the profiles of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
+  'a saved search': {
+    size: 2 ** 24,
+    work: (n) => refused(() => finish(library.load<typeof State>('lib/find-concept/state.ts').unpackState(Buffer.alloc(32), Buffer.concat([Buffer.from('CONESXI1'), Buffer.alloc(n)])))),
+  },
+  'a folder of pictures with captions': {
+    size: 400,
+    work: async (n) => {
+      const name = `subject-${n}`;
+      for (let i = 0; i < n; i++) put(`${name}/${i}.png`, '');
+      put(`${name}/captions.json`, `{"category":"cat","captions":[${list(n, () => '["a cat","cat"]')}]}`);
+      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, name));
+    },
+  },
+  'a folder of pictures with text files': {
+    size: 400,
+    work: async (n) => {
+      const name = `texts-${n}`;
+      for (let i = 0; i < n; i++) {
+        put(`${name}/${i}.png`, '');
+        put(`${name}/${i}.txt`, 'a cat\ncat');
+      }
+      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, name), { category: 'cat' });
+    },
+  },
+  'captions of many lines': {
+    size: 4000,
+    work: async (n) => {
+      put('lines/1.png', '');
+      put('lines/1.txt', 'cat\n'.repeat(n));
+      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, 'lines'), { category: 'cat' });
+    },
+  },
+  'the tags of a TIFF': { size: 2000, work: (n) => library.load<typeof TiffColours>('lib/tiff-colours.ts').tiffColourProblem(tiffOf(n)) },
+  'a prompt of what looks like identifiers': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/prompt.ts').resolvePrompt(list(n, (i) => `V${i}* <a${i}>`), []) },
+  'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
+  'captions that all differ': { size: 2000, work: (n) => library.load<typeof Captions>('lib/find-concept/captions.ts').listCaptions(Array.from({ length: n }, (_, i) => [`${i}`, `${-i}`])) },
+  'texts in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printLines(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
+  'JSON in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printJson(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
+  'an error of many lines': { size: 4000, work: (n) => library.load<typeof Show>('lib/show.ts').oneLine(' \n'.repeat(n)) },
+};
+
+function json(text: (size: number) => string) {
+  return { size: 4000, work: (n: number) => refused(() => library.load<typeof ReadJson>('lib/model-config/read-json.ts').readJson(put('x.json', text(n)))) };
+}
+
+function config(name: string, text: (size: number) => string) {
+  const part = path.dirname(name);
+  return {
+    size: 2000,
+    work: (n: number) => {
+      put(name, text(n));
+      const { readUNetConfig, readSchedulerConfig } = library.load<typeof ModelConfig>('lib/model-config/index.ts');
+      return refused(() => (part === 'unet' ? readUNetConfig : readSchedulerConfig)(path.join(folder, part)));
+    },
+  };
+}
+
+function tokenizer(vocab: (size: number) => string, merges: (size: number) => string) {
+  return {
+    size: 1000,
+    work: async (n: number) => {
+      put('tokenizer/vocab.json', vocab(n));
+      put('tokenizer/merges.txt', merges(n));
+      await library.load<typeof TokenizerFiles>('lib/tokenizer-files.ts').readTokenizerFiles(path.join(folder, 'tokenizer'));
+    },
+  };
+}
+
+function concept(data: (size: number) => ReturnType<typeof conceptData>) {
+  return {
+    size: 4000,
+    work: (n: number) => {
+      const { decodeConceptFile } = library.load<typeof ConceptFile>('lib/concept-file/container.ts');
+      expect(finish(decodeConceptFile(bytesOf(data(n)))).tensors.size).toBeGreaterThan(0);
+    },
+  };
+}
+
+function png(file: (size: number) => Buffer) {
+  return {
+    size: 500,
+    work: (n: number) => {
+      const { readTexts, withoutTexts } = library.load<typeof PngChunks>('lib/png-chunks.ts');
+      const bytes = file(n);
+      readTexts(bytes);
+      withoutTexts(bytes);
+    },
+  };
+}
+
+test.each(Object.entries(READERS))('%s', async (_, { size, work }) => {
+  expect(await growth(library, size, work)).toBeLessThanOrEqual(2.1);
+});
+
+test('what grows faster is seen', async () => {
+  const quadratic = (n: number) => Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, k) => k).includes(n + i));
+  expect(await growth(library, 500, quadratic)).toBeGreaterThan(3.9);
+  const { oneLine } = library.load<typeof Show>('lib/show.ts');
+  expect(await growth(library, 100, (n) => Array.from({ length: n }, () => oneLine('a\n'.repeat(n))))).toBeGreaterThan(3.5);
+});
