@@ -1,6 +1,6 @@
 // Rows and channels. What is only moved is equal bit for bit; sums of gradients are sums of `terms` values.
-#include <array>
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "case_table.h"
