@@ -204,6 +204,8 @@ int finish(Stream* stream) {
   return wait(stream, slot);
 }
 
+std::int64_t launches() { return launched.load(std::memory_order_relaxed); }
+
 const char* error_text(int status) {
   if (status == kInvalid) return "arguments that no kernel serves";
   return cudaGetErrorString(static_cast<cudaError_t>(status));

@@ -52,4 +52,7 @@ int finish(Stream* stream);
 /// What a status means, in English; never null.
 const char* error_text(int status);
 
+/// Kernels started since the library was opened: tests see that no op does without.
+std::int64_t launches();
+
 }  // namespace cones::cuda

@@ -1,6 +1,7 @@
 // How host code of cuda/*.cu starts kernels: on the card, or fiber by fiber under the emulator.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #include "library.h"
@@ -28,6 +29,7 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 #ifdef __CUDACC__
 
 cudaStream_t stream_of(Stream* stream);  // device.cu
+inline std::atomic<std::int64_t> launched{0};
 
 /// Starts `kernel` on the stream with `threads` threads a block and `shared` bytes of shared memory; 0, or the error's number.
 template <class... Parameters, class... Arguments>
@@ -39,6 +41,7 @@ int launch(Stream* stream, void (*kernel)(Parameters...), Grid grid, int threads
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (error != cudaSuccess) return static_cast<int>(error);
   }
+  launched.fetch_add(1, std::memory_order_relaxed);
   kernel<<<dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z)),
            static_cast<unsigned>(threads), shared, queue>>>(arguments...);
   return static_cast<int>(cudaGetLastError());

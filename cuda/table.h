@@ -46,6 +46,7 @@
   X(zero)                                  \
   X(finish)                                \
   X(error_text)                            \
+  X(launches)                              \
   /* sampling and training */              \
   X(philox_normal)                         \
   X(solver_step)                           \
@@ -103,7 +104,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 struct Library {
   int version;

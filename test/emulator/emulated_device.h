@@ -132,6 +132,8 @@ int zero(Stream*, void* at, std::int64_t bytes) {
 
 int finish(Stream*) { return 0; }
 
+std::int64_t launches() { return static_cast<std::int64_t>(dev::launches); }
+
 const char* error_text(int status) {
   switch (status) {
     case 0: return "no error";

@@ -1,0 +1,78 @@
+// A sampler's arithmetic is fp64 per element in one order of operations, and its noise integers and correctly rounded fp32 (rng.h):
+// all bits are the CPU's.
+#include "case_table.h"
+
+namespace cones::test {
+namespace {
+
+void scale_input(Run& run, const Shape& shape) {
+  const Tensor x = run.input(shape, {.scale = 14, .rows = true, .dtype = DType::f32});
+  Tensor scaled;
+  run.op([&] { scaled = run.backend().scale_input(run.context(), x, 0.0682); });
+  run.check("scaled", scaled, {.exact = true, .rows = true});
+}
+
+struct Solver {
+  index_t batch, height, width;
+  bool guided, previous, noise;
+  std::uint64_t steps_done = 0;
+};
+
+void solver_step(Run& run, const Solver& c) {
+  const Shape shape{c.batch, c.height, c.width, 4};
+  const Input rows{.scale = 2, .rows = true, .dtype = DType::f32};
+  Backend::SolverInput in;
+  in.x = run.input(shape, rows);
+  if (c.previous) in.previous_x0 = run.input(shape, rows);
+  const Tensor positive = run.input(shape, rows), negative = run.input(shape, rows);
+  const Tensor both[] = {negative, positive};
+  in.output = c.guided ? run.backend().stack_rows(run.context(), both) : positive;
+  in.guided = c.guided;
+  in.guidance = 7.3;
+  std::vector<std::uint64_t> seeds(at(c.batch));
+  for (std::size_t b = 0; b < seeds.size(); ++b) seeds[b] = 0x123456789abcdefull * (b + 1);
+  seeds = run.pick(seeds);
+  in.seeds = seeds;
+  in.steps_done = c.steps_done;
+  const SolverStep step{.timestep = 500, .input_scale = 1, .x0_from_x = 1.0173, .x0_from_output = -0.1871, .x_from_x = 0.913,
+                        .x_from_x0 = 0.0871, .x_from_previous_x0 = c.previous ? -0.0314 : 0, .noise = c.noise ? 0.271 : 0};
+  Tensor x0, next;
+  run.op([&] { run.backend().solver_step(run.context(), in, step, x0, next); });
+  run.check("x0", x0, {.exact = true, .rows = true});
+  run.check("next", next, {.exact = true, .rows = true});
+}
+
+/// The normals themselves, beyond 2³² too: with nothing else in the step they are `next`.
+void noise_alone(Run& run, std::uint64_t steps_done) {
+  const Shape shape{2, 9, 7, 4};
+  Backend::SolverInput in;
+  in.x = run.given(std::vector<float>(at(shape.size())), shape, {.rows = true, .dtype = DType::f32});
+  in.output = in.x;
+  std::vector<std::uint64_t> seeds = run.pick<std::uint64_t>({7, ~std::uint64_t{0}});
+  in.seeds = seeds;
+  in.steps_done = steps_done;
+  Tensor x0, next;
+  run.op([&] { run.backend().solver_step(run.context(), in, {.timestep = 1, .input_scale = 1, .x0_from_x = 1, .x0_from_output = 0,
+                                                             .x_from_x = 1, .x_from_x0 = 0, .x_from_previous_x0 = 0, .noise = 1},
+                                         x0, next); });
+  run.check("normals", next, {.exact = true, .rows = true});
+}
+
+}  // namespace
+
+void sampling_cases(Table& table) {
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{3, 5, 7, 4}, Shape{2, 16, 16, 4}})
+    table.add("scale_input " + shape.text(), [=](Run& run) { scale_input(run, shape); });
+  for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, false, false},
+                                                       {3, 5, 7, false, true, true, 3},
+                                                       {2, 8, 8, true, false, false},
+                                                       {2, 8, 8, true, true, true, 49},
+                                                       {70, 2, 1, true, true, true, 7}})
+    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.previous ? " with x0 before" : "") +
+                  (c.noise ? " with noise" : ""),
+              [c](Run& run) { solver_step(run, c); });
+  for (const std::uint64_t steps : {std::uint64_t{0}, std::uint64_t{1} << 33})
+    table.add("solver_step of noise alone, step " + std::to_string(steps), [=](Run& run) { noise_alone(run, steps); });
+}
+
+}  // namespace cones::test
