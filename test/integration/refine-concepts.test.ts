@@ -67,7 +67,7 @@ test('on models/mini it predicts the pictures of both better than their union do
   expect(shut.subject).toBeLessThan(union!.subject);
   expect(shut.subject).toBeLessThan(random.subject);
   expect(shut.subject).toBeLessThan(0.8 * untouched.subject);
-});
+}, 240_000);
 
 test("within: 'union' leaves no other neuron, and half of them by default", async () => {
   const union = Concept.union(cat, dog);
