@@ -9,7 +9,8 @@
 // logsumexp's own fp32 rounding), e_g = 4·√d·2⁻²⁴·(Σ|dy||v| + Σ|dy||out|) is the error of dp − delta. Then
 //   dv = Σ p dy          off by  e_p·Σ p|dy| + 4·√T·2⁻²⁴·Σ p|dy|
 //   dq = scale·Σ ds k    off by  scale·Σ ((e_p + 4·√S·2⁻²⁴)·|ds| + p·e_g)·|k|,   dk likewise with q;
-// ds in fp16 is kept in units of Σ|dy| (cuda/attention_gradient.cuh), below which 2⁻²⁵ may be lost per product.
+// ds in fp16 is kept in units of Σ|dy| (cuda/attention_gradient.cuh), below which 2⁻²⁵ may be lost per product: of its own query's
+// unit in dq, of the largest query's in dk, whose sums go over queries.
 #include <algorithm>
 #include <cmath>
 
@@ -32,7 +33,7 @@ struct Attention {
 
 using Values = std::vector<double>;
 double largest(const Values& values) {
-  return std::ranges::max(values, {}, [](double v) { return std::abs(v); });
+  return std::abs(std::ranges::max(values, {}, [](double v) { return std::abs(v); }));
 }
 
 /// The error of a score, at most: D.
@@ -85,7 +86,13 @@ Bounds backward_bounds(Run& run, const Attention& c, const Values& dy, const Val
   const double over_keys = 4 * std::sqrt(static_cast<double>(c.keys)) * 0x1p-24;
   const double e_p = run.unit() + 2 * score_error(c, q, k) + 8 * 0x1p-24 * (1 + largest(logsumexp));
   for (index_t b = 0; b < c.batch; ++b)
-    for (index_t h = 0; h < c.heads; ++h)
+    for (index_t h = 0; h < c.heads; ++h) {
+      double largest_unit = 0;
+      for (index_t t = 0; t < c.queries; ++t) {
+        double unit = 0;
+        for (index_t i = 0; i < c.dim; ++i) unit += std::abs(dy[at((b * c.queries + t) * c.channels() + h * c.dim + i)]);
+        largest_unit = std::max(largest_unit, unit);
+      }
       for (index_t t = 0; t < c.queries; ++t) {
         const std::size_t of_q = at((b * c.queries + t) * c.channels() + h * c.dim);
         double delta = 0, delta_magnitude = 0, unit = 0;
@@ -103,14 +110,15 @@ Bounds backward_bounds(Run& run, const Attention& c, const Values& dy, const Val
             dp_magnitude += std::abs(dy[of_q + i] * v[of_k + i]);
           }
           const double p = std::exp(scale * score - logsumexp[at((b * c.heads + h) * c.queries + t)]);
-          const double ds = p * std::abs(dp - delta), lost = p * depth * (dp_magnitude + delta_magnitude) + 0x1p-25 * unit;
+          const double ds = p * std::abs(dp - delta), lost = p * depth * (dp_magnitude + delta_magnitude);
           for (std::size_t i = 0; i < at(c.dim); ++i) {
-            most.dq[of_q + i] += scale * ((e_p + over_keys) * ds + lost) * std::abs(k[of_k + i]);
-            most.dk[of_k + i] += scale * ((e_p + over_queries) * ds + lost) * std::abs(q[of_q + i]);
+            most.dq[of_q + i] += scale * ((e_p + over_keys) * ds + lost + 0x1p-25 * unit) * std::abs(k[of_k + i]);
+            most.dk[of_k + i] += scale * ((e_p + over_queries) * ds + lost + 0x1p-25 * largest_unit) * std::abs(q[of_q + i]);
             most.dv[of_k + i] += ((e_p + over_queries) * p + 0x1p-25) * std::abs(dy[of_q + i]);
           }
         }
       }
+    }
   return most;
 }
 

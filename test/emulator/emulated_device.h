@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "device.h"
+#include "emulator.h"
 
 namespace cones::cuda {
 namespace emulated {
