@@ -1,8 +1,7 @@
-import os from 'node:os';
 import { types } from 'node:util';
 import { z } from 'zod';
 import type { NativeClip } from '../typings/native';
-import { defaultMemoryLimit } from './default-memory-limit';
+import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
 import { ConesError } from './errors';
 import { loadImage, type ImageInput } from './images';
 import { type ClipConfig, readClipConfig } from './model-config/clip';
@@ -11,17 +10,9 @@ import { fromNative, native } from './native';
 import { imageOption, parseOptions } from './options';
 import { Tokenizer } from './tokenizer';
 
-export interface ClipOptions {
-  /** Default: as many as the process may use. */
-  readonly threads?: number;
-  /** Bytes; default 90 % of the machine's or the container's memory. */
-  readonly memoryLimit?: number;
-}
+export type ClipOptions = DeviceOptions;
 
-const clipOptions = z.strictObject({
-  threads: z.int().min(1).max(1024).optional(),
-  memoryLimit: z.int().min(1).optional(),
-});
+const clipOptions = z.strictObject(deviceOptions);
 
 /** Vectors of norm 1, one per picture or text: the cosine of two is their dot product. */
 export type ClipEmbedding = Float32Array;
@@ -35,11 +26,16 @@ export class Clip implements AsyncDisposable {
   readonly #native: NativeClip;
   readonly #config: ClipConfig;
   readonly #tokenizer: Tokenizer;
+  /** Where it computes: 'cpu', 'cuda:0'. */
+  readonly device: string;
+  readonly precision: Precision;
 
   private constructor(clip: NativeClip, config: ClipConfig, tokenizer: Tokenizer) {
     this.#native = clip;
     this.#config = config;
     this.#tokenizer = tokenizer;
+    this.device = clip.device;
+    this.precision = clip.precision as Precision;
   }
 
   /** @throws ConesError as {@link Engine.load} */
@@ -50,11 +46,7 @@ export class Clip implements AsyncDisposable {
     const { text, vision, projectionSize, eosTokenId, files } = config;
     const tokenizer = await Tokenizer.load(root, text);
     const clip = await fromNative(() =>
-      native().loadClip({
-        ...{ text, vision, projectionSize, eosTokenId, files },
-        threads: settings.threads ?? os.availableParallelism(),
-        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
-      }),
+      native().loadClip({ text, vision, projectionSize, eosTokenId, files, ...nativePlace(settings) }),
     );
     return new Clip(clip, config, tokenizer);
   }

@@ -15,7 +15,7 @@ export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
 
 /** What {@link Concept.with} can exchange. */
-const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 'engineVersion', 'report', 'tensors'] satisfies (keyof ConceptData)[];
+const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 'engineVersion', 'device', 'precision', 'report', 'tensors'] satisfies (keyof ConceptData)[];
 
 /** What `cones inspect --json` prints. */
 export interface ConceptInfo {
@@ -30,6 +30,9 @@ export interface ConceptInfo {
   readonly method: string;
   readonly steps: number;
   readonly engineVersion: string;
+  /** Where the search ran, 'cpu' or 'cuda', and how precisely; null where there was none. */
+  readonly device: string | null;
+  readonly precision: string | null;
   readonly neuronCount: number;
   readonly weightCount: number;
   readonly density: number;
@@ -57,6 +60,8 @@ export class Concept implements ConceptData {
   readonly method: string;
   readonly steps: number;
   readonly engineVersion: string;
+  readonly device?: string;
+  readonly precision?: string;
   readonly report?: { readonly [key: string]: Json };
   readonly tensors: ReadonlyMap<string, ConceptTensor>;
   /** Number of concept neurons. */
@@ -71,6 +76,8 @@ export class Concept implements ConceptData {
     this.method = data.method;
     this.steps = data.steps;
     this.engineVersion = data.engineVersion;
+    if (data.device !== undefined) this.device = data.device;
+    if (data.precision !== undefined) this.precision = data.precision;
     if (data.report) this.report = data.report;
     this.tensors = data.tensors;
     const tensors = [...data.tensors.values()];
@@ -176,6 +183,9 @@ export class Concept implements ConceptData {
       method,
       steps,
       engineVersion,
+      // The CPU in fp32 is not written down.
+      device: this.device ?? (steps > 0 ? 'cpu' : null),
+      precision: this.precision ?? (steps > 0 ? 'fp32' : null),
       neuronCount,
       weightCount,
       density,
@@ -316,6 +326,6 @@ function tensorOf(concept: Concept, name: string, shape: readonly number[]): Con
   return concept.tensors.get(name) ?? { shape, indices: new Uint32Array() };
 }
 
-function dataOf({ fingerprint, subjects, method, steps, engineVersion, report, tensors }: Concept): ConceptData {
-  return { fingerprint, subjects, method, steps, engineVersion, tensors, ...(report ? { report } : {}) };
+function dataOf({ fingerprint, subjects, method, steps, engineVersion, device, precision, report, tensors }: Concept): ConceptData {
+  return { fingerprint, subjects, method, steps, engineVersion, tensors, ...(device ? { device } : {}), ...(precision ? { precision } : {}), ...(report ? { report } : {}) };
 }

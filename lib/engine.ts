@@ -1,8 +1,7 @@
-import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
-import { defaultMemoryLimit } from './default-memory-limit';
-import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
+import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
+import { encodePrompt, type EncodedPrompts, type EncodePromptOptions, type Warning } from './engine/text';
 import type { GenerateOptions } from './engine/generate';
 import { Generation } from './engine/generation';
 import { decode, encodeImage, type EncodeImageOptions, type Moments, type Pixels } from './engine/pictures';
@@ -35,16 +34,12 @@ import { parseOptions } from './options';
 import { readRareTokens } from './prompt';
 import { Tokenizer } from './tokenizer';
 
-export interface EngineOptions {
-  /** Where to compute. 'auto' takes the fastest device there is; this version has the CPU. Default 'auto'. */
-  readonly device?: 'auto' | 'cpu';
-  /** Threads of this engine's pool. Default: as many as the process may use. */
-  readonly threads?: number;
+export interface EngineOptions extends DeviceOptions {
   /**
-   * Bytes that weights and activations may take together; a job that needs more is refused before it starts
-   * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's or the container's memory.
+   * The engine plans, and does nothing else: no weights are read, and `device: 'cuda'` needs no GPU (without one, give the `memoryLimit`
+   * that it would have). Default false.
    */
-  readonly memoryLimit?: number;
+  readonly planOnly?: boolean;
 }
 
 /** Memory of an engine in bytes. */
@@ -58,11 +53,7 @@ export interface MemoryUse {
   readonly limit: number;
 }
 
-const engineOptions = z.strictObject({
-  device: z.enum(['auto', 'cpu']).default('auto'),
-  threads: z.int().min(1).max(1024).optional(),
-  memoryLimit: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
-});
+const engineOptions = z.strictObject({ ...deviceOptions, planOnly: z.boolean().default(false) });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -86,7 +77,7 @@ export class Engine implements AsyncDisposable {
    * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
    * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
    *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
-   *   CONES_OPTION_INVALID
+   *   CONES_OPTION_INVALID, CONES_DEVICE_UNAVAILABLE; and every call CONES_DEVICE_LOST once the engine's GPU has failed
    */
   static async load(folder: string, options: EngineOptions = {}): Promise<Engine> {
     const settings = parseOptions('Engine.load', engineOptions, options);
@@ -96,16 +87,10 @@ export class Engine implements AsyncDisposable {
       Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
     ]);
-    const threads = settings.threads ?? os.availableParallelism();
-    const model = await fromNative(() =>
-      addon.loadModel({
-        unet: config.unet,
-        text: config.text,
-        vae: config.vae,
-        threads,
-        memoryLimit: settings.memoryLimit ?? defaultMemoryLimit(),
-      }),
-    );
+    const place = nativePlace(settings);
+    const { threads } = place;
+    const { unet, text, vae } = config;
+    const model = await fromNative(() => addon.loadModel({ unet, text, vae, ...place, planOnly: settings.planOnly }));
     return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads })));
   }
 
@@ -199,7 +184,22 @@ export class Engine implements AsyncDisposable {
     return this.#session.kvTensors;
   }
 
-  /** Instruction set in use: 'avx512', 'avx2' or 'scalar'. */
+  /** Where this engine computes: 'cpu', 'cuda:0'. */
+  get device(): string {
+    return this.#session.device;
+  }
+
+  /** Of its weights and activations: 'fp32', 'fp16' or 'bf16'. */
+  get precision(): Precision {
+    return this.#session.precision;
+  }
+
+  /** What was noticed while loading: `cpu-fallback` where there is a GPU that could not be used, and why. */
+  get warnings(): readonly Warning[] {
+    return this.#session.warnings;
+  }
+
+  /** The processor's instruction set in use: 'avx512', 'avx2' or 'scalar'. */
   get instructionSet(): string {
     this.#session.assertUsable();
     return this.#session.model.isa;

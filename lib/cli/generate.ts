@@ -58,7 +58,7 @@ async function generate(prompt: string, flags: GenerateFlags, io: Io): Promise<v
   const concepts = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
   await assertSavable({ ...flags, prompt, concepts }, modelFolder(flags));
 
-  await using engine = await loadEngine(flags);
+  await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
   const options = {
     prompt,

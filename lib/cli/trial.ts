@@ -88,7 +88,7 @@ export function longestMetadata(plan: Plan, count: number): Record<string, strin
   const first = firstSeed(plan.seed);
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
-  return { ...metadataOf({ negativePrompt, sampler, steps, guidance }, { prompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
+  return { ...metadataOf({ negativePrompt, sampler, steps, guidance, device: 'cuda', precision: 'fp16' }, { prompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
 }
 
 /** Random seeds have 32 bits; the engine refuses what is no seed. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Concept } from '../concept';
+import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../generated-image';
 import { native } from '../native';
@@ -125,7 +126,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
       const data = pixels.subarray(i * pixelCount, (i + 1) * pixelCount);
-      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(settings, job)));
+      images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf({ ...settings, device: kindOf(session.device), precision: session.precision }, job)));
     });
   }
   return { images, warnings };
@@ -210,7 +211,7 @@ function progressReporter({ steps, onProgress }: Settings, batches: number): (()
   };
 }
 
-type MetadataSettings = Pick<Settings, 'negativePrompt' | 'steps' | 'guidance'> & { readonly sampler: string };
+type MetadataSettings = Pick<Settings, 'negativePrompt' | 'steps' | 'guidance'> & Pick<Session, 'device' | 'precision'> & { readonly sampler: string };
 
 /** What a picture's file says about how it was made. */
 export function metadataOf(settings: MetadataSettings, job: Job): Record<string, string> {
@@ -224,5 +225,7 @@ export function metadataOf(settings: MetadataSettings, job: Job): Record<string,
     guidance: String(settings.guidance),
     concepts: subjects.join(', '),
     engine: `cones ${version}`,
+    device: settings.device,
+    precision: settings.precision,
   };
 }

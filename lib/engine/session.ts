@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { NativeAbort, NativeKvTensor, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
 import { Concept } from '../concept';
+import type { Precision } from '../device';
 import { AbortError, ConesError } from '../errors';
 import type { ModelConfig } from '../model-config';
 import { native, toConesError } from '../native';
 import type { Tokenizer } from '../tokenizer';
 import { followSignal } from './follow-signal';
+import type { Warning } from './text';
 
 /** Wraps a callback of a job, so that what it throws is told from the job's own errors. */
 export type Guard = <Arguments extends unknown[]>(callback: (...values: Arguments) => void) => (...values: Arguments) => void;
@@ -21,6 +23,11 @@ export class Session {
   readonly model: NativeModel;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
+  /** Where it is: 'cpu', 'cuda:0'. */
+  readonly device: string;
+  readonly precision: Precision;
+  /** Of loading it. */
+  readonly warnings: readonly Warning[];
   /** Of the engine's pool. */
   readonly threads: number;
   /** Rare tokens for new identifiers. */
@@ -42,6 +49,10 @@ export class Session {
     this.tokenizer = parts.tokenizer;
     this.rareTokens = parts.rareTokens;
     this.threads = parts.threads;
+    this.device = parts.model.device;
+    this.precision = parts.model.precision as Precision;
+    const { note } = parts.model;
+    this.warnings = note === '' ? [] : [{ code: 'cpu-fallback', message: `Computing on ${this.device}. ${note}` }];
     this.kvTensors = parts.model.kvTensors;
     this.fingerprint = fingerprint;
   }

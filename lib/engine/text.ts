@@ -9,7 +9,7 @@ import type { Embeddings } from './tensors';
 
 /** Something that went differently from what the caller may expect, without being an error. */
 export interface Warning {
-  readonly code: 'unknown-identifier' | 'shared-token' | 'prompt-truncated';
+  readonly code: 'unknown-identifier' | 'shared-token' | 'prompt-truncated' | 'cpu-fallback';
   readonly message: string;
 }
 
