@@ -1,3 +1,6 @@
+// Expected values are the CPU's: device 'auto' must find no card here. Tests of CUDA name the library themselves.
+process.env.CONES_CUDA_LIBRARY ??= '/nowhere/cones_cuda.so';
+
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: 'node',

@@ -30,6 +30,7 @@ CudaDevice::~CudaDevice() {
 }
 
 void* CudaDevice::allocate(std::size_t size) {
+  check(0);
   void* block = nullptr;
   const int status = library_.allocate(stream_, static_cast<std::int64_t>(size), &block);
   if (status == cuda::kOutOfMemory) return nullptr;
@@ -62,11 +63,17 @@ void CudaDevice::available(std::size_t* free, std::size_t* total) const {
 }
 
 void CudaDevice::check(int status) const {
+  if (status != 0 && status != cuda::kInvalid && status != cuda::kOutOfMemory) {
+    int well = 0;
+    lost_.compare_exchange_strong(well, status);
+  }
+  // What failed once may have left anything behind, also where CUDA itself would go on.
+  if (const int lost = lost_; lost != 0)
+    fail("CONES_DEVICE_LOST", name_ + " failed: " + library_.error_text(lost) + ". Dispose of this engine and load it again.");
   if (status == 0) return;
   if (status == cuda::kInvalid) fail("CONES_INTERNAL", "Internal error: no CUDA kernel serves these sizes. Please report this.");
   if (status == cuda::kOutOfMemory)
     fail("CONES_OUT_OF_MEMORY", name_ + " has too little memory left. Use a smaller batch or picture, or free memory.");
-  fail("CONES_DEVICE_LOST", name_ + " failed: " + library_.error_text(status) + ". Dispose of this engine and load it again.");
 }
 
 // The largest power of two that leaves out no more than the mean's division: 16,384 for Stable Diffusion's 4 × 64 × 64.

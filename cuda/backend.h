@@ -4,6 +4,7 @@
 // Activations, weights and gradients of activations have 16 bits (`type`), sums and everything else fp32 (docs/guide/gpu.md).
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -37,7 +38,7 @@ class CudaDevice final : public Device {
   int* counters() const { return counters_; }
   /// Bytes free and all.
   void available(std::size_t* free, std::size_t* total) const;
-  /// CONES_DEVICE_LOST, or CONES_INTERNAL for arguments that no kernel serves.
+  /// CONES_DEVICE_LOST, from then on for ever; or CONES_INTERNAL for arguments that no kernel serves, CONES_OUT_OF_MEMORY.
   void check(int status) const;
 
  private:
@@ -45,6 +46,8 @@ class CudaDevice final : public Device {
   std::string name_;
   cuda::Stream* stream_ = nullptr;
   int* counters_ = nullptr;
+  /// The status of what it was lost by; 0: it is well.
+  mutable std::atomic<int> lost_ = 0;
 };
 
 class Cuda final : public Backend {

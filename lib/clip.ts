@@ -1,8 +1,7 @@
-import os from 'node:os';
 import { types } from 'node:util';
 import { z } from 'zod';
 import type { NativeClip } from '../typings/native';
-import { defaultMemoryLimit } from './default-memory-limit';
+import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
 import { ConesError } from './errors';
 import { loadImage, type ImageInput } from './images';
 import { type ClipConfig, readClipConfig } from './model-config/clip';
@@ -12,20 +11,12 @@ import { fromNative, native } from './native';
 import { imageOption, parseOptions, refusePaths } from './options';
 import { Tokenizer } from './tokenizer';
 
-export interface ClipOptions {
-  /** Default: as many as the process may use. */
-  readonly threads?: number;
-  /** Bytes; default 90 % of the machine's or the container's memory. */
-  readonly memoryLimit?: number;
+export interface ClipOptions extends DeviceOptions {
   /** False: pictures are bytes, and no text makes the pair read a file. Default true. */
   readonly allowPaths?: boolean;
 }
 
-const clipOptions = z.strictObject({
-  threads: z.int().min(1).max(1024).optional(),
-  memoryLimit: z.int().min(1).optional(),
-  allowPaths: z.boolean().default(true),
-});
+const clipOptions = z.strictObject({ ...deviceOptions, allowPaths: z.boolean().default(true) });
 
 /** Vectors of norm 1, one per picture or text: the cosine of two is their dot product. */
 export type ClipEmbedding = Float32Array;
@@ -40,12 +31,17 @@ export class Clip implements AsyncDisposable {
   readonly #config: ClipConfig;
   readonly #tokenizer: Tokenizer;
   readonly #allowPaths: boolean;
+  /** Where it computes: 'cpu', 'cuda:0'. */
+  readonly device: string;
+  readonly precision: Precision;
 
   private constructor(clip: NativeClip, config: ClipConfig, tokenizer: Tokenizer, allowPaths: boolean) {
     this.#native = clip;
     this.#config = config;
     this.#tokenizer = tokenizer;
     this.#allowPaths = allowPaths;
+    this.device = clip.device;
+    this.precision = clip.precision as Precision;
   }
 
   /** @throws ConesError as {@link Engine.load} */
@@ -55,9 +51,9 @@ export class Clip implements AsyncDisposable {
     const config = await readClipConfig(root);
     const { text, vision, projectionSize, eosTokenId, files } = config;
     const tokenizer = await Tokenizer.load(root, text);
-    const threads = settings.threads ?? os.availableParallelism();
-    const clip = await loadWithin(settings.memoryLimit ?? defaultMemoryLimit(), files, (memoryLimit) =>
-      native().loadClip({ text, vision, projectionSize, eosTokenId, files, threads, memoryLimit }),
+    const place = nativePlace(settings);
+    const clip = await loadWithin(place, files, (within) =>
+      native().loadClip({ text, vision, projectionSize, eosTokenId, files, ...within }),
     );
     return new Clip(clip, config, tokenizer, settings.allowPaths);
   }

@@ -18,7 +18,7 @@ export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
 
 /** What {@link Concept.with} can exchange. */
-const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 'engineVersion', 'report', 'tensors'] satisfies (keyof ConceptData)[];
+const PARTS: readonly string[] = ['fingerprint', 'subjects', 'method', 'steps', 'engineVersion', 'device', 'precision', 'report', 'tensors'] satisfies (keyof ConceptData)[];
 
 /** What `cones inspect --json` prints. */
 export interface ConceptInfo {
@@ -35,6 +35,9 @@ export interface ConceptInfo {
   readonly method: string;
   readonly steps: number;
   readonly engineVersion: string;
+  /** Where the search ran, 'cpu' or 'cuda', and how precisely; null where there was none. */
+  readonly device: string | null;
+  readonly precision: string | null;
   readonly neuronCount: number;
   readonly weightCount: number;
   readonly density: number;
@@ -62,6 +65,8 @@ export class Concept implements ConceptData {
   readonly method: string;
   readonly steps: number;
   readonly engineVersion: string;
+  readonly device?: string;
+  readonly precision?: string;
   readonly report?: { readonly [key: string]: Json };
   /** Copies: what is written to them changes nothing here. */
   declare readonly tensors: ReadonlyMap<string, ConceptTensor>;
@@ -79,6 +84,8 @@ export class Concept implements ConceptData {
     this.method = data.method;
     this.steps = data.steps;
     this.engineVersion = data.engineVersion;
+    if (data.device !== undefined) this.device = data.device;
+    if (data.precision !== undefined) this.precision = data.precision;
     if (data.report) this.report = data.report;
     this.#tensors = data.tensors;
     const guarded = [...data.tensors].map(([name, tensor]) => [name, guardIndices(tensor)] as const);
@@ -147,8 +154,9 @@ export class Concept implements ConceptData {
 
   /** Its parts, not copied. */
   #data(): ConceptData {
-    const { fingerprint, subjects, method, steps, engineVersion, report } = this;
-    return { fingerprint, subjects, method, steps, engineVersion, tensors: this.#tensors, ...(report ? { report } : {}) };
+    const { fingerprint, subjects, method, steps, engineVersion, device, precision, report } = this;
+    const optional = { ...(device ? { device } : {}), ...(precision ? { precision } : {}), ...(report ? { report } : {}) };
+    return { fingerprint, subjects, method, steps, engineVersion, tensors: this.#tensors, ...optional };
   }
 
   /** Fraction of the weights that are concept neurons: "sparsity" in the paper's Table 2, where 0.0132 is typical. */
@@ -201,6 +209,9 @@ export class Concept implements ConceptData {
       method,
       steps,
       engineVersion,
+      // The CPU in fp32 is not written down.
+      device: this.device ?? (steps > 0 ? 'cpu' : null),
+      precision: this.precision ?? (steps > 0 ? 'fp32' : null),
       neuronCount,
       weightCount,
       density,

@@ -1,8 +1,13 @@
 import os from 'node:os';
 
-/** 90 % of what the process may use: the machine's memory, or its container's (control group's), in bytes. */
-export function defaultMemoryLimit(): number {
+/** What the process may use: the machine's memory, or its container's (control group's), in bytes. */
+export function hostMemory(): number {
   // Without a container's limit it is 0 or undefined, or larger than any machine.
   const container = process.constrainedMemory() || Infinity;
-  return Math.floor(0.9 * Math.min(os.totalmem(), container));
+  return Math.min(os.totalmem(), container);
+}
+
+/** 90 % of it. */
+export function defaultMemoryLimit(): number {
+  return Math.floor(0.9 * hostMemory());
 }

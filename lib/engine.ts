@@ -1,7 +1,6 @@
-import os from 'node:os';
 import { z } from 'zod';
 import type { Concept } from './concept';
-import { defaultMemoryLimit } from './default-memory-limit';
+import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
 import { machineWarnings } from './engine/machine-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
@@ -39,16 +38,12 @@ import { readRareTokens } from './prompt';
 import { Tokenizer } from './tokenizer';
 import type { Warning } from './warning';
 
-export interface EngineOptions {
-  /** Where to compute. 'auto' takes the fastest device there is; this version has the CPU. Default 'auto'. */
-  readonly device?: 'auto' | 'cpu';
-  /** Threads of this engine's pool. Default: as many as the process may use. */
-  readonly threads?: number;
+export interface EngineOptions extends DeviceOptions {
   /**
-   * Bytes that weights and activations may take together; a job that needs more is refused before it starts
-   * (CONES_OUT_OF_MEMORY). Default: 90 % of the machine's or the container's memory.
+   * The engine plans, and does nothing else: no weights are read, and `device: 'cuda'` needs no GPU (without one, give the `memoryLimit`
+   * that it would have). Default false.
    */
-  readonly memoryLimit?: number;
+  readonly planOnly?: boolean;
   /**
    * Whether pictures, CLIP pairs and caches may be given as paths. False: texts that come from outside (the JSON body of a request)
    * make the engine read or write no files; pictures are bytes then. Default true.
@@ -67,12 +62,7 @@ export interface MemoryUse {
   readonly limit: number;
 }
 
-const engineOptions = z.strictObject({
-  device: z.enum(['auto', 'cpu']).default('auto'),
-  threads: z.int().min(1).max(1024).optional(),
-  memoryLimit: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
-  allowPaths: z.boolean().default(true),
-});
+const engineOptions = z.strictObject({ ...deviceOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true) });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -96,7 +86,7 @@ export class Engine implements AsyncDisposable {
    * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
    * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
    *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
-   *   CONES_OPTION_INVALID
+   *   CONES_OPTION_INVALID, CONES_DEVICE_UNAVAILABLE; and every call CONES_DEVICE_LOST once the engine's GPU has failed
    */
   static async load(folder: string, options: EngineOptions = {}): Promise<Engine> {
     const settings = parseOptions('Engine.load', engineOptions, options);
@@ -106,12 +96,12 @@ export class Engine implements AsyncDisposable {
       Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
     ]);
-    const threads = settings.threads ?? os.availableParallelism();
+    const place = nativePlace(settings);
+    const { threads } = place;
     const { unet, text, vae } = config;
-    const model = await loadWithin(settings.memoryLimit ?? defaultMemoryLimit(), [unet, text, vae].flatMap(({ files }) => files), (memoryLimit) =>
-      addon.loadModel({ unet, text, vae, threads, memoryLimit }),
-    );
-    const { allowPaths } = settings;
+    const files = [unet, text, vae].flatMap((part) => part.files);
+    const { planOnly, allowPaths } = settings;
+    const model = await loadWithin(place, files, (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
     return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths })));
   }
 
@@ -214,15 +204,25 @@ export class Engine implements AsyncDisposable {
     return this.#session.kvTensors;
   }
 
-  /** Instruction set in use: 'avx512', 'avx2' or 'scalar'. */
+  /** Where this engine computes: 'cpu', 'cuda:0'. */
+  get device(): string {
+    return this.#session.device;
+  }
+
+  /** Of its weights and activations: 'fp32', 'fp16' or 'bf16'. */
+  get precision(): Precision {
+    return this.#session.precision;
+  }
+
+  /** The processor's instruction set in use: 'avx512', 'avx2' or 'scalar'. */
   get instructionSet(): string {
     this.#session.assertUsable();
     return this.#session.model.isa;
   }
 
-  /** What is worth knowing about this engine on this machine: 'slow-instruction-set', or nothing. */
+  /** What is worth knowing about this engine on this machine: 'slow-instruction-set', 'cpu-fallback', mostly nothing. */
   get warnings(): readonly Warning[] {
-    return machineWarnings(this.instructionSet);
+    return [...machineWarnings(this.instructionSet), ...this.#session.warnings];
   }
 
   /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */

@@ -10,6 +10,8 @@ export const ERROR_CODES = {
   CONES_CONCEPT_MISMATCH: 'A concept was made for another base model.',
   CONES_CONFIG_INVALID: 'A config file cannot be read, or a value in it makes no sense.',
   CONES_CONFIG_UNSUPPORTED: 'A config value that the engine does not implement.',
+  CONES_DEVICE_LOST: 'The GPU failed while it computed.',
+  CONES_DEVICE_UNAVAILABLE: 'The device that was asked for cannot be used.',
   CONES_DISPOSED: 'The engine was used after it was disposed.',
   CONES_IMAGE_INVALID: 'A picture cannot be read or decoded.',
   CONES_IMAGES_MISSING: 'No pictures were given.',

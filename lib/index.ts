@@ -4,6 +4,8 @@ export { Clip, cosine } from './clip';
 export type { ClipEmbedding, ClipOptions } from './clip';
 export { Concept } from './concept';
 export type { ConceptData, ConceptInfo, ConceptTensor, IdentifierEmbedding, LayerOverlap, Overlap, Subject } from './concept';
+export { listDevices } from './device';
+export type { DeviceInfo, DeviceOptions, Precision } from './device';
 export { Engine } from './engine';
 export type { EngineOptions, MemoryUse } from './engine';
 export type { DrawAgainOptions } from './engine/draw-again';

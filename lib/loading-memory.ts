@@ -1,4 +1,5 @@
 /** Whether a model fits into memory, and what to say when it does not. */
+import type { NativePlace } from '../typings/native';
 import { AbortError, ConesError } from './errors';
 import { weightFileSize } from './model-config/weight-file';
 import { fromNative } from './native';
@@ -15,7 +16,8 @@ const USUAL_HEADERS = 2 ** 20;
  * Loads a model whose weights are in `files`. The native core does not count headers: what they take beyond the usual goes off its limit.
  * @throws ConesError CONES_OUT_OF_MEMORY, with advice for a model that does not even load; what `load` throws
  */
-export async function loadWithin<T>(memoryLimit: number, files: readonly string[], load: (memoryLimit: number) => Promise<T>): Promise<T> {
+export async function loadWithin<T, Place extends NativePlace>(place: Place, files: readonly string[], load: (place: Place) => Promise<T>): Promise<T> {
+  const memoryLimit = place.memoryLimit ?? place.hostMemory ?? Number.MAX_SAFE_INTEGER;
   let bytes = 0;
   let headers = 0;
   for (const file of files) {
@@ -30,7 +32,7 @@ export async function loadWithin<T>(memoryLimit: number, files: readonly string[
     throw new ConesError('CONES_OUT_OF_MEMORY', message);
   }
   try {
-    return await fromNative(() => load(memoryLimit - strange));
+    return await fromNative(() => load({ ...place, ...(place.memoryLimit === undefined ? { hostMemory: memoryLimit - strange } : { memoryLimit: memoryLimit - strange }) }));
   } catch (error) {
     if (!(error instanceof ConesError) || error instanceof AbortError || error.code !== 'CONES_OUT_OF_MEMORY') throw error;
     const message = `The model does not fit into the memory limit of ${mib(memoryLimit)}: its weights have ${mib(bytes)} in their files. Raise memoryLimit, end what else uses memory, or load a smaller model.`;

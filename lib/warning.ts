@@ -1,6 +1,7 @@
 /** What may have gone differently from what a caller expects, without being an error. Codes are stable. */
 export const WARNING_CODES = {
   'concept-unnamed': 'A concept is given, and no prompt names its identifier.',
+  'cpu-fallback': 'A GPU is there and could not be used, so that the engine computes on the CPU.',
   'drawn-elsewhere': 'A picture is drawn again by another version, or on another instruction set, than the first time.',
   'negative-prompt-unused': 'A negative prompt is given, and guidance is off.',
   'prompt-truncated': 'A text is longer than the text encoder reads; its end is ignored.',

@@ -61,14 +61,37 @@ export interface NativeVaeConfig extends NativeFiles {
   postQuantConv: boolean;
 }
 
-export interface NativeModelOptions {
+/** Where to compute. */
+export interface NativePlace {
+  /** 'auto' | 'cpu' | 'cuda' | 'cuda:N'; absent: 'cpu'. */
+  device?: string;
+  /** 'auto' | 'fp32' | 'fp16' | 'bf16'; absent: 'auto'. */
+  precision?: string;
+  /** Threads of the CPU's pool, ≥ 1. */
+  threads: number;
+  /**
+   * Bytes of the device, weights and activations together; a job that would need more is refused before it starts. Absent:
+   * `hostMemory` on the CPU, 90 % of what is free on a card.
+   */
+  memoryLimit?: number;
+  /** Absent: no limit. */
+  hostMemory?: number;
+}
+
+export interface NativeModelOptions extends NativePlace {
   unet: NativeUNetConfig;
   text: NativeTextConfig;
   vae: NativeVaeConfig;
-  /** Threads of this model's pool, ≥ 1. */
-  threads: number;
-  /** Bytes of weights and activations together; a job that would need more is refused before it starts. */
-  memoryLimit: number;
+  /** The model serves plan…() alone, and all jobs are refused: no weights are read, and CUDA needs no card. */
+  planOnly?: boolean;
+}
+
+/** See `DeviceInfo` in lib/device.ts; `memory` 0: not known, `reason` empty: it can be used. */
+export interface NativeDevice {
+  device: string;
+  name: string;
+  memory: number;
+  reason: string;
 }
 
 /** One K-V weight tensor, in the network's order. */
@@ -294,6 +317,12 @@ export class NativeModel {
   /** The bytes of one K-V tensor as they lie in the file. */
   kvBytes(index: number): Uint8Array;
   readonly isa: string;
+  /** 'cpu', 'cuda:0' */
+  readonly device: string;
+  /** 'fp32', 'fp16', 'bf16' */
+  readonly precision: string;
+  /** With device 'auto': which cards were there and are not used, and why; else empty. */
+  readonly note: string;
   memory(): NativeMemory;
   /** Bytes that are free, or will be when the drawings under way have ended: asked as a job, so that no step is running meanwhile. */
   availableMemory(job: NativeJob): Promise<number>;
@@ -338,18 +367,20 @@ export interface NativeVisionConfig {
   layerNormEps: number;
 }
 
-export interface NativeClipOptions extends NativeFiles {
+export interface NativeClipOptions extends NativeFiles, NativePlace {
   text: Omit<NativeTextConfig, 'files'>;
   vision: NativeVisionConfig;
   projectionSize: number;
   eosTokenId: number;
-  threads: number;
-  memoryLimit: number;
 }
 
 /** A CLIP pair. Embeddings have length 1. */
 export class NativeClip {
   private constructor();
+  /** As NativeModel's. */
+  readonly device: string;
+  readonly precision: string;
+  readonly note: string;
   /** pixels [B, S, S, channels], normalised → [B, P] */
   embedImages(pixels: Float32Array, job: NativeJob & { batch: number }): Promise<Float32Array>;
   /** ids [B × T] → [B, P] */
@@ -358,6 +389,8 @@ export class NativeClip {
 }
 
 export interface NativeAddon {
+  /** The CPU first. */
+  listDevices(): Promise<NativeDevice[]>;
   loadClip(options: NativeClipOptions): Promise<NativeClip>;
   loadModel(options: NativeModelOptions): Promise<NativeModel>;
   /** Standard normal values [offset, offset + count) of stream `seed` (Philox 4×32-10). */

@@ -6,6 +6,7 @@
 #include "addon/abort.h"
 #include "addon/arguments.h"
 #include "addon/clip.h"
+#include "addon/devices.h"
 #include "addon/instance.h"
 #include "addon/mask.h"
 #include "addon/model.h"
@@ -42,6 +43,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define(instance->search_class, NativeSearch::define(env));
   define(instance->mask_class, NativeMask::define(env));
   exports.Set("NativeAbort", NativeAbort::define(env));
+  exports.Set("listDevices", Napi::Function::New(env, list_devices, "listDevices"));
   exports.Set("loadClip", Napi::Function::New(env, &NativeClip::load, "loadClip"));
   exports.Set("loadModel", Napi::Function::New(env, &NativeModel::load, "loadModel"));
   exports.Set("randomNormal", Napi::Function::New(env, random_normal, "randomNormal"));

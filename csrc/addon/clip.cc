@@ -2,7 +2,7 @@
 
 #include "addon/arguments.h"
 #include "addon/configs.h"
-#include "jobs/place.h"
+#include "addon/devices.h"
 
 namespace cones::addon {
 namespace {
@@ -26,7 +26,10 @@ VisionConfig vision_config(const Napi::Object& o) {
 
 Napi::Function NativeClip::define(Napi::Env env) {
   return DefineClass(env, "NativeClip",
-                     {InstanceMethod("embedImages", &NativeClip::embed_images),
+                     {InstanceAccessor("device", &NativeClip::device, nullptr),
+                      InstanceAccessor("precision", &NativeClip::precision, nullptr),
+                      InstanceAccessor("note", &NativeClip::note, nullptr),
+                      InstanceMethod("embedImages", &NativeClip::embed_images),
                       InstanceMethod("embedTexts", &NativeClip::embed_texts),
                       InstanceMethod("dispose", &NativeClip::dispose)});
 }
@@ -36,6 +39,7 @@ NativeClip::NativeClip(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     throw Napi::TypeError::New(info.Env(), "NativeClip is made by loadClip().");
   const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
   pair_ = loaded.pair;
+  note_ = loaded.note;
   queue_ = loaded.queue;
 }
 
@@ -49,21 +53,42 @@ Napi::Value NativeClip::load(const Napi::CallbackInfo& info) {
   options.config.projection_size = static_cast<int>(integer(o, "projectionSize", 1, 1 << 16));
   options.config.eos_token_id = static_cast<int>(integer(o, "eosTokenId", 0, 1 << 24));
   options.files = strings(o, "files");
-  options.place = jobs::place({.threads = static_cast<int>(integer(o, "threads", 1, 1024))});
-  options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
+  jobs::PlaceOptions where = place_options(o);
+  where.planning = false;
 
   Napi::Object holder = Napi::Object::New(env);
   PromiseQueue* queue = PromiseQueue::owned_by(env, holder);
-  return queue->add(env, {.keep = holder}, [options, queue](const std::atomic<bool>&, const Progress&) -> Settle {
-    return [pair = std::make_shared<const jobs::ClipPair>(options), queue](Napi::Env e) -> Napi::Value {
-      Loaded loaded{pair, queue->shared_from_this()};
+  return queue->add(env, {.keep = holder}, [options, where, queue](const std::atomic<bool>&, const Progress&) mutable -> Settle {
+    std::string note;
+    auto pair = jobs::load(where, &note, [&](const Placement& place) {
+      options.place = place;
+      options.memory_limit = place.memory_limit;
+      return std::make_shared<const jobs::ClipPair>(options);
+    });
+    return [pair, queue, note](Napi::Env e) -> Napi::Value {
+      Loaded loaded{pair, queue->shared_from_this(), note};
       return Instance::of(e).clip_class.New({Napi::External<Loaded>::New(e, &loaded)});
     };
   });
 }
 
+const jobs::ClipPair& NativeClip::pair(Napi::Env env) const {
+  if (!pair_) throw make_error(env, "CONES_DISPOSED", "The CLIP pair was disposed. Load it again.");
+  return *pair_;
+}
+
+Napi::Value NativeClip::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), pair(info.Env()).place().name);
+}
+
+Napi::Value NativeClip::precision(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), pair(info.Env()).place().precision);
+}
+
+Napi::Value NativeClip::note(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), note_); }
+
 Napi::Value NativeClip::run(const Napi::CallbackInfo& info, const Napi::Object& options, Embed embed) {
-  if (!pair_) throw make_error(info.Env(), "CONES_DISPOSED", "The CLIP pair was disposed. Load it again.");
+  static_cast<void>(pair(info.Env()));
   return queue_->add(info.Env(), {.keep = Value(), .abort = abort_option(options)},
                      [pair = pair_, embed = std::move(embed)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
                        return [values = embed(*pair, aborted)](Napi::Env e) { return to_array(e, values); };

@@ -5,13 +5,13 @@
 
 #include "addon/arguments.h"
 #include "addon/configs.h"
+#include "addon/devices.h"
 #include "jobs/denoise.h"
 #include "jobs/drawing.h"
 #include "jobs/encode_text.h"
 #include "jobs/pictures.h"
 #include "jobs/plan.h"
 #include "cpu/backend.h"
-#include "jobs/place.h"
 
 namespace cones::addon {
 
@@ -19,6 +19,9 @@ Napi::Function NativeModel::define(Napi::Env env) {
   return DefineClass(env, "NativeModel",
                      {InstanceAccessor("kvTensors", &NativeModel::kv_tensors, nullptr),
                       InstanceAccessor("isa", &NativeModel::isa, nullptr),
+                      InstanceAccessor("device", &NativeModel::device, nullptr),
+                      InstanceAccessor("precision", &NativeModel::precision, nullptr),
+                      InstanceAccessor("note", &NativeModel::note, nullptr),
                       InstanceMethod("kvBytes", &NativeModel::kv_bytes),
                       InstanceMethod("memory", &NativeModel::memory),
                       InstanceMethod("availableMemory", &NativeModel::available_memory),
@@ -47,6 +50,7 @@ NativeModel::NativeModel(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     throw Napi::TypeError::New(info.Env(), "NativeModel is made by loadModel().");
   const Loaded& loaded = *info[0].As<Napi::External<Loaded>>().Data();
   model_ = loaded.model;
+  note_ = loaded.note;
   queue_ = loaded.queue;
   samplings_ = std::make_shared<jobs::SamplingGroup>();
 }
@@ -61,15 +65,19 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.vae = vae_config(object(o, "vae"));
   options.files = {strings(object(o, "text"), "files"), strings(object(o, "unet"), "files"),
                    strings(object(o, "vae"), "files")};
-  options.place = jobs::place({.threads = static_cast<int>(integer(o, "threads", 1, 1024))});
-  options.memory_limit = static_cast<std::size_t>(integer(o, "memoryLimit", 0, std::int64_t{1} << 53));
+  const jobs::PlaceOptions where = place_options(o);
 
   Napi::Object holder = Napi::Object::New(env);
   PromiseQueue* queue = PromiseQueue::owned_by(env, holder);
-  return queue->add(env, {.keep = holder}, [options, queue](const std::atomic<bool>&, const Progress&) -> Settle {
-    auto model = std::make_shared<Model>(options);
-    return [model, queue](Napi::Env e) -> Napi::Value {
-      Loaded loaded{model, queue->shared_from_this()};
+  return queue->add(env, {.keep = holder}, [options, where, queue](const std::atomic<bool>&, const Progress&) mutable -> Settle {
+    std::string note;
+    auto model = jobs::load(where, &note, [&](const Placement& place) {
+      options.place = place;
+      options.memory_limit = place.memory_limit;
+      return std::make_shared<Model>(options);
+    });
+    return [model, queue, note](Napi::Env e) -> Napi::Value {
+      Loaded loaded{model, queue->shared_from_this(), note};
       return Instance::of(e).model_class.New({Napi::External<Loaded>::New(e, &loaded)});
     };
   });
@@ -110,13 +118,23 @@ Napi::Value NativeModel::isa(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), (static_cast<void>(model(info.Env())), cpu_isa()));
 }
 
+Napi::Value NativeModel::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), model(info.Env())->options().place.name);
+}
+
+Napi::Value NativeModel::precision(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), model(info.Env())->options().place.precision);
+}
+
+Napi::Value NativeModel::note(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), note_); }
+
 Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
   const auto use = model(info.Env())->memory();
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(use.weights)));
   result.Set("inUse", Napi::Number::New(info.Env(), static_cast<double>(use.in_use)));
   result.Set("peak", Napi::Number::New(info.Env(), static_cast<double>(use.peak)));
-  result.Set("limit", Napi::Number::New(info.Env(), static_cast<double>(use.limit)));
+  result.Set("limit", Napi::Number::New(info.Env(), std::min(static_cast<double>(use.limit), 0x1p53)));
   return result;
 }
 

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <string>
 
 #include "addon/promise_queue.h"
 #include "jobs/sampling_group.h"
@@ -23,12 +24,16 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   struct Loaded {
     std::shared_ptr<Model> model;
     std::shared_ptr<PromiseQueue> queue;
+    std::string note;  // which cards were there and could not be used, and why
   };
 
  private:
   Napi::Value kv_tensors(const Napi::CallbackInfo& info);
   Napi::Value kv_bytes(const Napi::CallbackInfo& info);
   Napi::Value isa(const Napi::CallbackInfo& info);
+  Napi::Value device(const Napi::CallbackInfo& info);
+  Napi::Value precision(const Napi::CallbackInfo& info);
+  Napi::Value note(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   Napi::Value available_memory(const Napi::CallbackInfo& info);
   Napi::Value plan_text(const Napi::CallbackInfo& info);
@@ -56,6 +61,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work);
 
   std::shared_ptr<Model> model_;
+  std::string note_;
   std::shared_ptr<PromiseQueue> queue_;
   std::shared_ptr<jobs::SamplingGroup> samplings_;
 };

@@ -44,7 +44,8 @@ Work picture_job(const Napi::CallbackInfo& info, const char* name, std::shared_p
 }  // namespace
 
 Napi::Value NativeModel::run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work) {
-  model(env);
+  if (model(env)->options().place.planning)
+    throw make_error(env, "CONES_OPTION_INVALID", "This engine was loaded for plans alone. Load the model without planOnly.");
   return queue_->add(env,
                      {.keep = Value(),
                       .callback = callback_key ? callback(options, callback_key) : Napi::Function(),

@@ -64,6 +64,7 @@ CudaSupport find_cards(const cuda::Library& library) {
   int driver = 0, built = 0, count = 0;
   const int known = library.cuda_versions(&driver, &built);
   const int counted = library.device_count(&count);
+  support.driver = driver;
   if (known == 0 && driver == 0)
     return lacking(support, CudaLack::driver, "No NVIDIA driver is installed. Use device 'cpu', or install one for CUDA " +
                                                   version_text(built) + " or newer.");

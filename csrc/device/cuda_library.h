@@ -15,6 +15,7 @@ struct CudaSupport {
   const cuda::Library* library = nullptr;  // null where the library is missing
   std::vector<cuda::DeviceInfo> devices;   // all cards, those too old for the kernels included
   CudaLack lack = CudaLack::nothing;       // nothing: at least one card will do
+  int driver = 0;                          // the newest CUDA of the NVIDIA driver, 13000 for 13.0; 0: none is installed
   std::string reason;                      // what is missing and what to do, in sentences; empty where nothing is
 };
 

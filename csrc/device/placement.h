@@ -1,6 +1,8 @@
 // Where a model lives: a device's memory, and what computes there.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -17,6 +19,9 @@ struct Placement {
   int lanes = 1;
   std::string name;       // "cpu", "cuda:0"
   std::string precision;  // of activations: "fp32", "fp16", "bf16"
+  std::size_t memory_limit = SIZE_MAX;  // bytes of the device, weights and activations together
+  /// For plans alone: weights have sizes only, and nothing can be computed.
+  bool planning = false;
 };
 
 }  // namespace cones

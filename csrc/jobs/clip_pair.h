@@ -30,6 +30,8 @@ class ClipPair {
   /// ids [B × T] → [B, P]
   std::vector<float> embed_texts(const std::vector<std::int32_t>& ids, index_t batch, const std::atomic<bool>& aborted) const;
 
+  const Placement& place() const { return place_; }
+
  private:
   Context context(const std::atomic<bool>* aborted) const;
 

@@ -9,7 +9,8 @@ namespace cones {
 
 Model::Model(const ModelOptions& options)
     : options_(options),
-      memory_(Memory::create(options.memory_limit, *options.place.device)),
+      memory_(options.place.planning ? Memory::create_planning(*options.place.device)
+                                     : Memory::create(options.memory_limit, *options.place.device)),
       text_weights_(std::make_unique<Weights>(options.files.text)),
       unet_weights_(std::make_unique<Weights>(options.files.unet)),
       vae_weights_(std::make_unique<Weights>(options.files.vae)) {

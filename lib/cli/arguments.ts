@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Command } from 'commander';
 import { Engine, type EngineOptions } from '../engine';
+import { type Io, printNote } from './io';
 
 /**
  * Flags are only converted here; whether a value makes sense is for the engine to say. What is no number becomes NaN,
@@ -35,6 +36,7 @@ const DEFAULT_MODEL = path.join(__dirname, '..', '..', 'models', 'mini');
 export interface EngineFlags {
   readonly model?: string;
   readonly device?: string;
+  readonly precision?: string;
   readonly threads?: number;
   /** GiB */
   readonly memoryLimit?: number;
@@ -44,22 +46,26 @@ export function addEngineFlags(command: Command): Command {
   return command
     .optionsGroup('Engine:')
     .option('--model <folder>', 'model in diffusers layout (default: the small model that comes with cones)')
-    .option('--device <name>', "'auto' or 'cpu' (default: auto)")
+    .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:N', as in cones devices (default: auto)")
+    .option('--precision <name>', "'auto', 'fp32' on the CPU, 'fp16' or 'bf16' on a GPU (default: auto)")
     .option('--threads <n>', 'threads to compute with (default: all)', number)
-    .option('--memory-limit <GiB>', 'refuse to start what needs more (default: 90 % of the memory)', number);
+    .option('--memory-limit <GiB>', "refuse to start what needs more of the device's memory (default: 90 % of it; of what is free, on a GPU)", number);
 }
 
 export function modelFolder({ model = DEFAULT_MODEL }: EngineFlags): string {
   return model;
 }
 
-export function loadEngine(flags: EngineFlags): Promise<Engine> {
-  const { device, threads, memoryLimit } = flags;
-  return Engine.load(modelFolder(flags), {
+export async function loadEngine(flags: EngineFlags, io: Io): Promise<Engine> {
+  const { device, precision, threads, memoryLimit } = flags;
+  const engine = await Engine.load(modelFolder(flags), {
     device: device as EngineOptions['device'],
+    precision: precision as EngineOptions['precision'],
     threads,
     memoryLimit: memoryLimit === undefined ? undefined : Math.floor(memoryLimit * 2 ** 30),
   });
+  for (const { code, message } of engine.warnings) printNote(io, 'warning', code, message);
+  return engine;
 }
 
 export interface OutputFlags {

@@ -22,14 +22,14 @@ const searchReport = z.object({
 
 /** A concept file in words and tables. */
 export function describeConcept(file: string, info: ConceptInfo): string[] {
-  const { subjects, neuronCount, weightCount, density, method, steps, engineVersion, byteLength, fingerprint, hash } = info;
+  const { subjects, neuronCount, weightCount, density, method, steps, engineVersion, device, precision, byteLength, fingerprint, hash } = info;
   return [
     `${file}: ${count(neuronCount)} concept neurons, ${percent(density)} of ${count(weightCount)} K-V weights, in ${count(byteLength)} bytes`,
     ...subjects.map(
       ({ identifier, category, token, embedding }) =>
         `  ${identifier} ${category} (token "${token}"${embedding ? `, learned embedding of ${embedding.length} ${embedding.dtype}` : ''})`,
     ),
-    `  ${method}${steps ? `, ${count(steps)} steps` : ''}, cones ${engineVersion}`,
+    `  ${method}${steps ? `, ${count(steps)} steps` : ''}${device ? ` on ${device}` : ''}${precision ? ` in ${precision}` : ''}, cones ${engineVersion}`,
     `  hash ${hash}`,
     `  base model ${fingerprint}`,
     ...describeReport(info.report),

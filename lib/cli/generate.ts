@@ -66,7 +66,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   const drawing = settingsOf(prompt, flags, from);
   await assertSavable({ output, grid, columns, ...drawing, concepts }, modelFolder(flags));
 
-  await using engine = await loadEngine(flags);
+  await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
   const elsewhere = from ? compareEngines(from, engine) : [];
   const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<GenerateOptions>;

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
 import { brief, show, visible } from '../show';
 import { version } from '../version';
+import { addDevices } from './devices';
 import { addFind } from './find';
 import { addGenerate } from './generate';
 import { addInspect } from './inspect';
@@ -51,6 +52,7 @@ export function createProgram(io: Io): Command {
   addRefine(program, io);
   addGenerate(program, io);
   addInspect(program, io);
+  addDevices(program, io);
   return program;
 }
 

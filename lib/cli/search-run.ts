@@ -42,7 +42,7 @@ export async function searchToFile<Options extends { readonly seed?: unknown }>(
     throw new ConesError('CONES_OPTION_INVALID', `${state} cannot hold both the concept and the search: give --state another file.`);
   }
 
-  await using engine = await loadEngine(flags);
+  await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
   const warnings = [...engine.warnings];
   const search = await start(engine, {

@@ -89,7 +89,7 @@ export function longestMetadata(plan: Plan, count: number): Record<string, strin
   const first = firstSeed(plan.seed);
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
-  const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true };
+  const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true, device: 'cuda', precision: 'fp16' };
   const settings = { sampler: sampler as SamplerName, steps, guidance, eta, width, height, ...ofModel };
   return { ...metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
 }

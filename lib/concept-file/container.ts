@@ -54,8 +54,8 @@ export function* encodeConceptFile(data: ConceptData): Pieces<{ header: Header; 
     sections.push(encodeEmbedding(embedding));
     return { identifier, token, category, embedding: { dtype: embedding.dtype, length: embedding.values.length } };
   });
-  const { fingerprint, method, steps, engineVersion, report } = data;
-  const header = { fingerprint, subjects, method, steps, engineVersion, report, tensors } as Header;
+  const { fingerprint, method, steps, engineVersion, device, precision, report } = data;
+  const header = { fingerprint, subjects, method, steps, engineVersion, device, precision, report, tensors } as Header;
   const json = Buffer.from(JSON.stringify(header));
   if (json.length > LIMITS.headerBytes) {
     const message = `The concept's names and report take ${json.length} bytes of JSON, but ${LIMITS.headerBytes} are allowed: shorten the report.`;
@@ -102,8 +102,8 @@ export function* decodeConceptFile(file: Uint8Array): Pieces<ConceptData> {
     if (!embedding) return Object.freeze(subject);
     return Object.freeze({ ...subject, embedding: decodeEmbedding(embedding.dtype, take(embeddingLength(embedding))) });
   });
-  const { fingerprint, method, steps, engineVersion, report } = header;
-  const optional = report === undefined ? {} : { report: freezeJson(report) };
+  const { fingerprint, method, steps, engineVersion, device, precision, report } = header;
+  const optional = { ...(device && { device }), ...(precision && { precision }), ...(report && { report: freezeJson(report) }) };
   return { fingerprint, subjects, method, steps, engineVersion, ...optional, tensors };
 }
 

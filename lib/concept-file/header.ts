@@ -29,7 +29,7 @@ export const common = {
   dtype,
   shape,
   subject: { identifier: text, token: text, category: text },
-  metadata: { fingerprint: text, method: text, steps: count(Number.MAX_SAFE_INTEGER), engineVersion: text },
+  metadata: { fingerprint: text, method: text, steps: count(Number.MAX_SAFE_INTEGER), engineVersion: text, device: text.optional(), precision: text.optional() },
 };
 
 export const subjectsOf = <T extends z.ZodType<{ identifier: string }>>(subject: T) =>

@@ -37,6 +37,9 @@ export interface ConceptData {
   readonly method: string;
   /** Steps of the search; 0 when the neurons come from no search. */
   readonly steps: number;
+  /** Where the search ran, when not on the CPU in fp32: 'cuda' and 'fp16' or 'bf16'. */
+  readonly device?: string;
+  readonly precision?: string;
   /** Version of `cones` that chose the neurons. */
   readonly engineVersion: string;
   /** Free: what the search measured. */

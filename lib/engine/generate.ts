@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Concept, type Subject } from '../concept';
+import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../generated-image';
 import { native } from '../native';
@@ -126,6 +127,8 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     ...size,
     model: session.fingerprint,
     instructionSet: session.model.isa,
+    device: kindOf(session.device),
+    precision: session.precision,
     karras: session.config.scheduler.useKarrasSigmas,
   };
   for (const batch of batches) {

@@ -16,6 +16,9 @@ export interface DrawnWith {
   readonly model: string;
   /** Results differ between instruction sets, in rounding. */
   readonly instructionSet: string;
+  /** 'cpu' or 'cuda'. */
+  readonly device: string;
+  readonly precision: string;
   /** Whether the model's scheduler asks for Karras' noise levels. */
   readonly karras: boolean;
 }
@@ -29,7 +32,7 @@ export interface Drawn {
 }
 
 export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number }: Drawn): Record<string, string> {
-  const { sampler, steps, guidance, width, height, model, instructionSet, karras } = settings;
+  const { sampler, steps, guidance, width, height, model, instructionSet, device, precision, karras } = settings;
   const eta = sampler === 'ddim' ? (settings.eta ?? 0) : undefined;
   const subjects = concepts.flatMap((concept) => concept.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
   const [seed, engine] = [number.toString(), `cones ${version}`];
@@ -47,6 +50,8 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     conceptHashes: concepts.map(({ hash }) => hash).join(', '),
     model,
     instructionSet,
+    device,
+    precision,
     engine,
     parameters: a1111Parameters({ prompt, negativePrompt, seed, sampler, steps, guidance, eta, width, height, karras, engine }),
   };

@@ -2,12 +2,14 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { NativeAbort, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
 import { Concept } from '../concept';
+import type { Precision } from '../device';
 import { AbortError, ConesError } from '../errors';
 import type { ModelConfig } from '../model-config';
 import { native, toConesError } from '../native';
 import { refusePaths } from '../options';
 import type { Tokenizer } from '../tokenizer';
 import { followSignal } from './follow-signal';
+import type { Warning } from '../warning';
 
 /** Wraps a callback of a job, so that what it throws is told from the job's own errors. */
 export type Guard = <Arguments extends unknown[]>(callback: (...values: Arguments) => void) => (...values: Arguments) => void;
@@ -22,6 +24,11 @@ export class Session {
   readonly model: NativeModel;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
+  /** Where it is: 'cpu', 'cuda:0'. */
+  readonly device: string;
+  readonly precision: Precision;
+  /** Of loading it. */
+  readonly warnings: readonly Warning[];
   /** Of the engine's pool. */
   readonly threads: number;
   /** Whether options may name files (Engine.load). */
@@ -46,6 +53,10 @@ export class Session {
     this.rareTokens = parts.rareTokens;
     this.threads = parts.threads;
     this.allowPaths = parts.allowPaths;
+    this.device = parts.model.device;
+    this.precision = parts.model.precision as Precision;
+    const { note } = parts.model;
+    this.warnings = note === '' ? [] : [{ code: 'cpu-fallback', message: `Computing on ${this.device}. ${note}` }];
     this.kvTensors = Object.freeze(parts.model.kvTensors.map((tensor) => Object.freeze({ ...tensor, shape: Object.freeze([...tensor.shape] as const) })));
     this.fingerprint = fingerprint;
   }

@@ -1,6 +1,7 @@
 /** Which CLIP pair measures the pictures of a report, and what it says of them (paper §4.1). */
 import path from 'node:path';
 import { Clip, type ClipEmbedding, cosine } from '../clip';
+import type { Session } from '../engine/session';
 import type { GeneratedImage } from '../generated-image';
 import type { ImageInput } from '../images';
 import { readClipConfig } from '../model-config/clip';
@@ -40,9 +41,9 @@ export class Aligner implements AsyncDisposable {
     this.#subject = subject;
   }
 
-  static async open(pair: Clip | string, subject: readonly ImageInput[], threads: number): Promise<Aligner> {
+  static async open(pair: Clip | string, subject: readonly ImageInput[], { threads, device }: Pick<Session, 'threads' | 'device'>): Promise<Aligner> {
     const own = typeof pair === 'string';
-    const clip = own ? await Clip.load(pair, { threads }) : pair;
+    const clip = own ? await Clip.load(pair, { threads, device: device === 'cpu' ? 'cpu' : 'auto' }) : pair;
     try {
       return new Aligner(clip, own, await clip.embedImages(subject));
     } catch (error) {

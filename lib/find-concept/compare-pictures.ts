@@ -104,7 +104,7 @@ async function alignmentOf(
   untouched: Pictures,
   shut: Pictures,
 ): Promise<PictureReport['alignment']> {
-  await using aligner = await Aligner.open(pair, images, session.threads);
+  await using aligner = await Aligner.open(pair, images, session);
   const both = async (name: PromptName) => {
     assertNotAborted(signal);
     const [before, after] = [await aligner.measure(untouched[name], texts[name]), await aligner.measure(shut[name], texts[name])];

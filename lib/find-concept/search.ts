@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { NativeSearch } from '../../typings/native';
-import { Concept, type ConceptTensor, type Subject } from '../concept';
+import { Concept, type ConceptData, type ConceptTensor, type Subject } from '../concept';
+import { kindOf } from '../device';
 import type { Session } from '../engine/session';
 import { encodePrompts } from '../engine/text';
 import { ConesError } from '../errors';
@@ -113,7 +114,7 @@ export class ConceptSearch {
     const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
     const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
-    const state = settings.resume && (await runInPieces(unpackState(digest, settings.resume)));
+    const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
     const search = await createSearch(session, settings, { ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) });
     session.addSearch(search);
     if (state) {
@@ -173,7 +174,7 @@ export class ConceptSearch {
   /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
   async save(): Promise<Buffer> {
     const state = await this.#session.job(undefined, () => this.#search.saveState());
-    return runInPieces(packState(this.#digest, state));
+    return runInPieces(packState(this.#digest, this.#session, state));
   }
 
   /** ξ's displacement 1 − ξ, or the summed score S, of every searched weight by tensor name, each `[out, in]`. */
@@ -248,9 +249,15 @@ export class ConceptSearch {
       method: this.#inputs.method,
       steps: this.step,
       engineVersion: version,
+      ...placeOf(this.#session),
       tensors,
     });
   }
+}
+
+/** What a concept says of where it was found: nothing of the CPU, which has but one precision. */
+function placeOf({ device, precision }: Session): Pick<ConceptData, 'device' | 'precision'> {
+  return device === 'cpu' ? {} : { device: kindOf(device), precision };
 }
 
 /** Number of searched weights. */

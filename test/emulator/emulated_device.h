@@ -1,5 +1,6 @@
 // The functions of cuda/device.h for the emulator: device memory is host memory that starts as NaN, and whoever copies to or
-// from anything else is told so. CONES_CUDA_EMULATED_MEMORY: the device's bytes (default 8 GiB).
+// from anything else is told so. CONES_CUDA_EMULATED_MEMORY: the device's bytes (default 8 GiB); CONES_CUDA_EMULATED_LOST: uploads
+// fail.
 // Included once, by cuda/device.cu.
 #pragma once
 
@@ -15,8 +16,8 @@
 namespace cones::cuda {
 namespace emulated {
 
-// cudaErrorInvalidValue, cudaErrorInvalidDevice
-constexpr int kInvalidValue = 1, kInvalidDevice = 101;
+// cudaErrorInvalidValue, cudaErrorInvalidDevice, cudaErrorLaunchFailure
+constexpr int kInvalidValue = 1, kInvalidDevice = 101, kLaunchFailure = 719;
 
 /// What is allocated on the one device, by address.
 struct Memory {
@@ -25,6 +26,9 @@ struct Memory {
   std::int64_t used = 0;
 };
 inline Memory memory;
+
+/// cudaErrorLaunchFailure, from the moment on at which CONES_CUDA_EMULATED_LOST is set.
+inline int lost() { return std::getenv("CONES_CUDA_EMULATED_LOST") != nullptr ? kLaunchFailure : 0; }
 
 inline std::int64_t total_memory() {
   const char* text = std::getenv("CONES_CUDA_EMULATED_MEMORY");
@@ -108,6 +112,7 @@ int release(Stream*, void* memory) {
 }
 
 int upload(Stream*, void* to, const void* from, std::int64_t bytes) {
+  if (const int lost = emulated::lost(); lost != 0) return lost;
   if (!emulated::is_device_memory(to, bytes)) return emulated::kInvalidValue;
   std::memcpy(to, from, static_cast<std::size_t>(bytes));
   return 0;
@@ -141,6 +146,7 @@ const char* error_text(int status) {
     case kInvalid: return "arguments that no kernel serves";
     case kOutOfMemory: return "out of memory";
     case emulated::kInvalidValue: return "invalid argument";
+    case emulated::kLaunchFailure: return "unspecified launch failure";
     case emulated::kInvalidDevice: return "invalid device ordinal";
     default: return "an error that the emulator does not know";
   }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
@@ -12,6 +12,8 @@ const STRANGE: readonly unknown[] = [
   { get signal() { throw new Error('getter'); } }, { signal: { get aborted() { throw new Error('getter'); } } }, { get prompt() { throw Symbol('no error'); } }, { get images() { throw new Proxy(new Error('trap'), { get: () => { throw 5; } }); } },
   new Proxy({}, { get() { throw new Error('trap'); }, ownKeys() { throw new Error('trap'); } }), [Object.defineProperty({}, 'data', { enumerable: true, get: () => { throw new Error('getter'); } })],
 ];
+
+const CLIP = path.join(__dirname, '../../models/mini-clip');
 
 let folder: string;
 let engine: Engine;
@@ -27,7 +29,7 @@ beforeAll(async () => {
   image = (await engine.generate({ prompt: 'a', steps: 1, seed: 1 })).images[0]!;
   options = await searchOptions({ steps: 2 });
   search = await engine.startSearch(options);
-  clip = await Clip.load(path.join(__dirname, '../../models/mini-clip'), { threads: 1 });
+  clip = await Clip.load(CLIP, { threads: 1 });
 });
 afterAll(async () => {
   await Promise.all([engine.dispose(), clip.dispose()]);
@@ -44,7 +46,13 @@ const iterate = async (options: never) => {
 const CALLS: Record<string, (value: never) => unknown> = {
   'Engine.load': (v) => Engine.load(v),
   'Engine.load, options': async (v) => (await Engine.load(MODEL, v)).dispose(),
+  'Engine.load, device': async (v) => (await Engine.load(MODEL, { device: v })).dispose(),
+  'Engine.load, precision': async (v) => (await Engine.load(MODEL, { precision: v })).dispose(),
+  'Engine.load, planOnly': async (v) => (await Engine.load(MODEL, { planOnly: v })).dispose(),
+  listDevices: (v) => (listDevices as (value: never) => unknown)(v),
   'Clip.load': (v) => Clip.load(v),
+  'Clip.load, device': async (v) => (await Clip.load(CLIP, { device: v })).dispose(),
+  'Clip.load, precision': async (v) => (await Clip.load(CLIP, { precision: v })).dispose(),
   cosine: (v) => cosine(v, new Float32Array(2)),
   'Concept.load': (v) => Concept.load(v),
   'Concept.fromBuffer': (v) => Concept.fromBuffer(v),
@@ -56,6 +64,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'concept.with': (v) => concept.with(v),
   'concept.with, subjects': (v) => concept.with({ subjects: v }),
   'concept.with, tensors': (v) => concept.with({ tensors: v }),
+  'concept.with, device': (v) => concept.with({ device: v }),
+  'concept.with, precision': (v) => concept.with({ precision: v }),
   'concept.with, report': (v) => concept.with({ report: v }),
   'concept.save': (v) => concept.save(typeof v === 'string' ? file(v) : v),
   'concept.indicesFor': (v) => concept.indicesFor(v),

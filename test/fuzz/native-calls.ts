@@ -73,8 +73,9 @@ const isEndless = (name: string, path: string, value: unknown): boolean =>
 async function main(): Promise<void> {
   const addon = native();
   const config = await loadModelConfig(MODEL);
+  const place = { device: 'cpu', precision: 'auto', threads: 1, memoryLimit: 2 ** 28, hostMemory: 2 ** 30 };
   const { text: clipText, vision, projectionSize, eosTokenId, files } = await readClipConfig(`${MODEL}/../clip-model-first-eos`);
-  const clipOptions = { text: clipText, vision, projectionSize, eosTokenId, files, threads: 1, memoryLimit: 2 ** 28 };
+  const clipOptions = { text: clipText, vision, projectionSize, eosTokenId, files, ...place };
   const model = await loadNative();
   const foreign = await loadNative();
   const clip = await addon.loadClip(clipOptions);
@@ -112,13 +113,15 @@ async function main(): Promise<void> {
   const search = await model.createSearch(searchOptions);
   const learning = await model.createSearch({ ...searchOptions, identifier });
   const state = await search.saveState();
-  const load = { unet: { ...config.unet }, text: { ...text }, vae: { ...config.vae }, threads: 1, memoryLimit: 2 ** 28 };
+  const load = { unet: { ...config.unet }, text: { ...text }, vae: { ...config.vae }, ...place, planOnly: false };
   const pixels = floats(2 * 64 * 32 * 3);
   const { imageSize } = vision;
 
   const calls: Call[] = [
     ['loadModel', (o: never) => addon.loadModel(o), [load]],
     ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
+    ['listDevices', (v) => (addon.listDevices as (value: never) => unknown)(v), [undefined]],
+    ['loadModel, planOnly', async (o: never) => (await addon.loadModel(o)).planText(1, tokens), [{ ...load, planOnly: true }]],
     ['randomNormal', (...v) => addon.randomNormal(...(v as unknown as [bigint, number, number])), [1n, 0, 16]],
     ['kvBytes', (i) => model.kvBytes(i), [0]],
     ['planDenoise', (...v) => model.planDenoise(...(v as unknown as [number, number, number, number])), [1, height, side, tokens]],
@@ -196,6 +199,11 @@ async function main(): Promise<void> {
     ['an abort by prototype only', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, abort: pretender(addon.NativeAbort.prototype) })],
     ['a mask by prototype only', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, masks: [pretender(Object.getPrototypeOf(mask) as object), null] })],
     ['a mask that says it is an abort', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, abort: Object.setPrototypeOf(otherMask, addon.NativeAbort.prototype) as never })],
+    ...['gpu', 'cuda:', 'cuda:-1', 'cuda:1e3', 'cpu:0', ' cpu'].map((device) => [`the device ${device}`, 'CONES_OPTION_INVALID', () => addon.loadModel({ ...load, device })] as const),
+    ['a precision', 'CONES_OPTION_INVALID', () => addon.loadModel({ ...load, precision: 'int8' })],
+    ['a job of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).denoise(denoise)],
+    ['a mask of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).createMask(nothing)],
+    ['a search of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).createSearch(searchOptions)],
     ['ragged ids', 'CONES_OPTION_INVALID', () => model.tokenGradient({ ids: new Int32Array(5), rows: 2, tokens: Int32Array.of(0), upstream: floats(4 * text.hiddenSize) })],
     ['a weight named twice', 'CONES_OPTION_INVALID', () => model.gradient({ ...gradient, tensors: [names[0]!, names[0]!] })],
     ['a state that is not bytes', 'CONES_OPTION_INVALID', () => search.loadState(new Float32Array(state.length / 4) as never)],
@@ -210,7 +218,7 @@ async function main(): Promise<void> {
   clip.dispose();
   await Promise.all([model.dispose(), foreign.dispose()]);
   for (const [name, run, valid] of calls) {
-    if (!/^(load|random|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
+    if (!/^(load|list|random|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
   }
   writeSync(1, `${JSON.stringify({ refused, problems })}\n`);
 }

@@ -130,6 +130,9 @@ describe('model folders', () => {
     ['threads', { threads: 1.5 }],
     ['memoryLimit', { memoryLimit: -1 }],
     ['device', { device: 'tpu' }],
+    ['device', { device: 'cuda:01' }],
+    ['precision', { precision: 'int8' }],
+    ['planOnly', { planOnly: 1 }],
     ['thread', { thread: 1 }],
   ])('the option %s', (name, options) => expectCode(load(options as never), 'CONES_OPTION_INVALID', name));
 
