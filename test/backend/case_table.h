@@ -115,7 +115,7 @@ class Table {
     unsigned seed = 1;
     bool time = false, verbose = false;
   };
-  /// How many failed, -1 where none ran. `narrow`: the type of the tested backend's activations.
+  /// How many failed, -1 where none ran.
   int run(const Side& tested, const Side& reference, const Options& options) const;
 
  private:
@@ -141,9 +141,5 @@ void search_cases(Table&);
 inline std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 /// "2x35x129"
 std::string sizes(std::initializer_list<index_t> dims);
-/// a [M, K] times the transpose of b [N, K], each value by its magnitude: Σ|a||b|.
-std::vector<double> magnitudes(const std::vector<double>& a, const std::vector<double>& b, index_t m, index_t n, index_t k);
-/// Σ over k of |a[k, m]| |b[k, n]|: [M, N] for a [K, M], b [K, N].
-std::vector<double> magnitudes_of_outer(const std::vector<double>& a, const std::vector<double>& b, index_t m, index_t n, index_t k);
 
 }  // namespace cones::test

@@ -10,6 +10,15 @@ namespace {
 
 const char* name_of(DType dtype) { return dtype == DType::f32 ? "f32" : dtype == DType::f16 ? "f16" : "bf16"; }
 
+/// a [M, K] times the transpose of b [N, K], each value by its magnitude: Σ|a||b|.
+std::vector<double> magnitudes(const std::vector<double>& a, const std::vector<double>& b, index_t m, index_t n, index_t k) {
+  std::vector<double> sums(at(m * n));
+  for (index_t i = 0; i < m; ++i)
+    for (index_t j = 0; j < n; ++j)
+      for (index_t c = 0; c < k; ++c) sums[at(i * n + j)] += std::abs(a[at(i * k + c)] * b[at(j * k + c)]);
+  return sums;
+}
+
 struct Linear {
   index_t rows, tokens, n, k;
   DType stored = DType::f16;
