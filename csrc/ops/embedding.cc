@@ -44,6 +44,7 @@ Var token_embedding(Tape& tape, const Parameter* tokens, const Parameter* positi
 
   // Made on the host but for the rows of `replaced`, which are the device's: few rows of a table that stays in its file.
   std::vector<int> token_rows, replaced_rows;  // of the table and of `replaced`, -1 where the other has the row
+  if (context.planning()) token_rows.assign(static_cast<std::size_t>(batch * length), -1), replaced_rows = token_rows;
   std::vector<float> values(context.planning() ? 0 : static_cast<std::size_t>(batch * length * channels));
   if (!context.planning()) {
     find_sources(*tokens, ids, batch * length, replaced_ids, token_rows, replaced_rows);
