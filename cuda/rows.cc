@@ -50,7 +50,8 @@ Tensor Cuda::rows_gradient(const Context& context, const Tensor& dy, std::span<c
 // Few rows have something added, but all are: a learned identifier's among those of a prompt.
 void Cuda::add_rows(const Context& context, const Tensor& y, const Tensor& x, std::span<const int> source) const {
   const Tensor none = context.zeros(y.shape());
-  const Tensor addend = choose_rows_forward(context, x, source, none);
+  const Tensor rows = x.reshape({x.size() / y.columns(), y.columns()});  // a single one may be [D]
+  const Tensor addend = choose_rows_forward(context, rows, source, none);
   add(context, y, addend, y);
 }
 

@@ -103,6 +103,12 @@ bool may_pass(const Error& error) {
   return code == "CONES_DEVICE_UNAVAILABLE" || code == "CONES_DEVICE_LOST" || code == "CONES_OUT_OF_MEMORY";
 }
 
+std::string not_used(const std::string& device, const Error& error) {
+  // What the error says to do is about jobs.
+  const bool full = std::string(error.code()) == "CONES_OUT_OF_MEMORY";
+  return device + " is not used: " + (full ? "the weights do not fit into its memory, or into memoryLimit." : error.what());
+}
+
 std::vector<DeviceEntry> list_devices() {
   std::vector<DeviceEntry> entries{{"cpu", cpu_isa(), 0, ""}};
   const CudaSupport support = find_cuda();

@@ -31,6 +31,8 @@ Placement place(const PlaceOptions& options);
 std::vector<PlaceOptions> places(const PlaceOptions& options, std::string* note);
 /// Whether an error of one place is a reason to try the next.
 bool may_pass(const Error& error);
+/// A sentence that says so.
+std::string not_used(const std::string& device, const Error& error);
 
 /// What `make` makes at the first of places() that takes it. `note` says which cards were there and did not, and why.
 template <class Make>
@@ -43,7 +45,7 @@ auto load(const PlaceOptions& options, std::string* note, const Make& make) {
       return make(place(choice));
     } catch (const Error& error) {
       if (!may_pass(error)) throw;
-      *note += (note->empty() ? "" : " ") + choice.device + " is not used: " + error.what();
+      *note += (note->empty() ? "" : " ") + not_used(choice.device, error);
     }
   }
   return make(place(last));

@@ -4,7 +4,7 @@ import { Clip, type ConceptSearch, Engine, listDevices, readMetadata } from '../
 import { native } from '../../lib/native';
 import { conceptOf, load, MODEL, pictures, rejection, searchOptions } from './model';
 
-const CLIP = `${MODEL}/../clip-model-first-eos`;
+const CLIP = `${MODEL}/../../../../models/mini-clip`;
 const latents = { data: Float32Array.from(native().randomNormal(7n, 0, 512)), shape: [2, 4, 8, 8] } as const;
 const target = native().randomNormal(8n, 0, 512);
 
