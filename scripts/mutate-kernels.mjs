@@ -20,7 +20,7 @@ function sourcesOf(test, folder) {
   return all.filter((name) => own.test(name)).map((name) => path.join(folder, 'cuda', name));
 }
 
-async function plant({ name, test, file, sed, sanitized }, folder) {
+async function plant({ test, file, sed, sanitized }, folder) {
   const planted = path.join(folder, 'cuda', file);
   const before = readFileSync(planted, 'utf8');
   await call('sed', ['-i', sed, planted]);
