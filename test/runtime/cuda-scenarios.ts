@@ -1,6 +1,7 @@
 // What runs in child processes with the emulated CUDA library (cuda.test.ts): node -r register.cjs cuda-scenarios.ts <name>. Each
 // prints one line of JSON at its end.
-import { Clip, type ConceptSearch, Engine, listDevices, readMetadata } from '../../lib';
+import type { Engine} from '../../lib';
+import { Clip, type ConceptSearch, listDevices, readMetadata } from '../../lib';
 import { native } from '../../lib/native';
 import { conceptOf, load, MODEL, pictures, rejection, searchOptions } from './model';
 
