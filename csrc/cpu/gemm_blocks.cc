@@ -199,13 +199,14 @@ class Task {
   std::vector<const float*> bias_rows_, residual_rows_;
 };
 
-// bias + group bias, so that the kernels add one row: [groups, N].
-Tensor merge_bias(const Context& context, const Epilogue& epilogue, index_t m, index_t n) {
+// bias + group bias, so that the kernels add one row: [groups, N]. Not of the context's memory: a plan, whose pointers are null,
+// would not count it.
+std::vector<float> merge_bias(const Epilogue& epilogue, index_t m, index_t n) {
   const index_t groups = divide_up(m, epilogue.rows_per_group);
-  Tensor merged = context.empty({groups, n});
+  std::vector<float> merged(static_cast<std::size_t>(groups * n));
   for (index_t g = 0; g < groups; ++g)
     for (index_t j = 0; j < n; ++j)
-      merged.host()[g * n + j] = epilogue.bias[j] + epilogue.group_bias[g * n + j];
+      merged[static_cast<std::size_t>(g * n + j)] = epilogue.bias[j] + epilogue.group_bias[g * n + j];
   return merged;
 }
 
@@ -219,10 +220,10 @@ void multiply_blocks(const Context& context, const PointedOperand& a, const Pack
   check(mask == nullptr || a.first_k.size() == 1, "masks are for linear layers");
 
   Epilogue merged = epilogue;
-  Tensor merged_bias;
+  std::vector<float> merged_bias;
   if (epilogue.bias && epilogue.group_bias) {
-    merged_bias = merge_bias(context, epilogue, a.m, b.n());
-    merged.group_bias = merged_bias.host();
+    merged_bias = merge_bias(epilogue, a.m, b.n());
+    merged.group_bias = merged_bias.data();
   }
   const auto segments = static_cast<index_t>(a.first_k.size());
   const Blocks blocks(context, a.m, b.n(), segments * a.depth);
