@@ -148,6 +148,7 @@ Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
   options.optimizer = optimizer_of(o);
   options.checkpointing = boolean(o, "checkpointing");
   options.tensors = searched_tensors(o);
+  options.shut = 1;  // straight-through, which needs a little more
   const int identifier_rows = has(o, "identifierRows") ? static_cast<int>(integer(o, "identifierRows", 0, 1024)) : 0;
   const jobs::Plan plan = guarded(o.Env(), [&] {
     return jobs::plan_search(
