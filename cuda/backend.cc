@@ -29,17 +29,29 @@ CudaDevice::~CudaDevice() {
   library_.stream_close(stream_);
 }
 
+std::shared_ptr<CudaDevice> CudaDevice::open(const cuda::Library& library, int card, const std::string& card_name) {
+  return {new CudaDevice(library, card, card_name), [](CudaDevice* device) { device->leave(); }};
+}
+
+void CudaDevice::leave() {
+  if (--users_ == 0) delete this;
+}
+
 void* CudaDevice::allocate(std::size_t size) {
   check(0);
   void* block = nullptr;
   const int status = library_.allocate(stream_, static_cast<std::int64_t>(size), &block);
   if (status == cuda::kOutOfMemory) return nullptr;
   check(status);
+  ++users_;
   return block;
 }
 
 // A lost device gives nothing back, and has told so elsewhere.
-void CudaDevice::release(void* block) { static_cast<void>(library_.release(stream_, block)); }
+void CudaDevice::release(void* block) {
+  static_cast<void>(library_.release(stream_, block));
+  leave();
+}
 
 void CudaDevice::upload(void* to, const void* from, std::size_t size) {
   check(library_.upload(stream_, to, from, static_cast<std::int64_t>(size)));

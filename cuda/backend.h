@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -17,8 +18,7 @@ namespace cones {
 class CudaDevice final : public Device {
  public:
   /// CONES_DEVICE_UNAVAILABLE where the card cannot be opened. The library stays open for ever.
-  CudaDevice(const cuda::Library& library, int card, const std::string& card_name);
-  ~CudaDevice() override;
+  static std::shared_ptr<CudaDevice> open(const cuda::Library& library, int card, const std::string& card_name);
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
@@ -42,6 +42,12 @@ class CudaDevice final : public Device {
   void check(int status) const;
 
  private:
+  CudaDevice(const cuda::Library& library, int card, const std::string& card_name);
+  ~CudaDevice() override;
+  /// Blocks live on where JavaScript holds a mask of a model that is gone: the last of all users closes the card.
+  void leave();
+
+  std::atomic<int> users_{1};  // who opened it, and every block
   const cuda::Library& library_;
   std::string name_;
   cuda::Stream* stream_ = nullptr;

@@ -37,7 +37,7 @@ Placement with_cuda(const CudaSupport& support, int card, const PlaceOptions& op
   if (precision == Precision::fp32)
     fail("CONES_OPTION_INVALID", "GPUs compute in fp16 or bf16, with fp32 sums. Leave `precision` out, or use device 'cpu'.");
   const auto* const info = card >= 0 ? &support.devices[static_cast<std::size_t>(card)] : nullptr;
-  const auto device = options.planning ? nullptr : std::make_shared<CudaDevice>(*support.library, card, info->name);
+  const auto device = options.planning ? nullptr : CudaDevice::open(*support.library, card, info->name);
   const bool bf16 = precision == Precision::bf16;
   const auto backend = std::make_shared<Cuda>(*support.library, device, bf16 ? DType::bf16 : DType::f16);
   // Autoencoders were trained in wider types than fp16, and some overflow it.

@@ -201,7 +201,7 @@ async function main(): Promise<void> {
     ['a mask that says it is an abort', 'CONES_OPTION_INVALID', () => model.denoise({ ...denoise, abort: Object.setPrototypeOf(otherMask, addon.NativeAbort.prototype) as never })],
     ...['gpu', 'cuda:', 'cuda:-1', 'cuda:1e3', 'cpu:0', ' cpu'].map((device) => [`the device ${device}`, 'CONES_OPTION_INVALID', () => addon.loadModel({ ...load, device })] as const),
     ['a precision', 'CONES_OPTION_INVALID', () => addon.loadModel({ ...load, precision: 'int8' })],
-    ['a job of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).denoise(denoise)],
+    ['a job of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).denoise({ ...denoise, masks: undefined as never })],
     ['a mask of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).createMask(nothing)],
     ['a search of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).createSearch(searchOptions)],
     ['ragged ids', 'CONES_OPTION_INVALID', () => model.tokenGradient({ ids: new Int32Array(5), rows: 2, tokens: Int32Array.of(0), upstream: floats(4 * text.hiddenSize) })],
