@@ -1,6 +1,6 @@
 """Writes the reference tensors under test/goldens/models (its README.md describes them). All cases, or those named.
 
-    python scripts/golden.py [case ...]
+    python scripts/golden.py [--errors-only] [case ...]
 """
 import argparse
 import shutil
@@ -16,7 +16,9 @@ def main():
     cases = {name: kind for kind in KINDS for name in kind.CASES}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", nargs="*", help="of " + ", ".join(cases))
-    names = parser.parse_args().case or list(cases)
+    parser.add_argument("--errors-only", action="store_true", help="keep all files; only add PyTorch's 16-bit errors to errors.json")
+    arguments = parser.parse_args()
+    names = arguments.case or list(cases)
     unknown = [name for name in names if name not in cases]
     if unknown:
         parser.error(f"no such case: {', '.join(unknown)}")
@@ -24,9 +26,11 @@ def main():
     torch.use_deterministic_algorithms(True)
     for name in names:
         folder = common.ROOT / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        cases[name].dump(name, folder)
+        if not arguments.errors_only:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            cases[name].dump(name, folder)
+        common.add_half_errors(folder, cases[name], name)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         print(f"{name}: {size / 1e6:.2f} MB")
 

@@ -51,18 +51,28 @@ def evaluate(model, inputs):
     embedding = model.get_input_embeddings()
     embedding.weight.requires_grad_(True)
     out = model(inputs["input_ids"]).last_hidden_state
-    loss = common.per_row_mse(out, inputs["target"].to(out.dtype), inputs["weights"].to(out.dtype))
-    gradient, = torch.autograd.grad(loss, embedding.weight)
+    wide = common.wide(out.dtype)
+    loss = common.per_row_mse(out.to(wide), inputs["target"].to(wide), inputs["weights"].to(wide))
+    scale = common.gradient_scale(out.dtype, out[0].numel())
+    gradient, = torch.autograd.grad(scale * loss, embedding.weight)
     embedding.weight.requires_grad_(False)
     return {"last_hidden_state": out.detach(), "loss": loss.detach(),
-            "grad.token_embedding": gradient[inputs["token_ids"].long()]}
+            "grad.token_embedding": common.widen(gradient[inputs["token_ids"].long()]) / scale}
 
 
-def fp32_variants(model):
+def variants(model):
     for implementation in ("sdpa", "eager"):
         variant = copy.deepcopy(model)
         variant.set_attn_implementation(implementation)
         yield variant
+
+
+def load(folder, dtype):
+    return CLIPTextModel.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+
+
+def half_runs(name, folder, tensors, dtype):
+    return [evaluate(variant, tensors) for variant in variants(load(folder / "text_encoder", dtype))]
 
 
 def dump(name, folder):
@@ -83,4 +93,4 @@ def dump(name, folder):
         "weights": torch.tensor([1.0, 0.5, 2.0][:batch]),
     }
     reference = evaluate(copy.deepcopy(model).double(), inputs)
-    common.write_golden(folder, inputs, reference, [evaluate(m, inputs) for m in fp32_variants(model)])
+    common.write_golden(folder, inputs, reference, [evaluate(m, inputs) for m in variants(model)])

@@ -1,11 +1,11 @@
-"""What every kind of golden shares: lively random weights, fp64 evaluation, errors of PyTorch's fp32, files."""
+"""What every kind of golden shares: lively random weights, fp64 evaluation, errors of PyTorch's own precisions, files."""
 import contextlib
 import json
 import math
 import pathlib
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2] / "test" / "goldens" / "models"
 
@@ -85,6 +85,67 @@ def errors(reference, fp32_runs):
                 "maxAbsValue": want.abs().max().item(),
             }
     return result
+
+
+# ---- in 16 bits ----
+HALVES = {"Fp16": torch.float16, "Bf16": torch.bfloat16}
+
+
+def wide(dtype):
+    """The type of losses, optimiser state and sums beside a model of `dtype`: fp32 beside 16 bits, as PyTorch's users have it."""
+    return torch.float32 if dtype in HALVES.values() else dtype
+
+
+def widen(x):
+    return x.to(wide(x.dtype))
+
+
+def gradient_scale(dtype, row):
+    """What the loss over `row` elements per sample is multiplied by for backward: Backend::gradient_scale of cones in 16 bits.
+
+    A power of two, as torch.amp.GradScaler's; whoever asks for it takes it out of the widened gradients again, exactly.
+    """
+    return float(2 ** (min(row, 1 << 14).bit_length() - 1)) if dtype in HALVES.values() else 1.0
+
+
+# Of a scalar, or where a choice of weights hangs on single bits, a few runs' largest error is a matter of luck. So there are runs
+# with inputs rounded to 16 bits in several ways.
+ROUNDINGS = range(4)
+
+
+def round_to(dtype, x, rounding=0):
+    """x to the nearest value of `dtype`; with another `rounding` than 0 up or down at random, the nearer the likelier."""
+    if rounding and x.is_floating_point():
+        _, exponent = torch.frexp(x)
+        spacing = torch.ldexp(torch.full_like(x, torch.finfo(dtype).eps), exponent - 1)
+        x = x + spacing * (torch.rand(x.shape, generator=generator(rounding)) - 0.5)
+    return x.to(dtype)
+
+
+def add_half_errors(folder, kind, name):
+    """Adds to errors.json how far PyTorch is from golden.safetensors in 16 bits, with the files of the folder; changes no more.
+
+    `kind.half_runs(name, folder, tensors, dtype)`: the results of several runs. `kind.half_entries`, where it has one: entries
+    of their own.
+    """
+    tensors = load_file(folder / "golden.safetensors")
+    path = folder / "errors.json"
+    kept = {tensor: {field: value for field, value in entry.items() if not field.endswith(tuple(HALVES))}
+            for tensor, entry in json.loads(path.read_text()).items()}
+    entries = {tensor: entry for tensor, entry in kept.items() if entry}
+    for suffix, dtype in HALVES.items():
+        runs = list(kind.half_runs(name, folder, tensors, dtype))
+        names = {n for run in runs for n in run}
+        found = errors({n: tensors[n].double() for n in sorted(names)}, runs)
+        for tensor, error in found.items():
+            for field in ("maxAbsError", "meanAbsError"):
+                if not math.isfinite(error[field]):
+                    raise AssertionError(f"{name}: {tensor} is not finite in {dtype}")
+                entries[tensor][field + suffix] = error[field]
+        if hasattr(kind, "half_entries"):
+            for entry, values in kind.half_entries(tensors, runs).items():
+                entries.setdefault(entry, {}).update({field + suffix: value for field, value in values.items()})
+    write_json(path, entries)
 
 
 def write_json(path, value):

@@ -27,15 +27,16 @@ def learn(model, text, inputs):
     """The learned embedding [D], every weight's score and the losses [K] after K steps."""
     with common.float64_in(diffusers.schedulers.scheduling_ddim):
         alphas_cumprod = DDIMScheduler(**search.SCHEDULE).alphas_cumprod  # in fp64
-    x = {k: v.to(model.dtype) if v.is_floating_point() else v.long() for k, v in inputs.items()}
+    wide = common.wide(model.dtype)
+    x = {k: v.to(wide) if v.is_floating_point() else v.long() for k, v in inputs.items()}
     alpha = alphas_cumprod[x["timesteps"]][..., None, None, None]
-    noisy = alpha.sqrt().to(model.dtype) * x["latents"] + (1 - alpha).sqrt().to(model.dtype) * x["noise"]
+    noisy = alpha.sqrt().to(wide) * x["latents"] + (1 - alpha).sqrt().to(wide) * x["noise"]
 
     table = text.get_input_embeddings().weight
     name = next(n for n, p in text.named_parameters() if p is table)
-    learned = table[list(START)].mean(0).clone().requires_grad_(True)
+    learned = common.widen(table[list(START)]).mean(0).clone().requires_grad_(True)
     is_token = (torch.arange(len(table)) == TOKEN)[:, None]
-    theta = unet.kv_parameters(model)
+    theta = {n: common.widen(p) for n, p in unet.kv_parameters(model).items()}
     displacement = {n: torch.zeros_like(p, requires_grad=True) for n, p in theta.items()}
     score = {n: torch.zeros_like(p) for n, p in theta.items()}
     descend = torch.optim.Adam([{"params": displacement.values(), "lr": LEARNING_RATE},
@@ -43,17 +44,33 @@ def learn(model, text, inputs):
     losses = []
     for k in range(search.STEPS):
         ids = x["ids"][x["captions"][k]]
-        states = functional_call(text, {name: torch.where(is_token, learned, table)}, (ids,)).last_hidden_state
-        step = dict(noisy=noisy[k], noise=x["noise"][k], timesteps=x["timesteps"][k], encoder_hidden_states=states)
-        loss = search.concept_loss(model, {n: (1 - displacement[n]) * theta[n] for n in theta}, step)
+        embeddings = torch.where(is_token, learned, common.widen(table)).to(table.dtype)
+        states = functional_call(text, {name: embeddings}, (ids,)).last_hidden_state
+        step = dict(noisy=noisy[k].to(model.dtype), noise=x["noise"][k], timesteps=x["timesteps"][k],
+                    encoder_hidden_states=states)
+        gamma = {n: ((1 - displacement[n]) * theta[n]).to(model.dtype) for n in theta}
+        loss = search.concept_loss(model, gamma, step)
         descend.zero_grad(set_to_none=False)  # no gradient is a gradient of 0
-        loss.backward()
+        scale = search.gradient_scale(model)
+        (scale * loss).backward()
+        for moved in (learned, *displacement.values()):
+            if moved.grad is not None:
+                moved.grad /= scale
         for n in theta:
             score[n] -= displacement[n].grad
         descend.step()
         losses.append(loss.detach())
     return {"noisy": noisy, "losses": torch.stack(losses), "embedding": learned.detach(),
             **{f"score.{n}": v for n, v in score.items()}}
+
+
+def half_runs(name, folder, tensors, dtype):
+    model = UNet2DConditionModel.from_pretrained(common.ROOT / "search" / "unet").to(dtype).eval().requires_grad_(False)
+    text = clip.load(folder / "text_encoder", dtype)
+    inputs = {k: tensors[k] for k in "latents noise timesteps ids captions".split()}
+    for m in unet.variants(model):
+        for t in clip.variants(text):
+            yield {k: v for k, v in learn(m, t, inputs).items() if k != "noisy"}
 
 
 def dump(name, folder):
@@ -76,7 +93,7 @@ def dump(name, folder):
     }
     with common.float64_in(diffusers.models.embeddings):
         reference = learn(copy.deepcopy(model).double(), copy.deepcopy(text).double(), inputs)
-    runs = [learn(m, t, inputs) for m in unet.fp32_variants(model) for t in clip.fp32_variants(text)]
+    runs = [learn(m, t, inputs) for m in unet.variants(model) for t in clip.variants(text)]
     about = {"schedule": search.SCHEDULE, "subject": search.SUBJECT, "prior": search.PRIOR, "lambda": search.LAMBDA,
              "token": TOKEN, "start": START, "learning_rate": LEARNING_RATE, "embedding_rate": EMBEDDING_RATE}
     common.write_golden(folder, inputs, reference, runs, about)

@@ -86,7 +86,7 @@ def forward(model, sample, timesteps, states):
     return model(sample, timesteps, states).sample
 
 
-def fp32_variants(model):
+def variants(model):
     """The same model run as PyTorch users do: both memory formats, and fused and plain attention."""
     for memory_format in (torch.contiguous_format, torch.channels_last):
         for processor in (AttnProcessor2_0(), AttnProcessor()):
@@ -103,10 +103,13 @@ def evaluate(model, inputs, parameters):
     for p in parameters.values():
         p.requires_grad_(True)
     out = forward(model, sample, x["timesteps"], states)
-    loss = common.per_row_mse(out, x["target"], x["weights"])
-    gradients = torch.autograd.grad(loss, [sample, states, *parameters.values()])
+    wide = common.wide(model.dtype)
+    loss = common.per_row_mse(out.to(wide), inputs["target"].to(wide), inputs["weights"].to(wide))
+    scale = common.gradient_scale(model.dtype, out[0].numel())
+    gradients = torch.autograd.grad(scale * loss, [sample, states, *parameters.values()])
     names = ["sample", "encoder_hidden_states", *parameters]
-    return {"out": out.detach(), "loss": loss.detach(), **{f"grad.{n}": g for n, g in zip(names, gradients)}}
+    return {"out": out.detach(), "loss": loss.detach(),
+            **{f"grad.{n}": common.widen(g) / scale for n, g in zip(names, gradients)}}
 
 
 def draw_masks(model, rows, density, seed):
@@ -136,6 +139,30 @@ def evaluate_masked(model, inputs, masks):
     }
 
 
+def everything(case, model, inputs, masks):
+    parameters = dict(model.named_parameters()) if case.get("gradients") == "all" else kv_parameters(model)
+    return {**evaluate(model, inputs, parameters), **evaluate_masked(model, inputs, masks)}
+
+
+def runs_of(case, model, inputs, masks):
+    """everything() as PyTorch's users may get it."""
+    runs = [everything(case, variant, inputs, masks) for variant in variants(model)]
+    if case.get("gradients") == "all":
+        # Of hundreds of small tensors a few runs' largest error is too small for some by luck: four more runs.
+        with torch.backends.mkldnn.flags(enabled=False):
+            runs += [everything(case, variant, inputs, masks) for variant in variants(model)]
+    return runs
+
+
+def half_runs(name, folder, tensors, dtype):
+    model = UNet2DConditionModel.from_pretrained(folder / "unet").to(dtype).eval().requires_grad_(False)
+    inputs = {k: tensors[k] for k in ("sample", "timesteps", "encoder_hidden_states", "target", "weights")}
+    masks = [{k: tensors[f"mask.{b}.{k}"] for k in kv_parameters(model)} for b in range(len(inputs["sample"]))]
+    for rounding in common.ROUNDINGS:
+        rounded = {k: common.round_to(dtype, inputs[k], rounding) for k in ("sample", "encoder_hidden_states")}
+        yield from runs_of(CASES[name], model, {**inputs, **rounded}, masks)
+
+
 def dump(name, folder):
     case = CASES[name]
     seed = 1000 * (1 + list(CASES).index(name))
@@ -154,15 +181,7 @@ def dump(name, folder):
     masks = draw_masks(model, min(batch, 2), 0.05, seed + 4)
     masks += [{k: v[:0] for k, v in masks[0].items()}] * (batch - len(masks))
 
-    def everything(m):
-        parameters = dict(m.named_parameters()) if case.get("gradients") == "all" else kv_parameters(m)
-        return {**evaluate(m, inputs, parameters), **evaluate_masked(m, inputs, masks)}
-
-    reference = everything(to_float64(model))
-    runs = [everything(variant) for variant in fp32_variants(model)]
-    if case.get("gradients") == "all":
-        # Of hundreds of small tensors a few runs' largest error is too small for some by luck: four more runs.
-        with torch.backends.mkldnn.flags(enabled=False):
-            runs += [everything(variant) for variant in fp32_variants(model)]
+    reference = everything(case, to_float64(model), inputs, masks)
+    runs = runs_of(case, model, inputs, masks)
     mask_tensors = {f"mask.{b}.{k}": v for b, mask in enumerate(masks) for k, v in mask.items()}
     common.write_golden(folder, {**inputs, **mask_tensors}, reference, runs)

@@ -46,7 +46,7 @@ def write(folder, model, dtype, keys=None, names={}):
     common.check_same_weights(model, AutoencoderKL.from_pretrained(folder))
 
 
-def fp32_variants(model):
+def variants(model):
     for memory_format in (torch.contiguous_format, torch.channels_last):
         for processor in (AttnProcessor2_0(), AttnProcessor()):
             variant = copy.deepcopy(model).to(memory_format=memory_format)
@@ -58,6 +58,11 @@ def fp32_variants(model):
 def evaluate(model, inputs):
     return {"moments": model.encode(inputs["image"].to(model.dtype)).latent_dist.parameters,
             "decoded": model.decode(inputs["latents"].to(model.dtype)).sample}
+
+
+def half_runs(name, folder, tensors, dtype):
+    model = AutoencoderKL.from_pretrained(folder / "vae").to(dtype).eval()
+    return [evaluate(variant, tensors) for variant in variants(model)]
 
 
 def dump(name, folder):
@@ -73,4 +78,4 @@ def dump(name, folder):
         "latents": common.normal(seed + 2, batch, model.config.latent_channels, height // factor, width // factor),
     }
     reference = evaluate(copy.deepcopy(model).double(), inputs)
-    common.write_golden(folder, inputs, reference, [evaluate(m, inputs) for m in fp32_variants(model)])
+    common.write_golden(folder, inputs, reference, [evaluate(m, inputs) for m in variants(model)])

@@ -9,7 +9,16 @@ namespace {
 
 const std::string kFolder = "test/goldens/models/pipeline/";
 
-ModelOptions options() {
+void fill_latents(jobs::LatentInput& in, const Model& model, index_t batch, unsigned seed) {
+  in.shape = {batch, kSide, kSide, model.unet().config().in_channels};
+  in.tokens = kTokens;
+  in.latents = floats(in.shape.size(), seed);
+  in.embeddings = floats(in.text_shape(model).size(), seed + 1);
+}
+
+}  // namespace
+
+ModelOptions tiny_options() {
   ModelOptions o;
   o.files = {.text = {kFolder + "text_encoder/model.safetensors"},
              .unet = {kFolder + "unet/diffusion_pytorch_model.safetensors"},
@@ -31,18 +40,9 @@ ModelOptions options() {
   return o;
 }
 
-void fill_latents(jobs::LatentInput& in, const Model& model, index_t batch, unsigned seed) {
-  in.shape = {batch, kSide, kSide, model.unet().config().in_channels};
-  in.tokens = kTokens;
-  in.latents = floats(in.shape.size(), seed);
-  in.embeddings = floats(in.text_shape(model).size(), seed + 1);
-}
-
-}  // namespace
-
 std::shared_ptr<const Model> tiny_model(std::size_t limit) {
-  static const std::size_t weights = Model(options()).memory().weights;
-  ModelOptions limited = options();
+  static const std::size_t weights = Model(tiny_options()).memory().weights;
+  ModelOptions limited = tiny_options();
   limited.memory_limit = weights + limit;
   return std::make_shared<const Model>(limited);
 }

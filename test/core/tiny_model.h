@@ -12,6 +12,8 @@ namespace cones::test {
 
 constexpr index_t kTokens = 7, kSide = 8;  // of its texts and latents here
 
+/// Its files and configs, on the CPU.
+ModelOptions tiny_options();
 /// `limit`: bytes besides the weights. A model of one's own: what it has packed for gradients and its peak are of the test alone.
 std::shared_ptr<const Model> tiny_model(std::size_t limit = std::size_t{1} << 30);
 /// Peak bytes above the weights so far.

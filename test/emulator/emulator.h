@@ -151,6 +151,7 @@ inline void* scheduler_sp;
 inline std::uint64_t progress;
 inline std::uint64_t launches;  // since the program began: tests see that kernels really ran
 inline std::mutex one_launch;   // the emulator is one GPU for all threads
+inline std::vector<Fiber> idle_fibers;  // of earlier launches: their stacks cost more than a small kernel
 
 extern "C" void emulator_switch(void** save, void* to);
 asm(R"(
@@ -358,18 +359,21 @@ inline void launch(int gx, int gy, int gz, int threads, std::size_t shared_bytes
   b.random.seed(order_seed);
   if (threads % 32 != 0 || threads > 1024) stop("a block has whole warps and at most 1024 threads");
   const auto count = static_cast<std::size_t>(threads);
-  b.fibers.resize(count);
+  b.fibers.swap(idle_fibers);
+  const std::size_t ready = b.fibers.size();
+  if (ready < count) b.fibers.resize(count);
+  for (std::size_t i = ready; i < count; ++i) b.fibers[i].stack.resize(32 << 10);
   b.warps.resize(count / 32);
   b.some.resize(16);
   b.memory.resize(shared_bytes + 1024);
   b.shared = reinterpret_cast<char*>((reinterpret_cast<std::uintptr_t>(b.memory.data()) + 1023) / 1024 * 1024);
-  for (Fiber& fiber : b.fibers) fiber.stack.resize(32 << 10);
   for (b.bz = 0; b.bz < gz; ++b.bz)
     for (b.by = 0; b.by < gy; ++b.by)
       for (b.bx = 0; b.bx < gx; ++b.bx) {
         std::memset(b.shared, 0xff, shared_bytes);  // NaN wherever nothing was written
         b.groups.assign(count, std::vector<std::vector<Copy>>(1));
-        for (Fiber& fiber : b.fibers) {
+        for (std::size_t i = 0; i < count; ++i) {
+          Fiber& fiber = b.fibers[i];
           const std::uintptr_t top = (reinterpret_cast<std::uintptr_t>(fiber.stack.data()) + fiber.stack.size()) / 16 * 16;
           void** sp = reinterpret_cast<void**>(top) - 2;
           sp[0] = reinterpret_cast<void*>(&fiber_main);
@@ -404,6 +408,7 @@ inline void launch(int gx, int gy, int gz, int threads, std::size_t shared_bytes
         }
       }
   block = nullptr;
+  idle_fibers.swap(b.fibers);
 }
 
 }  // namespace dev

@@ -36,6 +36,13 @@ Golden::Golden(const std::string& name)
       errors_(read_text(folder_ + "errors.json")),
       file_(folder_ + "golden.safetensors") {}
 
+std::vector<std::string> Golden::tensors() const {
+  std::vector<std::string> names;
+  for (const auto& [tensor, entry] : file_.tensors()) names.push_back(tensor);
+  std::ranges::sort(names);
+  return names;
+}
+
 index_t Golden::dim(const std::string& tensor, std::size_t i) const {
   return static_cast<index_t>(file_.tensors().at(tensor).shape.at(i));
 }
@@ -64,7 +71,7 @@ Tensor Golden::channels_last(const Context& context, const std::string& tensor) 
 double Golden::error_entry(const std::string& tensor, const std::string& field) const {
   const std::size_t entry = errors_.find("\"" + tensor + "\": {");
   const std::size_t at = entry == std::string::npos ? entry : errors_.find("\"" + field + "\": ", entry);
-  check(at != std::string::npos, "errors.json lists the tensor");
+  check(at != std::string::npos && at < errors_.find('}', entry), "errors.json lists the tensor");
   return std::strtod(errors_.c_str() + at + field.size() + 4, nullptr);
 }
 

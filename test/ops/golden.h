@@ -16,6 +16,9 @@ class Golden {
 
   /// Absolute or relative path of a file in the folder.
   std::string path(const std::string& file) const { return folder_ + file; }
+  const std::string& name() const { return name_; }
+  /// Of the file's tensors, sorted.
+  std::vector<std::string> tensors() const;
   index_t dim(const std::string& tensor, std::size_t i) const;
   std::vector<float> floats(const std::string& tensor) const;
   std::vector<std::int32_t> ints(const std::string& tensor) const;
@@ -26,9 +29,10 @@ class Golden {
   /// the rounding of the reference itself to fp32.
   void expect(const char* file, int line, const std::string& tensor, const std::vector<float>& got) const;
 
- private:
+  /// A number of errors.json, such as "maxAbsErrorFp16" of a tensor.
   double error_entry(const std::string& tensor, const std::string& field) const;
 
+ private:
   std::string name_, folder_, errors_;
   SafetensorsFile file_;
 };

@@ -16,17 +16,7 @@ using namespace cones::test;
 
 namespace {
 
-// Of search-identifier/text_encoder/config.json there.
-const TextConfig kText = [] {
-  TextConfig c;
-  c.vocab_size = 40;
-  c.hidden_size = 24;
-  c.intermediate_size = 48;
-  c.layers = 2;
-  c.heads = 2;
-  c.max_positions = 12;
-  return c;
-}();
+const TextConfig kText = identifier_text_config();
 constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
 
 struct Models {

@@ -15,6 +15,39 @@ UNetConfig search_unet_config() {
   return c;
 }
 
+TextConfig identifier_text_config() {
+  TextConfig c;
+  c.vocab_size = 40;
+  c.hidden_size = 24;
+  c.intermediate_size = 48;
+  c.layers = 2;
+  c.heads = 2;
+  c.max_positions = 12;
+  return c;
+}
+
+std::vector<SearchGoldenRun> search_golden_runs() {
+  const auto run = [](Algorithm algorithm, Optimizer optimizer, double learning_rate, bool clamp, std::int64_t shut = 0,
+                      std::int64_t ramp = 0) {
+    SearchOptions options;
+    options.algorithm = algorithm;
+    options.optimizer = optimizer;
+    options.learning_rate = learning_rate;
+    options.clamp = clamp;
+    options.shut = shut;
+    options.ramp = ramp;
+    return options;
+  };
+  return {{"a2.adam", run(Algorithm::a2, Optimizer::adam, 6e-5, false)},
+          {"a2.adam.clamp", run(Algorithm::a2, Optimizer::adam, 6e-5, true)},
+          {"a2.adam.large.clamp", run(Algorithm::a2, Optimizer::adam, 0.4, true)},
+          {"a2.sgd", run(Algorithm::a2, Optimizer::sgd, 20, false)},
+          {"a2.sgd.clamp", run(Algorithm::a2, Optimizer::sgd, 500, true)},
+          {"a2.sgd.straight-through", run(Algorithm::a2, Optimizer::sgd, 20, false, 600, 2)},
+          {"algorithm1.sgd", run(Algorithm::one, Optimizer::sgd, 20, false)},
+          {"algorithm1.sgd.clamp", run(Algorithm::one, Optimizer::sgd, 500, true)}};
+}
+
 Tensor search_step_of(const Context& context, const std::vector<float>& values, index_t k) {
   constexpr index_t rows = 4, channels = 4, side = 8, pixels = side * side;
   Tensor out = context.empty({rows, side, side, channels});

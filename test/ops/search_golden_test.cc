@@ -17,26 +17,6 @@ namespace {
 
 const std::string kFolder = "test/goldens/models/search/";
 
-struct Run {
-  const char* name;
-  Algorithm algorithm;
-  Optimizer optimizer;
-  double learning_rate;
-  bool clamp;
-  std::int64_t shut = 0, ramp = 0;
-};
-
-// Of golden.json there.
-const Run kRuns[] = {
-    {"a2.adam", Algorithm::a2, Optimizer::adam, 6e-5, false},
-    {"a2.adam.clamp", Algorithm::a2, Optimizer::adam, 6e-5, true},
-    {"a2.adam.large.clamp", Algorithm::a2, Optimizer::adam, 0.4, true},
-    {"a2.sgd", Algorithm::a2, Optimizer::sgd, 20, false},
-    {"a2.sgd.clamp", Algorithm::a2, Optimizer::sgd, 500, true},
-    {"a2.sgd.straight-through", Algorithm::a2, Optimizer::sgd, 20, false, 600, 2},
-    {"algorithm1.sgd", Algorithm::one, Optimizer::sgd, 20, false},
-    {"algorithm1.sgd.clamp", Algorithm::one, Optimizer::sgd, 500, true},
-};
 constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
 
 struct Golden {
@@ -84,19 +64,13 @@ struct Golden {
   }
 };
 
-void compare(const Golden& golden, const Run& run, const char* isa, bool checkpointing) {
+void compare(const Golden& golden, const SearchGoldenRun& run, const char* isa, bool checkpointing) {
   const Context context = make_context(2, isa);
   Weights weights({kFolder + "unet/diffusion_pytorch_model.safetensors"});
   const UNetConfig config = search_unet_config();
   const UNet unet(context, weights, config);
 
-  SearchOptions options;
-  options.algorithm = run.algorithm;
-  options.optimizer = run.optimizer;
-  options.learning_rate = run.learning_rate;
-  options.clamp = run.clamp;
-  options.shut = run.shut;
-  options.ramp = run.ramp;
+  SearchOptions options = run.options;
   options.checkpointing = checkpointing;
   for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) options.tensors.push_back(static_cast<int>(i));
   ConceptSearch search(context, unet, options);
@@ -123,7 +97,7 @@ void compare(const Golden& golden, const Run& run, const char* isa, bool checkpo
     golden.expect(name + ".score." + tensor, to_vector(search.ranking(Ranking::score, i)), false);
     // See the README on Adam's displacements.
     golden.expect(name + ".displacement." + tensor, to_vector(search.ranking(Ranking::displacement, i)),
-                  run.optimizer == Optimizer::adam);
+                  options.optimizer == Optimizer::adam);
   }
 }
 
@@ -132,7 +106,7 @@ void compare(const Golden& golden, const Run& run, const char* isa, bool checkpo
 TEST("search runs equal PyTorch's") {
   const Golden golden;
   for (const char* isa : instruction_sets())
-    for (const Run& run : kRuns) compare(golden, run, isa, false);
+    for (const SearchGoldenRun& run : search_golden_runs()) compare(golden, run, isa, false);
 }
 
-TEST("a checkpointed search equals PyTorch's") { compare(Golden(), kRuns[0], nullptr, true); }
+TEST("a checkpointed search equals PyTorch's") { compare(Golden(), search_golden_runs()[0], nullptr, true); }

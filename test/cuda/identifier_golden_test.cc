@@ -1,0 +1,76 @@
+// A learned identifier beside the search, on a card, against PyTorch in 16 bits.
+#include <algorithm>
+
+#include "concepts/search.h"
+#include "half_golden.h"
+#include "harness.h"
+#include "jobs/encode_text.h"
+#include "ops/transfer.h"
+#include "search_golden.h"
+#include "tiny_model.h"
+
+using namespace cones;
+using namespace cones::test;
+
+namespace {
+
+constexpr index_t kSteps = 5, kRows = 4, kSide = 8, kChannels = 4, kTokens = 12;
+
+std::vector<float> step_of(const std::vector<float>& all, index_t k) {
+  const auto size = static_cast<std::ptrdiff_t>(all.size()) / kSteps;
+  return {all.begin() + k * size, all.begin() + (k + 1) * size};
+}
+
+void compare(jobs::Precision precision) {
+  HalfGolden golden("search-identifier", precision);
+  ModelOptions options = tiny_options();
+  options.files.text = {golden->path("text_encoder/model.safetensors")};
+  options.files.unet = {Golden("search").path("unet/diffusion_pytorch_model.safetensors")};
+  options.text = identifier_text_config();
+  options.unet = search_unet_config();
+  const auto model = on_card(options, precision);
+  const Context context = model->context(nullptr);
+
+  const std::vector<std::int32_t> ids = golden->ints("ids"), timesteps = golden->ints("timesteps"), captions = golden->ints("captions");
+  const index_t width = options.text.hidden_size;
+  // Without the learned embedding, text states are those of the table.
+  const std::vector<float> states = jobs::encode_text(context, *model, {3, ids, {}, {}});
+  SearchOptions search_options;
+  search_options.clamp = false;
+  for (std::size_t i = 0; i < model->unet().kv_tensors().size(); ++i) search_options.tensors.push_back(static_cast<int>(i));
+  ConceptSearch search(context, model->unet(), search_options);
+  // Of golden.json there. The third caption does not name the subject.
+  LearnedIdentifier identifier(context, model->text(),
+                               {.token = 7, .start = {11, 23}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
+                                .most_rows = 2, .learning_rate = 5e-3});
+  std::vector<float> losses;
+  for (index_t k = 0; k < kSteps; ++k) {
+    const Shape shape{kRows, kSide, kSide, kChannels};
+    TrainingBatch batch;
+    batch.latents = upload_channels_last(context, step_of(golden->floats("noisy"), k), shape, context.backend->activation());
+    batch.target = upload_channels_last(context, step_of(golden->floats("noise"), k), shape, DType::f32);
+    batch.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
+    batch.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
+    std::vector<float> texts;
+    for (index_t r = 0; r < kRows; ++r) {
+      const int caption = captions[static_cast<std::size_t>(k * kRows + r)];
+      const auto known = std::ranges::find(batch.captions, caption);
+      batch.texts.push_back(static_cast<int>(known - batch.captions.begin()));
+      if (known != batch.captions.end()) continue;
+      batch.captions.push_back(caption);
+      texts.insert(texts.end(), states.begin() + caption * kTokens * width, states.begin() + (caption + 1) * kTokens * width);
+    }
+    batch.embeddings = upload(context, texts, {static_cast<index_t>(batch.captions.size()), kTokens, width});
+    losses.push_back(static_cast<float>(search.step(context, batch, &identifier).loss));
+  }
+  EXPECT_HALF(golden, "losses", losses);
+  EXPECT_HALF(golden, "embedding", download(context, identifier.embedding()));
+  for (std::size_t i = 0; i < search.size(); ++i)
+    EXPECT_HALF(golden, "score." + search.parameter(i).name, download(context, search.ranking(Ranking::score, i)));
+}
+
+}  // namespace
+
+TEST("a learned identifier equals PyTorch's") {
+  for (const jobs::Precision precision : kHalves) compare(precision);
+}
