@@ -82,9 +82,10 @@ void compare(const SearchGoldenRun& run, jobs::Precision precision) {
       EXPECT_HALF(golden, tensor, got[i], mean ? HalfGolden::Error::mean : HalfGolden::Error::largest);
       want.push_back(golden->floats(tensor));
     }
-    // No more other weights than PyTorch chooses at worst. Straight-through, one other weight in the mask of a step makes others of
-    // all later ones (in bf16 0.89 to 0.96 of PyTorch's are the same, by how its inputs are rounded): twice as many, as of errors.
-    const double times = run.options.shut > 0 ? 2 : 1;
+    // No more other weights than PyTorch chooses at worst. KNOWN GAP: straight-through in bf16 does not hold that (0.878 of fp64's
+    // weights, PyTorch's worst run 0.892), so there the bound is twice PyTorch's share of others. That factor is chosen, not derived.
+    const bool known_gap = run.options.shut > 0 && precision == jobs::Precision::bf16;
+    const double times = known_gap ? 2 : 1;
     if (const double share = agreement(want, search.select_count(ranking, kSelected, kWanted).indices); share >= 0)
       golden.expect_agreement(__FILE__, __LINE__, name + ".selected" + std::string(kind, std::strlen(kind) - 1), share, times);
   }
