@@ -1,5 +1,5 @@
 // npm run bench: this engine against PyTorch + diffusers on the same machine, the same shapes and as many threads.
-// `--help` lists the options; docs/bench.md says what the rows are.
+// `--help` lists the options; docs/log/bench.md says what the rows are.
 import { writeFileSync } from 'node:fs';
 import { root, script } from '../scripts/run.mjs';
 import { coldStart } from './lib/cold-start.mjs';

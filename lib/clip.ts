@@ -3,13 +3,13 @@ import { z } from 'zod';
 import type { NativeClip } from '../typings/native';
 import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
 import { ConesError } from './errors';
-import { loadImage, type ImageInput } from './images';
-import { type ClipConfig, readClipConfig } from './model-config/clip';
-import { folderPath } from './model-config/read-json';
-import { loadWithin } from './loading-memory';
+import { loadImage, type ImageInput } from './images/images';
+import { type ClipConfig, readClipConfig } from './models/clip';
+import { folderPath } from './models/read-json';
+import { loadWithin } from './models/loading-memory';
 import { fromNative, native } from './native';
-import { imageOption, parseOptions, refusePaths } from './options';
-import { Tokenizer } from './tokenizer';
+import { imageOption, parseOptions, refusePaths } from './util/options';
+import { Tokenizer } from './text/tokenizer';
 
 export interface ClipOptions extends DeviceOptions {
   /** False: pictures are bytes, and no text makes the pair read a file. Default true. */

@@ -4,15 +4,15 @@ import { checkData } from './concept-file/data';
 import { conceptHash } from './concept-file/hash';
 import { weightsOf } from './concept-file/header';
 import { type LayerOverlap, type Overlap, tensorOverlap, totalOverlap } from './concept-file/overlap';
-import { runAtOnce, runInPieces } from './pieces';
+import { runAtOnce, runInPieces } from './util/pieces';
 import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
-import { readBeginning, readRegularFile, writeFileAtomic } from './files';
-import { inNfc } from './identifier-key';
-import { joinSubjects } from './prompt';
-import { ownOptions, reading } from './reading';
-import { brief, show } from './show';
+import { readBeginning, readRegularFile, writeFileAtomic } from './util/files';
+import { inNfc } from './text/identifier-key';
+import { joinSubjects } from './text/prompt';
+import { ownOptions, reading } from './util/reading';
+import { brief, show } from './util/show';
 
 export type { LayerOverlap, Overlap } from './concept-file/overlap';
 export type { ConceptData, ConceptTensor, IdentifierEmbedding, Json, Subject } from './concept-file/types';
@@ -57,7 +57,7 @@ export interface ConceptInfo {
 
 /**
  * The concept neurons of one or more subjects: a set of K-V weights of one base model that, shut to zero,
- * make it draw them. Immutable; a `.cones` file in memory (docs/concept-file.md).
+ * make it draw them. Immutable; a `.cones` file in memory (docs/reference/concept-file.md).
  */
 export class Concept implements ConceptData {
   readonly fingerprint: string;
@@ -284,7 +284,7 @@ function assertPath(call: string, path: unknown): void {
 const SMALL_FILE = 2 ** 24;
 
 /**
- * Gigabytes are not read only to be refused: the first bytes of a concept file tell how long it is (docs/concept-file.md).
+ * Gigabytes are not read only to be refused: the first bytes of a concept file tell how long it is (docs/reference/concept-file.md).
  * @throws ConesError `CONES_IO`, `CONES_CONCEPT_CORRUPT`
  */
 async function assertPlausibleSize(path: string): Promise<void> {

@@ -2,7 +2,7 @@
 import os from 'node:os';
 import { z } from 'zod';
 import type { NativePlace } from '../typings/native';
-import { defaultMemoryLimit, hostMemory } from './default-memory-limit';
+import { defaultMemoryLimit, hostMemory } from './util/default-memory-limit';
 import { fromNative, native } from './native';
 
 export type Precision = 'fp32' | 'fp16' | 'bf16';

@@ -26,16 +26,16 @@ import {
   type GradientOptions,
   type Latents,
 } from './engine/tensors';
-import type { FindConceptOptions } from './find-concept/options';
-import type { RefineConceptsOptions } from './find-concept/refine-options';
-import { ConceptSearch } from './find-concept/search';
-import type { ImageInput } from './images';
-import { loadWithin } from './loading-memory';
-import { loadModelConfig } from './model-config';
+import type { FindConceptOptions } from './methods/cones/options';
+import type { RefineConceptsOptions } from './methods/cones/refine-options';
+import { ConceptSearch } from './methods/cones/search';
+import type { ImageInput } from './images/images';
+import { loadWithin } from './models/loading-memory';
+import { loadModelConfig } from './models';
 import { fromNative, native } from './native';
-import { parseOptions } from './options';
-import { readRareTokens } from './prompt';
-import { Tokenizer } from './tokenizer';
+import { parseOptions } from './util/options';
+import { readRareTokens } from './text/prompt';
+import { Tokenizer } from './text/tokenizer';
 import type { Warning } from './warning';
 
 export interface EngineOptions extends DeviceOptions {

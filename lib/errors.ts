@@ -1,4 +1,4 @@
-import { shortened } from './show';
+import { shortened } from './util/show';
 
 /**
  * Every error that `cones` raises on purpose is a `ConesError` with a stable `code`.

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type nodeGypBuild from 'node-gyp-build';
 import { AbortError, ConesError, ERROR_CODES, type ErrorCode } from './errors';
-import { brief, reason } from './show';
+import { brief, reason } from './util/show';
 import type { NativeAddon } from '../typings/native';
 
 /* eslint-disable @typescript-eslint/no-require-imports -- the only way to load an addon, and only when it is needed */

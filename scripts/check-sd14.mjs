@@ -20,7 +20,7 @@ async function makeReference() {
 async function loadModel() {
   const require = createRequire(import.meta.url);
   const { native, fromNative } = require('../dist/native.js');
-  const { loadModelConfig } = require('../dist/model-config');
+  const { loadModelConfig } = require('../dist/models');
   const { unet, text, vae } = await loadModelConfig(folder);
   const threads = Number(process.env.THREADS ?? os.availableParallelism());
   return fromNative(() => native().loadModel({ unet, text, vae, threads, memoryLimit: os.totalmem() }));

@@ -1,4 +1,4 @@
-// Searches the concept neurons of the sample subjects with models/mini and measures what is drawn: docs/mini-subjects.md,
+// Searches the concept neurons of the sample subjects with models/mini and measures what is drawn: docs/log/mini-subjects.md,
 // .json, .jpg and -unions.jpg.
 //   npm run mini:report -- [flags below]
 //
@@ -27,7 +27,7 @@ const FLAGS = {
   'default-caption': { type: 'boolean', default: false }, // search with "photo of a V1* cat" instead of the pictures' own captions
   'every-density': { type: 'boolean', default: false }, // search for each density of the table by itself: four times as long
   guidance: { type: 'string', default: '5' }, // of the measured pictures
-  out: { type: 'string', default: path.join(root, 'docs') },
+  out: { type: 'string', default: path.join(root, 'docs/log') },
   name: { type: 'string', default: 'mini-subjects' }, // of the files there
   model: { type: 'string', default: path.join(root, 'models/mini') },
   clip: { type: 'string', default: path.join(root, 'models/mini-clip') },

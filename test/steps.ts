@@ -15,7 +15,7 @@ export class CountedLibrary {
   readonly #modules = new Map<string, { exports: object }>();
   #builtin = 0;
 
-  /** @param file from the repository's root, `lib/files.ts` */
+  /** @param file from the repository's root, `lib/util/files.ts` */
   load<T extends object>(file: string): T {
     return this.#require(path.join(__dirname, '..', file)) as T;
   }

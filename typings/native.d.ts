@@ -101,7 +101,7 @@ export interface NativeKvTensor {
   shape: [number, number];
 }
 
-/** Numbers of one solver step; see `SamplerStep` in lib/schedule.ts. Flattened in this order into `steps`. */
+/** Numbers of one solver step; see `SamplerStep` in lib/diffusion/schedule.ts. Flattened in this order into `steps`. */
 export type NativeStepField =
   | 'timestep' | 'inputScale' | 'x0FromX' | 'x0FromOutput' | 'xFromX' | 'xFromX0' | 'xFromPreviousX0' | 'noise';
 

@@ -4,8 +4,8 @@ import os from 'node:os';
 
 const require = createRequire(import.meta.url);
 const { fromNative, native } = require('../../dist/native.js');
-const { loadModelConfig } = require('../../dist/model-config');
-const { alphasCumprod, flattenSteps, samplerSchedule } = require('../../dist/schedule.js');
+const { loadModelConfig } = require('../../dist/models');
+const { alphasCumprod, flattenSteps, samplerSchedule } = require('../../dist/diffusion/schedule.js');
 
 const TOKENS = 77;
 const PICTURE_STEPS = 20;

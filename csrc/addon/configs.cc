@@ -6,7 +6,7 @@ namespace cones::addon {
 namespace {
 
 constexpr std::size_t kMaxLevels = 16;
-constexpr int kMaxCount = 1 << 20, kMaxLayers = 1 << 10;  // as lib/model-config/parse.ts
+constexpr int kMaxCount = 1 << 20, kMaxLayers = 1 << 10;  // as lib/models/parse.ts
 
 /// Channels per level, which the groups of the norms must divide.
 std::vector<int> level_channels(const Napi::Object& o, int groups) {

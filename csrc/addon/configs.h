@@ -1,4 +1,4 @@
-// The config objects of lib/model-config as the core's structs.
+// The config objects of lib/models as the core's structs.
 #pragma once
 
 #include <napi.h>

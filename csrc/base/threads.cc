@@ -11,7 +11,7 @@
 namespace cones {
 namespace {
 
-// Longer than nearly all pauses between two rounds of a model (docs/optimisation-log.md).
+// Longer than nearly all pauses between two rounds of a model (docs/log/optimisation-log.md).
 constexpr auto kPatience = std::chrono::microseconds(100);
 
 void relax() {

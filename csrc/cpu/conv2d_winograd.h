@@ -1,7 +1,7 @@
 // 3×3 convolutions of stride 1 by Winograd's F(2×2, 3×3), with 16 multiplications for every 36, or F(4×4, 3×3), with 9.
 //
 // The transforms amplify rounding, those of F(4×4) more: over few channels its error is 3 to 5 times a direct sum's, over 256
-// and more 2.5 times, and over a whole UNet of so many it adds nothing (docs/optimisation-log.md has the figures).
+// and more 2.5 times, and over a whole UNet of so many it adds nothing (docs/log/optimisation-log.md has the figures).
 #pragma once
 
 #include "cpu/conv2d_rows.h"

@@ -1,6 +1,6 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
-// Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/samplers computes coefficients and this one
+// Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/diffusion/samplers computes coefficients and this one
 // loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule.
 #pragma once
 

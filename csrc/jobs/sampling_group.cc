@@ -7,7 +7,7 @@
 namespace cones::jobs {
 namespace {
 
-// Larger batches gain nothing more (docs/optimisation-log.md): who comes later waits, and the first are done sooner.
+// Larger batches gain nothing more (docs/log/optimisation-log.md): who comes later waits, and the first are done sooner.
 constexpr index_t kMostRows = 16;
 
 }  // namespace

@@ -16,7 +16,7 @@
 
 namespace cones {
 
-/// Values of unet/config.json, validated and completed by lib/model-config. Lists have one entry per level, in the order
+/// Values of unet/config.json, validated and completed by lib/models. Lists have one entry per level, in the order
 /// of `down_block_types` (`up_attention`: of `up_block_types`).
 struct UNetConfig {
   int in_channels = 4, out_channels = 4;

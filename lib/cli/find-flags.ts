@@ -2,9 +2,9 @@ import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
-import { readJsonFile, readRegularFile } from '../files';
-import { type FindConceptOptions, searchSettings } from '../find-concept/options';
-import { readSubject, type SubjectFolder } from '../subject-folder';
+import { readJsonFile, readRegularFile } from '../util/files';
+import { type FindConceptOptions, searchSettings } from '../methods/cones/options';
+import { readSubject, type SubjectFolder } from '../methods/shared/subject-folder';
 import { type AllOptions, number, numbers, seed } from './arguments';
 
 /** Flags that `cones find` and `cones refine` share. */
@@ -140,7 +140,7 @@ export async function sharedOptions(flags: SharedFlags) {
   };
 }
 
-/** Reads the files that the flags name. A folder in place of pictures is a subject's (lib/subject-folder.ts); flags go first. */
+/** Reads the files that the flags name. A folder in place of pictures is a subject's (lib/methods/shared/subject-folder.ts); flags go first. */
 export async function findOptions(pictures: readonly string[], flags: FindFlags): Promise<FindConceptOptions> {
   const { images, category, captions } = await readPictures(pictures, flags);
   const { self, cross, keys, values, reportRows, densities, reportPictures, otherCategory, reportSteps, clip } = flags;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import os from 'node:os';
-import { reason } from '../show';
+import { reason } from '../util/show';
 import { printNote } from './io';
 import { main } from './main';
 

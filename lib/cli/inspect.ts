@@ -1,8 +1,8 @@
 import path from 'node:path';
 import type { Command } from 'commander';
 import { Concept } from '../concept';
-import { readBeginning } from '../files';
-import { readMetadata } from '../images';
+import { readBeginning } from '../util/files';
+import { readMetadata } from '../images/images';
 import { addOutputFlags, type OutputFlags } from './arguments';
 import { describeConcept, describeLayers } from './describe-concept';
 import { type Io, printJson, printLines } from './io';

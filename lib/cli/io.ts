@@ -1,8 +1,8 @@
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../errors';
-import { targetOf } from '../files';
-import { brief, oneLine, visible } from '../show';
+import { targetOf } from '../util/files';
+import { brief, oneLine, visible } from '../util/show';
 import type { Warning } from '../warning';
 
 /** What a command may touch besides files: given by the caller, so that tests can look on. */

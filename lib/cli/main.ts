@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
-import { brief, show, visible } from '../show';
+import { brief, show, visible } from '../util/show';
 import { version } from '../version';
 import { addDevices } from './devices';
 import { addFind } from './find';

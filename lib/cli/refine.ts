@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
-import { REFINED_DENSITY, type RefineConceptsOptions, refineSettings, type RefineSubject } from '../find-concept/refine-options';
-import { readSubject } from '../subject-folder';
+import { REFINED_DENSITY, type RefineConceptsOptions, refineSettings, type RefineSubject } from '../methods/cones/refine-options';
+import { readSubject } from '../methods/shared/subject-folder';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, number, type OutputFlags } from './arguments';
 import { addPriorFlags, addStepFlags, defaults, sharedOptions, type SharedFlags } from './find-flags';
 import type { Io } from './io';

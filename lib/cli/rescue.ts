@@ -2,7 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { ConesError } from '../errors';
-import { brief, reason } from '../show';
+import { brief, reason } from '../util/show';
 
 /** UTF-16 code units of a name's end: legal as a name everywhere, and enough to tell numbered pictures apart. */
 const NAME = 60;

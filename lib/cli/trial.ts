@@ -3,10 +3,10 @@ import type { Concept } from '../concept';
 import { metadataOf } from '../engine/picture-metadata';
 import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
-import { encodeImage, formatOf, type ImageFormat, makeGrid, type Picture } from '../images';
-import { loadModelConfig } from '../model-config';
-import { SAMPLER_NAMES, type SamplerName } from '../schedule';
-import { reason } from '../show';
+import { encodeImage, formatOf, type ImageFormat, makeGrid, type Picture } from '../images/images';
+import { loadModelConfig } from '../models';
+import { SAMPLER_NAMES, type SamplerName } from '../diffusion/schedule';
+import { reason } from '../util/show';
 import type { GenerateFlags } from './generate';
 import { assertWritable } from './io';
 

@@ -6,13 +6,13 @@ import { freezeJson } from './data';
 import { float16Bits, fromFloat16Bits } from './float16';
 import { decodeGolomb, encodeGolomb } from './golomb';
 import { checkHeader, type Header, type TensorEntry, weightsOf } from './header';
-import { jsonDepth } from '../json-text';
-import { mistakenFor } from '../mistaken-file';
+import { jsonDepth } from '../util/json-text';
+import { mistakenFor } from '../models/mistaken-file';
 import { malformed } from './malformed';
-import type { Pieces } from '../pieces';
+import type { Pieces } from '../util/pieces';
 import { type ConceptData, type ConceptTensor, type IdentifierEmbedding, LIMITS, type Subject } from './types';
 
-/** The file around header and sections. docs/concept-file.md specifies every byte. */
+/** The file around header and sections. docs/reference/concept-file.md specifies every byte. */
 
 /**
  * As PNG's: the first byte is lost where only 7 bits pass, and CR LF where line ends are translated, so

@@ -1,8 +1,8 @@
 import { types } from 'node:util';
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { jsonDepth } from '../json-text';
-import { reading } from '../reading';
+import { jsonDepth } from '../util/json-text';
+import { reading } from '../util/reading';
 import { float16Bits, fromFloat16Bits } from './float16';
 import { check, common, subjectsOf, totalWeights, weightsOf } from './header';
 import { type ConceptData, type IdentifierEmbedding, type Json, LIMITS } from './types';

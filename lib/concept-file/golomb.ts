@@ -6,7 +6,7 @@ import { malformed } from './malformed';
  * about half a per cent more than their entropy. Powers of two for M (Rice) would cost up to 3 %.
  *
  * A gap g = qM + r is q zero bits, a one bit, then r in truncated binary. Bits fill each byte from its
- * lowest, so that counting trailing zeros reads q. The layout is specified in docs/concept-file.md.
+ * lowest, so that counting trailing zeros reads q. The layout is specified in docs/reference/concept-file.md.
  */
 
 /** A one bit and a remainder, shifted by up to 7 bits, must fit in 32 bits. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { identifierKey, inNfc } from '../identifier-key';
+import { identifierKey, inNfc } from '../text/identifier-key';
 import type { ConceptData } from './types';
 
 /**

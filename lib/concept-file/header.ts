@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { identifierKey } from '../identifier-key';
-import { brief } from '../show';
+import { identifierKey } from '../text/identifier-key';
+import { brief } from '../util/show';
 import { MAX_DIVISOR } from './golomb';
 import { malformed } from './malformed';
 import { type Json, LIMITS } from './types';

@@ -2,11 +2,11 @@
 import { z } from 'zod';
 import type { Concept } from '../concept';
 import { ConesError } from '../errors';
-import type { ImageInput } from '../images';
-import { conceptOption, functionOption, imageOption, parseOptions, signalOption } from '../options';
-import { type PictureSettings, readPictureSettings } from '../picture-settings';
-import { ownOptions } from '../reading';
-import { brief } from '../show';
+import type { ImageInput } from '../images/images';
+import { conceptOption, functionOption, imageOption, parseOptions, signalOption } from '../util/options';
+import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
+import { ownOptions } from '../util/reading';
+import { brief } from '../util/show';
 import { version } from '../version';
 import type { Warning } from '../warning';
 import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';

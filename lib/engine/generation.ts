@@ -1,8 +1,8 @@
-import { signalOption } from '../options';
+import { signalOption } from '../util/options';
 import { followSignal } from './follow-signal';
 import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
 import type { Session } from './session';
-import { ownOptions, reading } from '../reading';
+import { ownOptions, reading } from '../util/reading';
 
 /**
  * Pictures being drawn: a promise of the result that can also be iterated over, step by step.

@@ -1,7 +1,7 @@
 /** What a picture's file says about how it was made: all that it takes to draw it again (draw-again.ts). */
-import { a1111Parameters } from '../a1111-parameters';
+import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
-import type { SamplerName } from '../schedule';
+import type { SamplerName } from '../diffusion/schedule';
 import { version } from '../version';
 
 /** What all pictures of a call have in common. */

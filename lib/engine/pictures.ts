@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { type ImageInput, loadImage } from '../images';
-import { imageOption, parseOptions, signalOption } from '../options';
-import { ownOptions } from '../reading';
+import { type ImageInput, loadImage } from '../images/images';
+import { imageOption, parseOptions, signalOption } from '../util/options';
+import { ownOptions } from '../util/reading';
 import { type Latents, latentsOption, pixelsOption, requireLength } from './tensors';
 import { assertNotAborted, type Session } from './session';
 

@@ -1,12 +1,12 @@
 /** What a job will need, before it starts: the native side counts every tensor of a run without computing anything. */
 import { z } from 'zod';
-import type { FindConceptOptions } from '../find-concept/options';
-import type { RefineConceptsOptions } from '../find-concept/refine-options';
-import { selectTensors } from '../find-concept/layers';
-import { layersOption, PRIOR_COUNT } from '../find-concept/options';
-import { PRIOR_BATCH } from '../find-concept/prior';
-import { REPORT_ROWS } from '../find-concept/report';
-import { parseOptions } from '../options';
+import type { FindConceptOptions } from '../methods/cones/options';
+import type { RefineConceptsOptions } from '../methods/cones/refine-options';
+import { selectTensors } from '../methods/cones/layers';
+import { layersOption, PRIOR_COUNT } from '../methods/cones/options';
+import { PRIOR_BATCH } from '../methods/shared/prior';
+import { REPORT_ROWS } from '../analysis/report';
+import { parseOptions } from '../util/options';
 import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
 import { isGuided } from './guidance';

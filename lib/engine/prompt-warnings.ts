@@ -1,8 +1,8 @@
 /** What a drawing's prompts leave unused: concepts that none of them names, and negative prompts without guidance. */
 import type { Concept, Subject } from '../concept';
-import { identifierKey } from '../identifier-key';
-import { findWord } from '../prompt';
-import { brief } from '../show';
+import { identifierKey } from '../text/identifier-key';
+import { findWord } from '../text/prompt';
+import { brief } from '../util/show';
 import type { Warning } from '../warning';
 import { isGuided } from './guidance';
 

@@ -4,10 +4,10 @@ import type { NativeAbort, NativeMask, NativeModel, NativeSearch } from '../../t
 import { Concept } from '../concept';
 import type { Precision } from '../device';
 import { AbortError, ConesError } from '../errors';
-import type { ModelConfig } from '../model-config';
+import type { ModelConfig } from '../models';
 import { native, toConesError } from '../native';
-import { refusePaths } from '../options';
-import type { Tokenizer } from '../tokenizer';
+import { refusePaths } from '../util/options';
+import type { Tokenizer } from '../text/tokenizer';
 import { followSignal } from './follow-signal';
 import type { Warning } from '../warning';
 

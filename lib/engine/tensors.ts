@@ -8,8 +8,8 @@ import { z } from 'zod';
 import type { NativeMask } from '../../typings/native';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
-import { conceptOption, parseOptions, signalOption } from '../options';
-import { ownOptions } from '../reading';
+import { conceptOption, parseOptions, signalOption } from '../util/options';
+import { ownOptions } from '../util/reading';
 import type { Session } from './session';
 
 /** Latents of B pictures, `[B, C, h, w]`. */

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
-import { conceptOption, parseOptions, promptOption, signalOption } from '../options';
-import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../prompt';
-import { ownOptions } from '../reading';
-import { brief, show } from '../show';
+import { conceptOption, parseOptions, promptOption, signalOption } from '../util/options';
+import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../text/prompt';
+import { ownOptions } from '../util/reading';
+import { brief, show } from '../util/show';
 import type { Warning } from '../warning';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { mean } from './vectors.mjs';
 
-const { meanDifference } = createRequire(import.meta.url)('../../dist/metrics.js');
+const { meanDifference } = createRequire(import.meta.url)('../../dist/analysis/metrics.js');
 
 /**
  * `identifier`, `category` (bare) and `other` (another category), each untouched and shut, and the pictures by kind and scene.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures an exported model: is what a prompt says in the picture? Judged by a classifier trained on renders.
 
-Writes figures to <work>/evaluation.json and sample grids to docs/.
+Writes figures to <work>/evaluation.json and sample grids to docs/log/.
 """
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, required=True)
     parser.add_argument("--work", type=Path, default=ROOT / ".cache" / "mini")
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "mini")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs/log")
     parser.add_argument("--count", type=int, default=128, help="pictures per kind of prompt")
     parser.add_argument("--device", help="instead of the profile's: cpu, after a training on a GPU")
     parser.add_argument("--guidance", type=float, default=5.0)

@@ -153,7 +153,7 @@ def _many_layout(rng: Random, scene: Scene) -> list[tuple[float, float, float]]:
 
 # --- places ---------------------------------------------------------------------------------------------------------
 # None looks the same in a mirror: a model of symmetric places has nothing to tell left from right by, as it tells top from
-# bottom by the sky. (Needed for "to the left of", and not enough: docs/mini.md.)
+# bottom by the sky. (Needed for "to the left of", and not enough: docs/log/mini.md.)
 
 def _gradient(size: int, top: tuple[int, int, int], bottom: tuple[int, int, int]) -> np.ndarray:
     t = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]

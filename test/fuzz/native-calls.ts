@@ -2,8 +2,8 @@
 // standard output before it is made, so that a crash can be told; the last line is a JSON list of what was not in order.
 import { writeSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { loadModelConfig } from '../../lib/model-config';
-import { readClipConfig } from '../../lib/model-config/clip';
+import { loadModelConfig } from '../../lib/models';
+import { readClipConfig } from '../../lib/models/clip';
 import { native } from '../../lib/native';
 import { ERROR_CODES } from '../../lib/errors';
 import type { NativeSearchOptions } from '../../typings/native';

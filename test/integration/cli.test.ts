@@ -6,7 +6,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { Concept, type ConceptInfo, type GeneratedImage } from '../../lib';
 import { longestMetadata } from '../../lib/cli/trial';
-import { readMetadata } from '../../lib/images';
+import { readMetadata } from '../../lib/images/images';
 import { runCli } from '../cli-run';
 
 const repository = path.join(__dirname, '../..');

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { Clip, Concept, cosine, Engine, type FindConceptOptions, type PictureReport, type SearchProgress, type SearchReport, type Selection } from '../../lib';
 import * as generate from '../../lib/engine/generate';
 import * as text from '../../lib/engine/text';
-import * as report from '../../lib/find-concept/report';
+import * as report from '../../lib/analysis/report';
 import { load, loadNative, MODEL, pictures, searchOptions } from '../runtime/model';
 
 let engine: Engine;

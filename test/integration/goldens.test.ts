@@ -1,10 +1,10 @@
 // The native models against PyTorch: the cases of test/goldens/models (its README.md describes them).
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { readSchedulerConfig, readTextConfig, readUNetConfig, readVaeConfig } from '../../lib/model-config';
-import { readClipConfig } from '../../lib/model-config/clip';
+import { readSchedulerConfig, readTextConfig, readUNetConfig, readVaeConfig } from '../../lib/models';
+import { readClipConfig } from '../../lib/models/clip';
 import { native } from '../../lib/native';
-import { flattenSteps, samplerSchedule, type SamplerName } from '../../lib/schedule';
+import { flattenSteps, samplerSchedule, type SamplerName } from '../../lib/diffusion/schedule';
 import type { NativeClip, NativeMask, NativeModel } from '../../typings/native';
 import { Golden, readSafetensors } from '../goldens/golden';
 

@@ -2,7 +2,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { Concept, Engine, type FindConceptOptions } from '../../lib';
 import type { EngineOptions } from '../../lib';
-import { loadModelConfig } from '../../lib/model-config';
+import { loadModelConfig } from '../../lib/models';
 import { native } from '../../lib/native';
 import type { NativeModel } from '../../typings/native';
 

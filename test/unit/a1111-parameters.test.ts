@@ -1,7 +1,7 @@
 // A picture's `parameters` as stable-diffusion-webui reads them.
 import sharp from 'sharp';
-import { a1111Parameters, type A1111Settings } from '../../lib/a1111-parameters';
-import { encodeImage } from '../../lib/images';
+import { a1111Parameters, type A1111Settings } from '../../lib/images/a1111-parameters';
+import { encodeImage } from '../../lib/images/images';
 
 /** After parse_generation_parameters in its modules/infotext_utils.py. */
 function parse(text: string): { prompt: string; negative: string; pairs: Record<string, string> } {

@@ -3,24 +3,24 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import * as cones from '../../lib';
 import { createProgram } from '../../lib/cli/main';
-import { searchSettings } from '../../lib/find-concept/options';
+import { searchSettings } from '../../lib/methods/cones/options';
 
 const page = (name: string) => readFileSync(path.join(__dirname, '../..', name), 'utf8');
-const api = page('docs/api.md');
+const api = page('docs/reference/api.md');
 
-test.each(Object.keys(cones))('docs/api.md documents the export %s', (name) => {
+test.each(Object.keys(cones))('docs/reference/api.md documents the export %s', (name) => {
   expect(api).toMatch(new RegExp(`\\b${name}\\b`));
 });
 
-test('docs/api.md has every error code with its meaning', () => {
+test('docs/reference/api.md has every error code with its meaning', () => {
   for (const [code, meaning] of Object.entries(cones.ERROR_CODES)) expect(api).toContain(`| \`${code}\` | ${meaning} |`);
 });
 
-test('docs/api.md has every warning code with its meaning', () => {
+test('docs/reference/api.md has every warning code with its meaning', () => {
   for (const [code, meaning] of Object.entries(cones.WARNING_CODES)) expect(api).toContain(`| \`${code}\` | ${meaning} |`);
 });
 
-test('docs/api.md has the defaults of findConcept', () => {
+test('docs/reference/api.md has the defaults of findConcept', () => {
   const { images, category, others, layers, report, ...defaults } = searchSettings({ images: [], category: '-' });
   expect([images, category, others]).toEqual([[], '-', []]);
   expect(new Set(Object.values(layers))).toEqual(new Set([true]));
@@ -36,10 +36,10 @@ test('docs/api.md has the defaults of findConcept', () => {
   }
 });
 
-test('docs/cli.md and README.md name no flag that does not exist', () => {
+test('docs/reference/cli.md and README.md name no flag that does not exist', () => {
   const program = createProgram({ stdout: process.stdout, stderr: process.stderr, signal: new AbortController().signal });
   const flags = new Set(program.commands.flatMap((command) => command.options.map(({ long }) => long)));
-  for (const name of ['docs/cli.md', 'README.md']) {
+  for (const name of ['docs/reference/cli.md', 'README.md']) {
     const used = [...page(name).matchAll(/cones (?:find|refine|generate|inspect)[^\n]*|`(--[a-z-]+)[^\n`]*`/g)].flatMap(([text]) => text.match(/--[a-z-]+/g) ?? []);
     expect(used.filter((flag) => !flags.has(flag) && flag !== '--help')).toEqual([]);
   }

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { Rescue } from '../../lib/cli/rescue';
 import { ConesError } from '../../lib/errors';
-import { writeFileAtomic } from '../../lib/files';
+import { writeFileAtomic } from '../../lib/util/files';
 
 let folder: string;
 const others: string[] = [];

@@ -10,7 +10,7 @@ import { duration } from '../../lib/cli/progress';
 import { table } from '../../lib/cli/table';
 import { Concept } from '../../lib/concept';
 import { ERROR_CODES } from '../../lib/errors';
-import { encodeImage } from '../../lib/images';
+import { encodeImage } from '../../lib/images/images';
 import { version } from '../../lib/version';
 import { runCli } from '../cli-run';
 

@@ -1,6 +1,6 @@
 // Pictures of two subjects side by side: where each of them ends up, and what fills the rest.
 import sharp from 'sharp';
-import { sideBySide } from '../../lib/find-concept/compose';
+import { sideBySide } from '../../lib/methods/cones/compose';
 
 /** A picture of one colour, its upper and lower quarter another, with a black square of a fifth of its side in the middle. */
 async function picture(side: number, [r, g, b]: readonly number[], edge: readonly number[]): Promise<Buffer> {

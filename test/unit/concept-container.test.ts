@@ -3,8 +3,8 @@ import path from 'node:path';
 import { Concept } from '../../lib/concept';
 import { cat, codeOf, conceptOf, mulberry32, putTogether, randomIndices, seal, takeApart, tensor } from './concept-samples';
 
-test('the example of docs/concept-file.md is what the text says', () => {
-  const doc = readFileSync(path.join(__dirname, '../../docs/concept-file.md'), 'utf8');
+test('the example of docs/reference/concept-file.md is what the text says', () => {
+  const doc = readFileSync(path.join(__dirname, '../../docs/reference/concept-file.md'), 'utf8');
   const dump = /```hex\n([^`]+)```/.exec(doc)![1]!;
   const hex = dump.trimEnd().split('\n').map((line) => line.slice(6, 6 + 47)).join(' ');
   const concept = Concept.fromBuffer(Buffer.from(hex.replace(/\s/g, ''), 'hex'));

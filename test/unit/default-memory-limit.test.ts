@@ -1,5 +1,5 @@
 import os from 'node:os';
-import { defaultMemoryLimit } from '../../lib/default-memory-limit';
+import { defaultMemoryLimit } from '../../lib/util/default-memory-limit';
 
 test.each<[string, number | undefined, number]>([
   ['the machine, in no container', undefined, os.totalmem()],

@@ -4,8 +4,8 @@ import fs, { chmodSync, lstatSync, lutimesSync, mkdirSync, mkdtempSync, readdirS
 import os from 'node:os';
 import path from 'node:path';
 import { Concept } from '../../lib/concept';
-import { replaceFile } from '../../lib/replace-file';
-import { ioError, readBeginning, readRegularFile, targetOf, writeFileAtomic } from '../../lib/files';
+import { replaceFile } from '../../lib/util/replace-file';
+import { ioError, readBeginning, readRegularFile, targetOf, writeFileAtomic } from '../../lib/util/files';
 
 let folder: string;
 const at = (name: string) => path.join(folder, name);

@@ -7,17 +7,17 @@ import { PassThrough } from 'node:stream';
 import type * as CliIo from '../../lib/cli/io';
 import type * as ConceptFile from '../../lib/concept-file/container';
 import type * as ConceptData from '../../lib/concept-file/data';
-import type * as ExifMetadata from '../../lib/exif-metadata';
-import type * as Captions from '../../lib/find-concept/captions';
-import type * as State from '../../lib/find-concept/state';
-import type * as ModelConfig from '../../lib/model-config';
-import type * as ReadJson from '../../lib/model-config/read-json';
-import type * as PngChunks from '../../lib/png-chunks';
-import type * as Prompt from '../../lib/prompt';
-import type * as Show from '../../lib/show';
-import type * as SubjectFolder from '../../lib/subject-folder';
-import type * as TiffColours from '../../lib/tiff-colours';
-import type * as TokenizerFiles from '../../lib/tokenizer-files';
+import type * as ExifMetadata from '../../lib/images/exif-metadata';
+import type * as Captions from '../../lib/methods/shared/captions';
+import type * as State from '../../lib/methods/cones/state';
+import type * as ModelConfig from '../../lib/models';
+import type * as ReadJson from '../../lib/models/read-json';
+import type * as PngChunks from '../../lib/images/png-chunks';
+import type * as Prompt from '../../lib/text/prompt';
+import type * as Show from '../../lib/util/show';
+import type * as SubjectFolder from '../../lib/methods/shared/subject-folder';
+import type * as TiffColours from '../../lib/images/tiff-colours';
+import type * as TokenizerFiles from '../../lib/text/tokenizer-files';
 import { CountedLibrary, growth } from '../steps';
 
 const library = new CountedLibrary();
@@ -119,7 +119,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       put('unet/diffusion_pytorch_model.safetensors.index.json', `{"weight_map":{${list(n, (i) => `"w${i}":"a.safetensors"`)}}}`);
       put('unet/a.safetensors', '');
       put('unet/config.json', '{}');
-      await library.load<typeof ModelConfig>('lib/model-config/index.ts').readUNetConfig(path.join(folder, 'unet'));
+      await library.load<typeof ModelConfig>('lib/models/index.ts').readUNetConfig(path.join(folder, 'unet'));
     },
   },
   'a tokenizer': tokenizer((n) => `{"<|startoftext|>":0,"<|endoftext|>":1,${list(n, (i) => `"a${i + 100_000}":${i + 100_000}`)}}`, () => '#version: 0.2\n'),
@@ -130,7 +130,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       put('tokenizer/vocab.json', '{"<|startoftext|>":0,"<|endoftext|>":1}');
       put('tokenizer/merges.txt', '');
       put('tokenizer/added_tokens.json', `{${list(n, (i) => `"<t${i + 100_000}>":${i + 100_000}`)}}`);
-      await library.load<typeof TokenizerFiles>('lib/tokenizer-files.ts').readTokenizerFiles(path.join(folder, 'tokenizer'));
+      await library.load<typeof TokenizerFiles>('lib/text/tokenizer-files.ts').readTokenizerFiles(path.join(folder, 'tokenizer'));
       rmSync(path.join(folder, 'tokenizer/added_tokens.json'));
     },
   },
@@ -138,7 +138,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
     size: 1000,
     work: async (n) => {
       put('identifiers.json', `{"identifiers":[${list(n, () => '"abc"')}]}`);
-      await library.load<typeof Prompt>('lib/prompt.ts').readRareTokens(folder);
+      await library.load<typeof Prompt>('lib/text/prompt.ts').readRareTokens(folder);
     },
   },
   'a concept of many neurons': concept((n) => conceptData(2, n, 40)),
@@ -146,14 +146,14 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   'a concept of far neurons': concept((n) => conceptData(2, n, 100_000)),
   'a concept of many weights': concept((n) => conceptData(Math.ceil(n / 4), 3, 3)),
   'a concept that a program makes': { size: 4000, work: (n) => library.load<typeof ConceptData>('lib/concept-file/data.ts').checkData(conceptData(2, n, 3)) },
-  'the description of a photo': { size: 2000, work: (n) => library.load<typeof ExifMetadata>('lib/exif-metadata.ts').readExifDescription(exifOf(1, `a${'\0'.repeat(n)}b${'\0'.repeat(n)}`)) },
-  'the tags of a photo': { size: 1000, work: (n) => library.load<typeof ExifMetadata>('lib/exif-metadata.ts').readExifDescription(exifOf(n, 'a')) },
+  'the description of a photo': { size: 2000, work: (n) => library.load<typeof ExifMetadata>('lib/images/exif-metadata.ts').readExifDescription(exifOf(1, `a${'\0'.repeat(n)}b${'\0'.repeat(n)}`)) },
+  'the tags of a photo': { size: 1000, work: (n) => library.load<typeof ExifMetadata>('lib/images/exif-metadata.ts').readExifDescription(exifOf(n, 'a')) },
   'the texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['tEXt', Buffer.from('a\0b')] as const))),
   'the packed texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'the profiles of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'a saved search': {
     size: 2 ** 24,
-    work: (n) => refused(() => finish(library.load<typeof State>('lib/find-concept/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI1'), Buffer.alloc(n)])))),
+    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI1'), Buffer.alloc(n)])))),
   },
   'a folder of pictures with captions': {
     size: 400,
@@ -161,7 +161,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       const name = `subject-${n}`;
       for (let i = 0; i < n; i++) put(`${name}/${i}.png`, '');
       put(`${name}/captions.json`, `{"category":"cat","captions":[${list(n, () => '["a cat","cat"]')}]}`);
-      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, name));
+      await library.load<typeof SubjectFolder>('lib/methods/shared/subject-folder.ts').readSubject(path.join(folder, name));
     },
   },
   'a folder of pictures with text files': {
@@ -172,7 +172,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
         put(`${name}/${i}.png`, '');
         put(`${name}/${i}.txt`, 'a cat\ncat');
       }
-      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, name), { category: 'cat' });
+      await library.load<typeof SubjectFolder>('lib/methods/shared/subject-folder.ts').readSubject(path.join(folder, name), { category: 'cat' });
     },
   },
   'captions of many lines': {
@@ -180,20 +180,20 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
     work: async (n) => {
       put('lines/1.png', '');
       put('lines/1.txt', 'cat\n'.repeat(n));
-      await library.load<typeof SubjectFolder>('lib/subject-folder.ts').readSubject(path.join(folder, 'lines'), { category: 'cat' });
+      await library.load<typeof SubjectFolder>('lib/methods/shared/subject-folder.ts').readSubject(path.join(folder, 'lines'), { category: 'cat' });
     },
   },
-  'the tags of a TIFF': { size: 2000, work: (n) => library.load<typeof TiffColours>('lib/tiff-colours.ts').tiffColourProblem(tiffOf(n)) },
-  'a prompt of what looks like identifiers': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/prompt.ts').resolvePrompt(list(n, (i) => `V${i}* <a${i}>`), []) },
-  'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
-  'captions that all differ': { size: 2000, work: (n) => library.load<typeof Captions>('lib/find-concept/captions.ts').listCaptions(Array.from({ length: n }, (_, i) => [`${i}`, `${-i}`])) },
+  'the tags of a TIFF': { size: 2000, work: (n) => library.load<typeof TiffColours>('lib/images/tiff-colours.ts').tiffColourProblem(tiffOf(n)) },
+  'a prompt of what looks like identifiers': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(list(n, (i) => `V${i}* <a${i}>`), []) },
+  'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
+  'captions that all differ': { size: 2000, work: (n) => library.load<typeof Captions>('lib/methods/shared/captions.ts').listCaptions(Array.from({ length: n }, (_, i) => [`${i}`, `${-i}`])) },
   'texts in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printLines(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
   'JSON in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printJson(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
-  'an error of many lines': { size: 4000, work: (n) => library.load<typeof Show>('lib/show.ts').oneLine(' \n'.repeat(n)) },
+  'an error of many lines': { size: 4000, work: (n) => library.load<typeof Show>('lib/util/show.ts').oneLine(' \n'.repeat(n)) },
 };
 
 function json(text: (size: number) => string) {
-  return { size: 4000, work: (n: number) => refused(() => library.load<typeof ReadJson>('lib/model-config/read-json.ts').readJson(put('x.json', text(n)))) };
+  return { size: 4000, work: (n: number) => refused(() => library.load<typeof ReadJson>('lib/models/read-json.ts').readJson(put('x.json', text(n)))) };
 }
 
 function config(name: string, text: (size: number) => string) {
@@ -202,7 +202,7 @@ function config(name: string, text: (size: number) => string) {
     size: 2000,
     work: (n: number) => {
       put(name, text(n));
-      const { readUNetConfig, readSchedulerConfig } = library.load<typeof ModelConfig>('lib/model-config/index.ts');
+      const { readUNetConfig, readSchedulerConfig } = library.load<typeof ModelConfig>('lib/models/index.ts');
       return refused(() => (part === 'unet' ? readUNetConfig : readSchedulerConfig)(path.join(folder, part)));
     },
   };
@@ -214,7 +214,7 @@ function tokenizer(vocab: (size: number) => string, merges: (size: number) => st
     work: async (n: number) => {
       put('tokenizer/vocab.json', vocab(n));
       put('tokenizer/merges.txt', merges(n));
-      await library.load<typeof TokenizerFiles>('lib/tokenizer-files.ts').readTokenizerFiles(path.join(folder, 'tokenizer'));
+      await library.load<typeof TokenizerFiles>('lib/text/tokenizer-files.ts').readTokenizerFiles(path.join(folder, 'tokenizer'));
     },
   };
 }
@@ -233,7 +233,7 @@ function png(file: (size: number) => Buffer) {
   return {
     size: 500,
     work: (n: number) => {
-      const { readTexts, withoutTexts } = library.load<typeof PngChunks>('lib/png-chunks.ts');
+      const { readTexts, withoutTexts } = library.load<typeof PngChunks>('lib/images/png-chunks.ts');
       const bytes = file(n);
       readTexts(bytes);
       withoutTexts(bytes);
@@ -248,6 +248,6 @@ test.each(Object.entries(READERS))('%s', async (_, { size, work }) => {
 test('what grows faster is seen', async () => {
   const quadratic = (n: number) => Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, k) => k).includes(n + i));
   expect(await growth(library, 500, quadratic)).toBeGreaterThan(3.9);
-  const { oneLine } = library.load<typeof Show>('lib/show.ts');
+  const { oneLine } = library.load<typeof Show>('lib/util/show.ts');
   expect(await growth(library, 100, (n) => Array.from({ length: n }, () => oneLine('a\n'.repeat(n))))).toBeGreaterThan(3.5);
 });

@@ -6,9 +6,9 @@ import { runInNewContext } from 'node:vm';
 import { pathToFileURL } from 'node:url';
 import { crc32, deflateSync } from 'node:zlib';
 import sharp from 'sharp';
-import { GeneratedImage } from '../../lib/generated-image';
-import { withoutTexts } from '../../lib/png-chunks';
-import { encodeImage, type ImageFormat, type ImageInput, loadImage, makeGrid, type Picture, readMetadata, saveImage } from '../../lib/images';
+import { GeneratedImage } from '../../lib/images/generated-image';
+import { withoutTexts } from '../../lib/images/png-chunks';
+import { encodeImage, type ImageFormat, type ImageInput, loadImage, makeGrid, type Picture, readMetadata, saveImage } from '../../lib/images/images';
 
 type Rgb = [number, number, number];
 const RED: Rgb = [255, 0, 0];

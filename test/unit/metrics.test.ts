@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm';
-import { colourHistogram, histogramIntersection, meanDifference } from '../../lib/metrics';
-import type { Picture } from '../../lib/images';
+import { colourHistogram, histogramIntersection, meanDifference } from '../../lib/analysis/metrics';
+import type { Picture } from '../../lib/images/images';
 
 /** A picture of pixels [r, g, b] in one row. */
 const row = (...pixels: [number, number, number][]): Picture => ({ width: pixels.length, height: 1, data: Uint8Array.from(pixels.flat()) });

@@ -2,8 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { loadModelConfig } from '../../lib/model-config';
-import { SAMPLER_NAMES, type SamplerName, samplerSchedule, usableSampler } from '../../lib/schedule';
+import { loadModelConfig } from '../../lib/models';
+import { SAMPLER_NAMES, type SamplerName, samplerSchedule, usableSampler } from '../../lib/diffusion/schedule';
 
 type Json = Record<string, unknown>;
 type Files = Record<string, Json | string>;

@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import os from 'node:os';
 import path from 'node:path';
 import { Concept, Engine } from '../../lib';
-import { findPair } from '../../lib/find-concept/alignment';
-import { loadModelConfig } from '../../lib/model-config';
-import { readJson } from '../../lib/model-config/read-json';
-import { findWeights } from '../../lib/model-config/weights';
+import { findPair } from '../../lib/analysis/alignment';
+import { loadModelConfig } from '../../lib/models';
+import { readJson } from '../../lib/models/read-json';
+import { findWeights } from '../../lib/models/weights';
 
 let folder: string;
 beforeEach(() => void (folder = mkdtempSync(path.join(os.tmpdir(), 'cones-folder-'))));

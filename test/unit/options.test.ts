@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { runInNewContext } from 'node:vm';
 import { z } from 'zod';
-import { conceptOption, functionOption, imageOption, parseOptions, promptOption, seedOption, signalOption } from '../../lib/options';
+import { conceptOption, functionOption, imageOption, parseOptions, promptOption, seedOption, signalOption } from '../../lib/util/options';
 import { conceptOf } from './concept-samples';
 
 const schema = z.strictObject({ steps: z.int().min(1).default(50), report: z.strictObject({ rows: z.int().optional() }).optional() });

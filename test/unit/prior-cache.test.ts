@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { readCached, writeCached } from '../../lib/find-concept/prior-cache';
+import { readCached, writeCached } from '../../lib/methods/shared/prior-cache';
 
 let folder: string;
 const key = (digit: number) => String(digit).repeat(32);

@@ -13,7 +13,7 @@ import {
   resolvePrompt,
   resolveText,
   subjectCaption,
-} from '../../lib/prompt';
+} from '../../lib/text/prompt';
 
 const cat: Subject = { identifier: 'V1*', token: 'sks', category: 'cat' };
 const pot: Subject = { identifier: 'V2*', token: 'ucd', category: 'pot' };

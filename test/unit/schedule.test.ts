@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SchedulerConfig } from '../../lib/model-config/types';
-import type { SamplerName } from '../../lib/schedule';
-import { alphasCumprod, samplerSchedule } from '../../lib/schedule';
+import type { SchedulerConfig } from '../../lib/models/types';
+import type { SamplerName } from '../../lib/diffusion/schedule';
+import { alphasCumprod, samplerSchedule } from '../../lib/diffusion/schedule';
 
 interface Golden {
   x_start: number[];

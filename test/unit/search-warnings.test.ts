@@ -1,5 +1,5 @@
 import { machineWarnings } from '../../lib/engine/machine-warnings';
-import { searchWorse, singlePicture } from '../../lib/find-concept/search-warnings';
+import { searchWorse, singlePicture } from '../../lib/methods/cones/search-warnings';
 
 const losses = (subject: number, prior: number) => ({ subject, prior });
 const codes = (untouched: [number, number], shut: [number, number], priorWeight = 1) =>

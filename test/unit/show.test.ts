@@ -1,4 +1,4 @@
-import { reason, show } from '../../lib/show';
+import { reason, show } from '../../lib/util/show';
 
 test.each([
   ['a "b"', '"a \\"b\\""'], [5n, '5n'], [NaN, 'NaN'], [null, 'null'], [[1, 'a'], "[ 1, 'a' ]"], [Symbol('s'), 'Symbol(s)'],

@@ -1,7 +1,7 @@
 // TIFF files whose colours libvips reads wrongly are refused, all others read as they are.
 import sharp from 'sharp';
-import { loadImage } from '../../lib/images';
-import { tiffColourProblem } from '../../lib/tiff-colours';
+import { loadImage } from '../../lib/images/images';
+import { tiffColourProblem } from '../../lib/images/tiff-colours';
 
 interface Layout {
   readonly little?: boolean;

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { Tokenizer } from '../../lib/tokenizer';
+import { Tokenizer } from '../../lib/text/tokenizer';
 
 const LIMITS = { maxPositions: 77, vocabSize: 49408 };
 const golden = JSON.parse(readFileSync(path.join(__dirname, '../goldens/tokenizer.json'), 'utf8')) as {

@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { ConesError } from '../errors';
+import { type ImageInput, readMetadata } from './images';
+import { pictureName } from './picture-source';
+import { SAMPLER_NAMES, type SamplerName } from '../diffusion/schedule';
+import { brief } from '../util/show';
+
+/** How a picture was drawn, as its file says. */
+export interface PictureSettings {
+  /** Options of `engine.generate`; only its concepts are not among them. */
+  readonly options: {
+    readonly prompt: string;
+    readonly negativePrompt: string;
+    readonly seed: bigint;
+    /** Pictures: more than one in a grid. */
+    readonly count: number;
+    readonly sampler: SamplerName;
+    readonly steps: number;
+    readonly guidance: number;
+    /** DDIM only. */
+    readonly eta?: number;
+    /** Pixels of one picture. */
+    readonly width?: number;
+    readonly height?: number;
+  };
+  /** The concepts' subjects, "V1* cat, V2* dog"; '' without concepts. */
+  readonly subjects: string;
+  /** `concept.hash` of each concept, in the order in which they were given. */
+  readonly conceptHashes: readonly string[];
+  /** The base model's fingerprint. */
+  readonly model: string | null;
+  /** `engine.instructionSet` */
+  readonly instructionSet: string | null;
+  /** "cones" and its version. */
+  readonly engine: string | null;
+}
+
+const number = z.string().regex(/^\d+(?:\.\d+)?(?:e[+-]\d+)?$/, 'must be a number').transform(Number);
+/** Far more than a picture has. */
+const MOST_CONCEPTS = 256;
+const sha256 = /^sha256:[0-9a-f]{64}$/;
+const name = z.string().max(200).default('').transform((text) => (text === '' ? null : text));
+
+const schema = z.object({
+  prompt: z.string().min(1),
+  negativePrompt: z.string().default(''),
+  // A grid has as many as it has pictures.
+  seed: z.string().regex(/^\d{1,20}(?:, \d{1,20})*$/, 'must be a seed').transform((text) => text.split(', ').map(BigInt)),
+  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]),
+  steps: number,
+  guidance: number,
+  eta: number.optional(),
+  width: number.optional(),
+  height: number.optional(),
+  concepts: z.string().default(''),
+  conceptHashes: z
+    .string()
+    .default('')
+    .transform((text) => (text === '' ? [] : text.split(', ')))
+    .refine((hashes) => hashes.length <= MOST_CONCEPTS && hashes.every((hash) => sha256.test(hash)), `must be up to ${MOST_CONCEPTS} SHA-256 hashes`),
+  model: name,
+  instructionSet: name,
+  engine: name,
+});
+
+/**
+ * How a picture that cones has drawn was made, from its file or bytes.
+ * @throws ConesError CONES_SETTINGS_MISSING when the file does not say so, CONES_IO, CONES_IMAGE_INVALID
+ */
+export async function readPictureSettings(source: ImageInput): Promise<PictureSettings> {
+  const result = schema.safeParse(await readMetadata(source));
+  const what = pictureName(source);
+  if (!result.success) {
+    const { path, message } = result.error.issues[0]!;
+    throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
+  }
+  const { prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, concepts, ...origin } = result.data;
+  const seed = seeds[0]!;
+  if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
+  const sizes = { ...(eta === undefined ? {} : { eta }), ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) };
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...sizes }, subjects: concepts, ...origin };
+}
+
+function missing(problem: string): ConesError {
+  return new ConesError('CONES_SETTINGS_MISSING', `${problem}.`);
+}

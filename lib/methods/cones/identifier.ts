@@ -1,0 +1,35 @@
+/** A learned identifier as the native search takes it: the captions that name the subject, in tokens. */
+import type { NativeIdentifier } from '../../../typings/native';
+import type { Subject } from '../../concept';
+import type { Session } from '../../engine/session';
+import { ConesError } from '../../errors';
+import { resolvePrompt } from '../../text/prompt';
+import type { SearchSettings } from './options';
+
+/**
+ * @param texts all captions of the search
+ * @throws ConesError CONES_OPTION_INVALID when none of them names the subject
+ */
+export function identifierOptions(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): NativeIdentifier {
+  const { tokenizer } = session;
+  const naming = texts.flatMap((text, caption) => {
+    const resolved = resolvePrompt(text, [subject]);
+    return resolved.used.length > 0 ? [{ caption, ids: tokenizer.encode(resolved.text).ids }] : [];
+  });
+  if (naming.length === 0) {
+    throw new ConesError(
+      'CONES_OPTION_INVALID',
+      `findConcept: the option learnEmbedding: no caption has the identifier ${subject.identifier}; put it into the captions.`,
+    );
+  }
+  const ids = new Int32Array(naming.length * tokenizer.maxLength);
+  naming.forEach(({ ids: row }, i) => ids.set(row, i * tokenizer.maxLength));
+  const { ids: word, length } = tokenizer.encode(settings.embeddingInit === 'token' ? subject.token : subject.category);
+  return {
+    token: tokenizer.tokenId(subject.token)!,
+    start: word.slice(1, length - 1), // without beginning and end
+    captions: Int32Array.from(naming.map(({ caption }) => caption)),
+    ids,
+    learningRate: settings.embeddingRate,
+  };
+}
