@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Concept } from './concept';
 import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
+import { Admission, admissionOptions, type Limits } from './engine/admission';
 import { machineWarnings } from './engine/machine-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
@@ -49,6 +50,22 @@ export interface EngineOptions extends DeviceOptions {
    * make the engine read or write no files; pictures are bytes then. Default true.
    */
   readonly allowPaths?: boolean;
+  /** Calls of generate that may be waiting or being drawn at once; one more is CONES_QUEUE_FULL. Default: any number. */
+  readonly maxQueue?: number;
+  /** The most that one call of generate may ask for; more is CONES_LIMIT_EXCEEDED. Default: no limits. */
+  readonly limits?: Limits;
+}
+
+/** What an engine has to do. Other numbers than `memory` are of its drawings. */
+export interface EngineStats {
+  /** Calls of generate that have not taken a step yet. */
+  readonly waiting: number;
+  /** Calls that have, and are not done. */
+  readonly running: number;
+  /** UNet calls a second, and their rows (two a picture with guidance), over the last ten seconds. */
+  readonly stepsPerSecond: number;
+  readonly rowsPerStep: number;
+  readonly memory: MemoryUse;
 }
 
 /** Memory of an engine in bytes. */
@@ -59,10 +76,12 @@ export interface MemoryUse {
   readonly inUse: number;
   /** The most that was held at once. */
   readonly peak: number;
+  /** Kept for the next job of the same size, and not in use; {@link Engine.trim} gives it back. Not more than was ever in use. */
+  readonly cached: number;
   readonly limit: number;
 }
 
-const engineOptions = z.strictObject({ ...deviceOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true) });
+const engineOptions = z.strictObject({ ...deviceOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true), ...admissionOptions });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -101,14 +120,16 @@ export class Engine implements AsyncDisposable {
     const { unet, text, vae } = config;
     const files = [unet, text, vae].flatMap((part) => part.files);
     const { planOnly, allowPaths } = settings;
+    const admission = new Admission(settings);
     const model = await loadWithin(place, files, (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
-    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths })));
+    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths, admission })));
   }
 
   /**
    * Draws pictures. Await the result, or iterate over the steps first.
    * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_CONFIG_UNSUPPORTED (the sampler cannot do
-   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED,
+   *   CONES_QUEUE_FULL, CONES_LIMIT_EXCEEDED
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
@@ -229,6 +250,22 @@ export class Engine implements AsyncDisposable {
   memory(): MemoryUse {
     this.#session.assertUsable();
     return this.#session.model.memory();
+  }
+
+  /**
+   * Gives the operating system the memory that is kept for the next job (`memory().cached`), once the jobs before have ended: for an
+   * engine that will have nothing to do for long. The next job takes its time to get it again.
+   * @throws ConesError CONES_DISPOSED
+   */
+  async trim(): Promise<void> {
+    await this.#session.job(undefined, (abort) => this.#session.model.trim({ abort }));
+  }
+
+  /** What this engine has to do just now. */
+  stats(): EngineStats {
+    this.#session.assertUsable();
+    const { admission, model } = this.#session;
+    return { waiting: admission.waiting, running: admission.running, ...model.recentSteps(), memory: model.memory() };
   }
 
   /**

@@ -7,7 +7,8 @@ export type { ConceptData, ConceptInfo, ConceptTensor, IdentifierEmbedding, Laye
 export { listDevices } from './device';
 export type { DeviceInfo, DeviceOptions, Precision } from './device';
 export { Engine } from './engine';
-export type { EngineOptions, MemoryUse } from './engine';
+export type { EngineOptions, EngineStats, MemoryUse } from './engine';
+export type { Limits } from './engine/admission';
 export type { DrawAgainOptions } from './engine/draw-again';
 export type { GenerateOptions, GenerateProgress, GenerateResult } from './engine/generate';
 export { Generation } from './engine/generation';
@@ -19,7 +20,7 @@ export { AbortError, ConesError, ERROR_CODES } from './errors';
 export type { ErrorCode } from './errors';
 export type { BeforeAndAfter, PictureReport } from './analysis/compare-pictures';
 export type { SearchReport } from './analysis/measure';
-export type { FindConceptOptions, LayerSelection, ReportOptions, SearchProgress, Selection } from './methods/cones/options';
+export type { FindConceptOptions, LayerSelection, Priority, ReportOptions, SearchProgress, Selection } from './methods/cones/options';
 export type { RefineConceptsOptions, RefineSubject } from './methods/cones/refine-options';
 export { ConceptSearch } from './methods/cones/search';
 export { GeneratedImage } from './images/generated-image';

@@ -7,7 +7,10 @@
  * an `Error` whose `code` is one of lib/errors.ts.
  */
 
-/** Stops jobs between two of their blocks. Shared by any number of jobs. */
+/**
+ * Stops jobs, also in the middle of an op. Shared by any number of jobs. A search's step whose backward has begun, and one that a drawing
+ * takes with others, go on; their promises reject all the same.
+ */
 export class NativeAbort {
   constructor();
   abort(): void;
@@ -141,8 +144,11 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
   masks?: (NativeMask | null)[];
-  /** Called on the JavaScript thread after every step. */
-  onStep?: (step: number) => void;
+  /**
+   * Called on the JavaScript thread after every step; and before the first, when the drawing has to wait: with 0 steps and its place
+   * among those who wait, from 1.
+   */
+  onStep?: (step: number, place?: number) => void;
 }
 
 export interface NativeGradient extends NativeDenoise {
@@ -251,6 +257,8 @@ export interface NativeSearchPlan extends NativeLatentShape {
 
 export interface NativeSearchRun extends NativeJob {
   steps: number;
+  /** Of the time, between 0 and 1, that searches have while others have something to do. Default 0.5. */
+  share?: number;
   /** After every step: steps done so far, L_con, L_sub, L_pr, milliseconds. */
   onStep?: (step: number, loss: number, subjectLoss: number, priorLoss: number, ms: number) => void;
 }
@@ -281,6 +289,7 @@ export class NativeSearch {
   selectThreshold(by: 'displacement' | 'score', threshold: number): Promise<Uint32Array[]>;
   /** The `count` highest-ranked weights over all searched tensors (ranking > 0 only); and the threshold they pass. */
   selectCount(by: 'displacement' | 'score', count: number): Promise<{ indices: Uint32Array[]; threshold: number }>;
+  /** A step under way is not taken to its end. */
   dispose(): void;
 }
 
@@ -308,6 +317,8 @@ export interface NativeMemory {
   weights: number;
   inUse: number;
   peak: number;
+  /** Bytes of blocks that are kept for the next job. */
+  cached: number;
   limit: number;
 }
 
@@ -324,6 +335,10 @@ export class NativeModel {
   /** With device 'auto': which cards were there and are not used, and why; else empty. */
   readonly note: string;
   memory(): NativeMemory;
+  /** Gives back what is kept for the next job, as a job. */
+  trim(job: NativeJob): Promise<void>;
+  /** UNet calls of drawings and their rows, over the last ten seconds. */
+  recentSteps(): { stepsPerSecond: number; rowsPerStep: number };
   /** Bytes that are free, or will be when the drawings under way have ended: asked as a job, so that no step is running meanwhile. */
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */

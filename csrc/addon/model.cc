@@ -11,6 +11,7 @@
 #include "jobs/encode_text.h"
 #include "jobs/pictures.h"
 #include "jobs/plan.h"
+#include "base/heap.h"
 #include "cpu/backend.h"
 
 namespace cones::addon {
@@ -24,6 +25,8 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceAccessor("note", &NativeModel::note, nullptr),
                       InstanceMethod("kvBytes", &NativeModel::kv_bytes),
                       InstanceMethod("memory", &NativeModel::memory),
+                      InstanceMethod("trim", &NativeModel::trim),
+                      InstanceMethod("recentSteps", &NativeModel::recent_steps),
                       InstanceMethod("availableMemory", &NativeModel::available_memory),
                       InstanceMethod("planText", &NativeModel::plan_text),
                       InstanceMethod("planSample", &NativeModel::plan_sample),
@@ -134,6 +137,7 @@ Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
   result.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(use.weights)));
   result.Set("inUse", Napi::Number::New(info.Env(), static_cast<double>(use.in_use)));
   result.Set("peak", Napi::Number::New(info.Env(), static_cast<double>(use.peak)));
+  result.Set("cached", Napi::Number::New(info.Env(), static_cast<double>(model(info.Env())->context(nullptr).memory->held() - use.in_use)));
   result.Set("limit", Napi::Number::New(info.Env(), std::min(static_cast<double>(use.limit), 0x1p53)));
   return result;
 }
@@ -221,6 +225,7 @@ Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   // keeps this object, and with it the queue, until then.
   return queue_->add(env, {.keep = Value()}, [owned, this](const std::atomic<bool>&, const Progress&) -> Settle {
     owned->reset();
+    trim_heap();
     return [this](Napi::Env e) {
       queue_ = nullptr;  // joins the queue's thread, which has nothing left to do
       return e.Undefined();

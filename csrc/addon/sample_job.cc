@@ -32,17 +32,28 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   in.seeds = elements<std::uint64_t>(o, "seeds");
   in.guidance = number(o, "guidance");
   in.guided = !in.negative.empty() && in.guidance != 1;
+  const auto job = std::make_shared<jobs::SampleJob>(model(env), samplings_, std::move(in));
+  PromiseQueue::Options options;
+  options.together = samplings_.get();
+  options.ready = [watched = std::weak_ptr(job)] {
+    const auto own = watched.lock();
+    return own && own->finished();
+  };
+  options.unstoppable = job->shared();
+  options.waits = [](Napi::Env e, std::size_t place) -> std::vector<napi_value> {
+    return {Napi::Number::New(e, 0), Napi::Number::New(e, static_cast<double>(place))};
+  };
   return run(env, o, "onStep",
-             [job = jobs::SampleJob(model(env), samplings_, std::move(in))](
-                 const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
+             [job](const std::atomic<bool>& aborted, const Progress& progress) -> std::optional<Settle> {
                const auto stepped = [progress](std::size_t steps) {
                  progress.notify([steps](Napi::Env e) -> std::vector<napi_value> {
                    return {Napi::Number::New(e, static_cast<double>(steps))};
                  });
                };
-               if (!job.step(aborted, stepped)) return std::nullopt;
-               return [values = job.latents()](Napi::Env e) mutable { return hand_over(e, std::move(values)); };
-             });
+               if (!job->step(aborted, stepped)) return std::nullopt;
+               return [values = job->latents()](Napi::Env e) mutable { return hand_over(e, std::move(values)); };
+             },
+             std::move(options));
 }
 
 }  // namespace cones::addon

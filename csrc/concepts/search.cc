@@ -65,10 +65,10 @@ void ConceptSearch::make_gammas(const Context& context, bool text_gradient) {
 }
 
 StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier) {
+  if (given_up_) fail("CONES_DISPOSED", "The search was disposed. Start another one.");
   make_gammas(context, identifier != nullptr);
   const KvView view{.masks = {}, .scaled = this};
-  // Once backward has begun, ξ changes tensor by tensor: the abort flag counts only until then.
-  Context uninterrupted = context;
+  Context uninterrupted = context;  // from backward on
   uninterrupted.gradient_scale = context.backend->gradient_scale(batch.target.size() / batch.target.dim(0));
   Tape tape(uninterrupted, this);
   const Var states = identifier ? identifier->encode(tape, batch) : Var(batch.embeddings);
@@ -76,16 +76,19 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view,
                         .checkpointing = options_.checkpointing};
   const Var output = unet_.forward(tape, input);
-  uninterrupted.aborted = nullptr;
+  // Once backward has begun, ξ changes tensor by tensor: from now on nothing ends the step but the end of the search.
+  uninterrupted = uninterrupted.watching(&given_up_);
+  torn_ = true;
 
   // Nobody waits for the loss before backward: where it is not finite, the updates leave the state as it is.
   MseResult loss = mse_loss(uninterrupted, output.value(), batch.target, batch.weights, true);
   finite_ = loss.finite;
-  Tape::accumulate(context, output.gradient(), std::exchange(loss.gradient, Tensor()));
+  Tape::accumulate(uninterrupted, output.gradient(), std::exchange(loss.gradient, Tensor()));
   tape.backward();
   if (identifier) identifier->update(uninterrupted, steps_ + 1, finite_);
   finite_ = Tensor();
-  const MseLoss values = read_loss(context, loss, batch.weights);
+  const MseLoss values = read_loss(uninterrupted, loss, batch.weights);
+  torn_ = false;
   if (!std::isfinite(values.loss))
     fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) +
                                       ". Lower the learning rate, or check the pictures and the model's weights.");

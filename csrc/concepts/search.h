@@ -58,6 +58,11 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   /// One step on one batch. Aborts before ξ changes or not at all, so the state is always that of a whole step.
   /// CONES_LOSS_NOT_FINITE leaves the state as it was. `identifier` (null for none) takes the same step.
   StepResult step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier = nullptr);
+  /// From any thread: the search is over, and a step under way need not be taken to its end. Once backward has begun it is torn then,
+  /// and nothing may be asked of the search any more; steps fail with CONES_DISPOSED.
+  void give_up() { given_up_ = true; }
+  /// Whether a step was broken off so.
+  bool torn() const { return torn_ && given_up_; }
   /// May be read while another thread runs step().
   std::int64_t steps_done() const { return steps_.load(std::memory_order_relaxed); }
 
@@ -113,6 +118,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   Tensor last_cut_;            // straight-through: a guess of the next step's
   Tensor finite_;              // of the step under way: whether its loss is
   std::atomic<std::int64_t> steps_{0};
+  std::atomic<bool> given_up_ = false;
+  bool torn_ = false;  // backward is under way, or did not end
 };
 
 }  // namespace cones

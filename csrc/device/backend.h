@@ -8,6 +8,7 @@
 // gradients of parameters (fp32) do not.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
@@ -56,6 +57,9 @@ class Backend {
   virtual DType activation() const = 0;
   /// The same backend on a device that is not there.
   virtual std::shared_ptr<const Backend> planner() const = 0;
+  /// The same backend for one job: once `aborted` (may be null) is set, its entries throw CONES_ABORTED, also in the middle of their
+  /// work. Null where entries never take long.
+  virtual std::shared_ptr<const Backend> watching(const std::atomic<bool>*) const { return nullptr; }
   /// A power of two for the gradients of a loss over `row` elements per sample, so that 16 bits hold them: 1 in fp32.
   virtual float gradient_scale(index_t row) const = 0;
 

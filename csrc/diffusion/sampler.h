@@ -1,7 +1,8 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
 // Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/diffusion/samplers computes coefficients and this one
-// loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule.
+// loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule; and a call's own
+// pictures need not keep pace.
 #pragma once
 
 #include <array>
@@ -29,28 +30,46 @@ class Sampling {
  public:
   Sampling(const Context& context, const UNet& unet, SampleInput input);
 
-  std::size_t steps_done() const { return done_; }
-  bool finished() const { return done_ == input_.steps.size(); }
+  /// Steps that all of its pictures have taken.
+  std::size_t steps_done() const;
+  bool finished() const { return unfinished() == 0; }
+  /// Pictures that are not finished.
+  index_t unfinished() const;
   /// The latents so far [B, h, w, C].
-  const Tensor& latents() const { return x_; }
-  /// Rows of its UNet calls: two a picture with guidance.
-  index_t rows() const { return guided_ ? 2 * x_.dim(0) : x_.dim(0); }
+  Tensor latents(const Context& context) const;
+  /// Rows of a UNet call for each picture: two with guidance.
+  index_t rows_per_picture() const { return guided_ ? 2 : 1; }
   /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
   std::array<index_t, 3> size() const { return size_; }
 
-  /// One step of all, none of which is finished, in one UNet call. Nobody's pictures depend on who else is there: every op
-  /// computes a row by itself. After an error all are where they were.
-  static void advance(const Context& context, const UNet& unet, std::span<Sampling* const> together);
+  /// `pictures` of a sampling's unfinished ones, at least one: those that have taken the fewest steps, the first of them first.
+  struct Part {
+    Sampling* sampling;
+    index_t pictures;
+  };
+  /// One step of each in one UNet call. Nobody's pictures depend on who else is there: every op computes a row by itself. After an
+  /// error all are where they were.
+  static void advance(const Context& context, const UNet& unet, std::span<const Part> together);
 
  private:
-  void solve(const Context& context, const Tensor& output);
+  /// Pictures that have taken as many steps, and lie in one tensor.
+  struct Block {
+    index_t first, count;
+    std::size_t done;
+    Tensor x, previous_x0;  // [count, h, w, C]; the latter means something once a step was taken, but is there from the start
+    index_t end() const { return first + count; }
+  };
+  std::vector<std::size_t> choose(const Context& context, index_t pictures);
+  void split(const Context& context, std::size_t block, index_t count);
+  bool whole(const std::vector<std::size_t>& chosen) const { return chosen.size() == blocks_.size(); }
+  index_t pictures_in(const std::vector<std::size_t>& chosen) const;
+  void solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output);
   SampleInput input_;
   std::array<index_t, 3> size_;
   bool guided_;
   std::vector<const ConceptMask*> masks_;  // [rows]
   TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
-  Tensor x_, previous_x0_;
-  std::size_t done_ = 0;
+  std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };
 
 }  // namespace cones

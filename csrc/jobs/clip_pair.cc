@@ -14,7 +14,7 @@ ClipPair::ClipPair(const ClipOptions& options)
 }
 
 Context ClipPair::context(const std::atomic<bool>* aborted) const {
-  return Context{.memory = memory_, .backend = place_.backend, .aborted = aborted};
+  return Context{.memory = memory_, .backend = place_.backend}.watching(aborted);
 }
 
 std::vector<float> ClipPair::embed_images(std::span<const float> pixels, index_t batch, const std::atomic<bool>& aborted) const {

@@ -25,6 +25,8 @@ class SearchJob {
   /// For steps to come: as long as the result lives, they are sure to fit. NotNow where they do not.
   std::shared_ptr<void> share_memory() const;
   SearchProgress step(const Context& context);
+  /// From any thread: nobody wants the search any more, and a step under way stops wherever it is.
+  void give_up() { state_->give_up(); }
   /// One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier.
   StepResult update(const TrainingInput& in, const std::atomic<bool>& aborted);
 
@@ -40,6 +42,9 @@ class SearchJob {
   std::vector<float> embedding() const;
 
  private:
+  /// CONES_DISPOSED when a step was broken off in the middle.
+  void check_whole() const;
+
   std::shared_ptr<const Model> model_;  // before what refers to it
   std::unique_ptr<SearchState> state_;
   std::size_t still_to_hold_ = 0;  // bytes that the first step takes for good: backward's weights, moments

@@ -27,7 +27,7 @@ export function repeatable(value: string, previous: readonly string[] | undefine
 }
 
 /** Has all options of a call, so that none is forgotten here when one is added there. */
-export type AllOptions<T> = { readonly [K in keyof Required<Omit<T, 'onProgress' | 'onWarning' | 'signal'>>]: unknown };
+export type AllOptions<T> = { readonly [K in keyof Required<Omit<T, 'onProgress' | 'onWarning' | 'signal' | 'priority'>>]: unknown };
 
 /** The model that ships with the package. Two levels up from lib/cli as well as from dist/cli. */
 const DEFAULT_MODEL = path.join(__dirname, '..', '..', 'models', 'mini');

@@ -8,6 +8,7 @@ import { conceptOption, functionOption, parseOptions, promptOption, seedOption, 
 import { joinSubjects } from '../text/prompt';
 import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../diffusion/schedule';
 import type { Warning } from '../warning';
+import type { Admitted } from './admission';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
@@ -44,7 +45,7 @@ export interface GenerateOptions {
   readonly height?: number;
   /** Pictures per UNet call, fewer where the memory limit asks for it; more are drawn one batch after another. Default 4. */
   readonly batchSize?: number;
-  /** Called after every step. */
+  /** Called after every step, and while the call waits whenever its place in the queue changes. */
   readonly onProgress?: (progress: GenerateProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -53,8 +54,10 @@ export interface GenerateProgress {
   /** Solver steps done over all batches, and in all. */
   readonly step: number;
   readonly steps: number;
-  /** Estimated milliseconds to the end. */
+  /** Estimated milliseconds to the end; Infinity where no step was taken yet. */
   readonly remainingMs: number;
+  /** The call has to wait: its place in the queue, 1 being the next. Told when it changes. Absent once a step was taken. */
+  readonly queued?: number;
 }
 
 export interface GenerateResult {
@@ -97,9 +100,10 @@ interface Job {
  * Draws pictures (paper §4.1: DPM-Solver, 50 steps, guidance 7.5). Noise depends only on the seed, so a picture does not
  * depend on what else is drawn with it.
  * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
- *   CONES_ABORTED
+ *   CONES_ABORTED, CONES_LIMIT_EXCEEDED
+ * @param admitted whose limits count, and who hears of the beginning; without it the engine draws for itself
  */
-export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
+export async function generate(session: Session, options: GenerateOptions, admitted?: Admitted): Promise<GenerateResult> {
   const settings = parseOptions('generate', schema, options);
   if (settings.eta !== undefined && settings.sampler !== 'ddim') {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the sampler "ddim", not for "${settings.sampler}"; leave it out.`);
@@ -112,6 +116,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   if (count > MOST_PICTURES) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
+  admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   const most = Math.min(count, settings.batchSize);
   const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded: true }, settings.signal);
   const jobs = listJobs(settings);
@@ -121,7 +126,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
 
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
-  const progress = progressReporter(settings, batches.length);
+  const progress = progressReporter(settings, batches.length, admitted);
   const drawnWith: DrawnWith = {
     ...settings,
     ...size,
@@ -156,7 +161,7 @@ export async function drawLatents(
   settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'>,
   jobs: readonly Job[],
   latent: { height: number; width: number },
-  onStep?: () => void,
+  onStep?: (step: number, place?: number) => void,
 ) {
   const { signal } = settings;
   const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { steps: settings.steps, eta: settings.eta });
@@ -229,13 +234,19 @@ function negativePerPrompt(negative: Settings['negativePrompt'], prompts: number
   return negative;
 }
 
-function progressReporter({ steps, onProgress }: Settings, batches: number): (() => void) | undefined {
-  if (!onProgress) return undefined;
+function progressReporter({ steps, onProgress }: Settings, batches: number, admitted: Admitted | undefined): (taken: number, place?: number) => void {
   const total = steps * batches;
-  const start = performance.now();
+  let start = performance.now();
   let step = 0;
-  return () => {
+  return (_taken, place) => {
+    if (place !== undefined) {
+      // Between two batches nobody need know.
+      if (step === 0) onProgress?.({ step, steps: total, remainingMs: Infinity, queued: place });
+      start = step === 0 ? performance.now() : start;
+      return;
+    }
+    admitted?.begun();
     step++;
-    onProgress({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
+    onProgress?.({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
   };
 }

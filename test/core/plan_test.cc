@@ -202,7 +202,7 @@ TEST("drawings, alone and together") {
     EXPECT(model->memory().in_use - model->memory().weights == planned.held);
   }
   const auto model = tiny_model();
-  const std::vector<jobs::Drawing> drawings{drawing_input(*model, 1, 3, true, 1), drawing_input(*model, 2, 4, false, 2),
+  const std::vector<jobs::Drawing> drawings{drawing_input(*model, 1, 3, true, 1), drawing_input(*model, 1, 4, false, 2),
                                             drawing_input(*model, 1, 3, true, 3)};
   std::vector<jobs::DrawingSize> sizes;
   jobs::SamplingGroup group;

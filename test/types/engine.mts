@@ -1,5 +1,5 @@
 // The public API as a user of ES modules sees it: compiled, never run.
-import { Clip, Concept, Engine, type GenerateResult, type SearchProgress } from 'cones';
+import { Clip, Concept, Engine, type EngineStats, type GenerateResult, type SearchProgress } from 'cones';
 
 export async function quickStart(signal: AbortSignal): Promise<void> {
   await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
@@ -14,10 +14,18 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const both = Concept.union(cat, await Concept.load('mug.cones'));
 
   const drawing = engine.generate({ prompt: ['a V1* cat', 'a V2* mug'], concepts: [[cat], [both]], seed: 7n, signal });
-  for await (const { step, steps, remainingMs } of drawing) void (step + steps + remainingMs);
+  for await (const { step, steps, remainingMs, queued = 0 } of drawing) void (step + steps + remainingMs + queued);
   const result: GenerateResult = await drawing;
   const png: Buffer = await result.images[0]!.toBuffer({ format: 'webp' });
   void png;
+
+  await using limited = await Engine.load('models/mini', { maxQueue: 8, limits: { size: 512, count: 4 } });
+  const { waiting, running, rowsPerStep, memory }: EngineStats = limited.stats();
+  void (waiting + running + rowsPerStep + memory.cached);
+  await limited.trim();
+  await engine.findConcept({ images: ['1.png'], category: 'cat', priority: 'background' });
+  // @ts-expect-error -- no such priority
+  await engine.findConcept({ images: ['1.png'], category: 'cat', priority: 'urgent' });
 
   const text = await engine.encodePrompt('a V1* cat', { concepts: [cat] });
   const latents = { data: new Float32Array(256), shape: [1, 4, 8, 8] as const };

@@ -10,6 +10,10 @@ import { namesSubject } from '../../text/prompt';
 import { ownOptions } from '../../util/reading';
 import type { Warning } from '../../warning';
 
+/** Shares of the time, see {@link FindConceptOptions.priority}. */
+export const SHARES = { background: 0.1, normal: 1 / 3, high: 2 / 3 } as const;
+export type Priority = keyof typeof SHARES;
+
 /** Which K-V weights are searched. */
 export interface LayerSelection {
   /** Self-attention (`attn1`). Default true. */
@@ -106,6 +110,11 @@ export interface FindConceptOptions {
   readonly seed?: number | bigint;
   /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
   readonly checkpointing?: boolean;
+  /**
+   * Of the time that the engine has while pictures and other work wait, searches get a third ('normal'), a tenth ('background') or two
+   * thirds ('high'); all of it when nothing waits. The result is the same. Default 'normal'.
+   */
+  readonly priority?: Priority;
   /** How the result is measured. */
   readonly report?: ReportOptions;
   /** Goes on from a state that {@link ConceptSearch.save} returned, with the same other options. */
@@ -230,6 +239,7 @@ export const searchSchema = z.strictObject({
   embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
   checkpointing: z.boolean().optional(),
+  priority: z.enum(['background', 'normal', 'high']).default('normal'),
   report: z
     .strictObject({
       rows: z.int().min(1).max(4096).default(32),

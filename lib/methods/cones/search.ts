@@ -18,6 +18,7 @@ import {
   type FindConceptOptions,
   searchSettings,
   type SearchSettings,
+  SHARES,
   type Selection,
   STRAIGHT_THROUGH_DENSITY,
   STRAIGHT_THROUGH_RAMP,
@@ -139,8 +140,8 @@ export class ConceptSearch {
   }
 
   /**
-   * Takes steps until `until` are done (default: the `steps` option). An abort ends it after a whole step, so the state can
-   * be saved.
+   * Takes steps until `until` are done (default: the `steps` option). An abort rejects at once; a step whose backward had begun is
+   * still taken to its end, and {@link save} waits for that, so the state is always whole.
    */
   async run(until: number = this.#settings.steps): Promise<void> {
     if (!Number.isSafeInteger(until) || until < 0) {
@@ -153,6 +154,7 @@ export class ConceptSearch {
     await this.#session.job(signal, (abort, guard) =>
       this.#search.run({
         steps: until - begin,
+        share: SHARES[this.#settings.priority],
         abort,
         onStep: guard((step: number, loss: number, subjectLoss: number, priorLoss: number, msPerStep: number) => {
           const perStep = (performance.now() - start) / (step - begin);
