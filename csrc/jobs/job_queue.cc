@@ -137,12 +137,13 @@ void JobQueue::end_ready(Lock& lock) {
   }
 }
 
-/// Begins the first job that may, of searches or of all others. False when there is none, or when it has to wait until others have
+/// Begins the first job that may, of searches alone or of all. False when there is none, or when it has to wait until others have
 /// ended: then nobody overtakes it.
 bool JobQueue::begin_one(Lock& lock, bool searches) {
   const auto may_begin = [&](const EntryRef& entry) {
     if (entry->refused) return true;
-    if (is_search(entry->job) != searches) return false;
+    // In its place, like all jobs, unless the others have time to come.
+    if (searches ? !is_search(entry->job) : is_search(entry->job) && owed_ > 0) return false;
     const void* series = entry->job.series;
     return series == nullptr || std::ranges::none_of(begun_, [&](const EntryRef& other) { return other->job.series == series; });
   };
