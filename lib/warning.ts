@@ -5,7 +5,7 @@ export const WARNING_CODES = {
   'drawn-elsewhere': 'A picture is drawn again by another version, or on another instruction set, than the first time.',
   'negative-prompt-unused': 'A negative prompt is given, and guidance is off.',
   'prompt-truncated': 'A text is longer than the text encoder reads; its end is ignored.',
-  'search-worse': 'The held-out loss with the neurons shut is no better than that of the untouched model.',
+  'search-worse': 'The held-out loss with the neurons zeroed is no better than that of the untouched model.',
   'shared-token': 'Two subjects that a prompt names are bound to one rare word.',
   'single-picture': 'A subject has one picture only.',
   'slow-instruction-set': 'The processor has no AVX2, so that the engine computes with plain C++.',

@@ -53,9 +53,9 @@ function describeReport(report: ConceptInfo['report']): string[] {
     ...table([
       ['loss on held-out noise', 'subject', 'prior'],
       row('untouched model', loss.untouched),
-      ...(loss.union ? [row('union of the concepts shut', loss.union)] : []),
-      row('concept neurons shut', loss.shut),
-      row('as many random weights shut', loss.random),
+      ...(loss.union ? [row('union of the concepts zeroed', loss.union)] : []),
+      row('concept neurons zeroed', loss.shut),
+      row('as many random weights zeroed', loss.random),
     ]),
   ];
   if (sweep.length > 0) {
@@ -70,10 +70,10 @@ function describePictures({ likeness, alignment, prompts, change }: NonNullable<
   const names = ['identifier', 'category', 'other'] as const;
   const both = ({ untouched, shut }: z.output<typeof beforeAndAfter>) => [untouched.toFixed(3), shut.toFixed(3)];
   const colours = names.map((name) => [`"${prompts[name]}"`, ...both(likeness[name]), name === 'identifier' ? '' : change[name].toFixed(3)]);
-  const lines = ['', ...table([["likeness to the subject's colours", 'untouched', 'shut', 'change of the picture'], ...colours])];
+  const lines = ['', ...table([["likeness to the subject's colours", 'untouched', 'masked', 'change of the picture'], ...colours])];
   if (alignment) {
     const rows = names.map((name) => [`"${prompts[name]}"`, ...both(alignment[name].image), ...both(alignment[name].text)]);
-    lines.push('', ...table([['CLIP alignment', 'image, untouched', 'shut', 'text, untouched', 'shut'], ...rows]));
+    lines.push('', ...table([['CLIP alignment', 'image, untouched', 'masked', 'text, untouched', 'masked'], ...rows]));
   }
   return lines;
 }

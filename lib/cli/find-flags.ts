@@ -116,8 +116,8 @@ export function addFindFlags(command: Command): Command {
 
     .optionsGroup('Selection and report:')
     .option('--ranking <name>', `rank neurons by 'displacement' or 'score' (default: ${defaults.ranking})`)
-    .option('--density <fraction>', `fraction of the searched weights to shut, or auto: the best of --densities (default: ${defaults.density})`, density)
-    .option('--threshold <τ>', 'shut what ranks above τ instead of a given density', number)
+    .option('--density <fraction>', `fraction of the searched weights to zero, or auto: the best of --densities (default: ${defaults.density})`, density)
+    .option('--threshold <τ>', 'zero what ranks above τ instead of a given density', number)
     .option('--densities <list>', `densities to try (default: ${report.densities.join()})`, numbers)
     .option('--report-rows <n>', `rows of held-out noise (default: ${report.rows})`, number)
     .option('--report-pictures <n>', `pictures per prompt for likeness and specificity; 0: none (default: ${report.pictures})`, number)

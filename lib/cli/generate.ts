@@ -41,7 +41,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--grid', 'write several pictures side by side into one file')
     .option('--columns <n>', 'pictures per row of the grid (default: as square as possible)', number)
     .option('--from <picture>', 'draw this picture of cones again, from what its file says; other flags, and a prompt, go first')
-    .option('--concept <file>', 'concept whose neurons are shut; may be given several times', repeatable)
+    .option('--concept <file>', 'concept whose neurons are zeroed; may be given several times', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)

@@ -39,7 +39,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
 /** The commands with their flags. */
 export function createProgram(io: Io): Command {
   const program = new Command('cones')
-    .description('Finds the concept neurons of a subject in a text-to-image model, and draws the subject with them shut.')
+    .description('Finds the concept neurons of a subject in a text-to-image model, and draws the subject with them zeroed.')
     .version(version)
     .exitOverride()
     .configureOutput({

@@ -24,7 +24,7 @@ export function addRefine(program: Command, io: Io): void {
     .option('--within <what>', "'all': among all weights; 'union': within the union of the concepts, as in the paper (default: all)")
     .option('--compose', 'learn also from pictures made of two subjects side by side (default: true)')
     .option('--no-compose')
-    .option('--density <fraction>', `fraction of all weights to shut (default: ${REFINED_DENSITY}; half of the union with --within union)`, number)
+    .option('--density <fraction>', `fraction of all weights to zero (default: ${REFINED_DENSITY}; half of the union with --within union)`, number)
     .option('--report-rows <n>', `rows of held-out noise (default: ${defaults.report.rows})`, number)
     .option('--resume <file>', 'go on from a saved refinement, with the same other flags');
   addStateFlag(addStepFlags(command));

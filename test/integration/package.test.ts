@@ -93,6 +93,44 @@ describe('what may be published', () => {
   });
 });
 
+/** The anchors of a document's headings, as GitHub makes them. */
+const anchors = (text: string): string[] =>
+  [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-'));
+
+/** Links of a document to what is not in its folder's package: `[from, to]`. */
+function deadLinks(root: string, document: string): [string, string][] {
+  const read = (file: string) => readFileSync(file, 'utf8').replace(/^```.*?^```/gms, '');
+  const file = path.join(root, document);
+  return [...read(file).matchAll(/\]\(([^()\s]+)\)/g)]
+    .map(([, link]) => link!)
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .filter((link) => {
+      const [target, anchor] = link.split('#') as [string, string?];
+      const to = target === '' ? file : path.resolve(path.dirname(file), target);
+      if (path.relative(root, to).startsWith('..') || !existsSync(to)) return true;
+      return anchor !== undefined && !anchors(read(to)).includes(anchor);
+    })
+    .map((link) => [document, link]);
+}
+
+describe('published documents', () => {
+  test('no link is dead', () => {
+    const documents = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
+    expect(documents).toEqual(expect.arrayContaining(['README.md', 'CHANGELOG.md', 'docs/guide/getting-started.md', 'docs/reference/api.md']));
+    expect(documents.filter((name) => name.startsWith('docs/log'))).toEqual([]);
+    expect(documents.flatMap((document) => deadLinks(installed, document))).toEqual([]);
+  });
+
+  test('a dead link is found', () => {
+    const folder = path.join(project, 'documents');
+    mkdirSync(folder);
+    writeFileSync(path.join(folder, 'a.md'), '# One & two\n[1](b.md) [2](a.md#one--two) [3](#three) [4](../x.md) [5](https://a.example)\n```\n[6](no.md)\n```\n');
+    writeFileSync(path.join(project, 'x.md'), '');
+    expect(deadLinks(folder, 'a.md')).toEqual([['a.md', 'b.md'], ['a.md', '#three'], ['a.md', '../x.md']]);
+  });
+});
+
 test('the addon is loaded by the one call that Turbopack and @vercel/nft follow', () => {
   expect(readFileSync(path.join(installed, 'dist/native.js'), 'utf8')).toContain("require('node-gyp-build')(__dirname + '/..')");
 });
