@@ -32,13 +32,14 @@ import { ConceptSearch } from './methods/cones/search';
 import type { ImageInput } from './images/images';
 import { loadWithin } from './models/loading-memory';
 import { loadModelConfig } from './models';
+import { downloadOptions, type DownloadOptions, modelFolder } from './models/hub';
 import { fromNative, native } from './native';
 import { parseOptions } from './util/options';
 import { readRareTokens } from './text/prompt';
 import { Tokenizer } from './text/tokenizer';
 import type { Warning } from './warning';
 
-export interface EngineOptions extends DeviceOptions {
+export interface EngineOptions extends DeviceOptions, DownloadOptions {
   /**
    * The engine plans, and does nothing else: no weights are read, and `device: 'cuda'` needs no GPU (without one, give the `memoryLimit`
    * that it would have). Default false.
@@ -62,7 +63,7 @@ export interface MemoryUse {
   readonly limit: number;
 }
 
-const engineOptions = z.strictObject({ ...deviceOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true) });
+const engineOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true) });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -84,14 +85,16 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
-   * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
+   * @param model its path, or a name on the Hugging Face hub, `hf:organisation/model` or `hf:organisation/model@revision`: downloaded
+   *   where the cache does not have it ({@link pullModel}), without a request where it has
+   * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_MODEL_GATED, CONES_DOWNLOAD_FAILED, CONES_ABORTED, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
    *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
    *   CONES_OPTION_INVALID, CONES_DEVICE_UNAVAILABLE; and every call CONES_DEVICE_LOST once the engine's GPU has failed
    */
-  static async load(folder: string, options: EngineOptions = {}): Promise<Engine> {
+  static async load(model: string, options: EngineOptions = {}): Promise<Engine> {
     const settings = parseOptions('Engine.load', engineOptions, options);
     const addon = native();
-    const config = await loadModelConfig(folder);
+    const config = await loadModelConfig(await modelFolder(model, settings));
     const [tokenizer, rareTokens] = await Promise.all([
       Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
@@ -101,8 +104,8 @@ export class Engine implements AsyncDisposable {
     const { unet, text, vae } = config;
     const files = [unet, text, vae].flatMap((part) => part.files);
     const { planOnly, allowPaths } = settings;
-    const model = await loadWithin(place, files, (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
-    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths })));
+    const loaded = await loadWithin(place, files, (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
+    return new Engine(await fromNative(() => Session.open({ model: loaded, config, tokenizer, rareTokens, threads, allowPaths })));
   }
 
   /**

@@ -22,6 +22,8 @@ export type { SearchReport } from './analysis/measure';
 export type { FindConceptOptions, LayerSelection, ReportOptions, SearchProgress, Selection } from './methods/cones/options';
 export type { RefineConceptsOptions, RefineSubject } from './methods/cones/refine-options';
 export { ConceptSearch } from './methods/cones/search';
+export { pullModel } from './models/hub';
+export type { DownloadOptions, DownloadProgress, ModelLicense, PulledModel, PullModelOptions } from './models/hub';
 export { GeneratedImage } from './images/generated-image';
 export { makeGrid, readMetadata, saveImage } from './images/images';
 export type { EncodeOptions, ImageFormat, ImageInput, Picture } from './images/images';

@@ -1,6 +1,8 @@
 import path from 'node:path';
 import type { Command } from 'commander';
 import { Engine, type EngineOptions } from '../engine';
+import { modelFolder as folderOf } from '../models/hub';
+import { DownloadBar } from './download-bar';
 import { type Io, printNote } from './io';
 
 /**
@@ -45,20 +47,22 @@ export interface EngineFlags {
 export function addEngineFlags(command: Command): Command {
   return command
     .optionsGroup('Engine:')
-    .option('--model <folder>', 'model in diffusers layout (default: the small model that comes with cones)')
+    .option('--model <folder>', 'model in diffusers layout, or hf:organisation/model of the Hugging Face hub (default: the small model that comes with cones)')
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:N', as in cones devices (default: auto)")
     .option('--precision <name>', "'auto', 'fp32' on the CPU, 'fp16' or 'bf16' on a GPU (default: auto)")
     .option('--threads <n>', 'threads to compute with (default: all)', number)
     .option('--memory-limit <GiB>', "refuse to start what needs more of the device's memory (default: 90 % of it; of what is free, on a GPU)", number);
 }
 
-export function modelFolder({ model = DEFAULT_MODEL }: EngineFlags): string {
-  return model;
+/** Where the model is; one that --model names on the hub is downloaded first unless it is there. */
+export async function modelFolder({ model = DEFAULT_MODEL }: EngineFlags, io: Io): Promise<string> {
+  using bar = new DownloadBar(io);
+  return await folderOf(model, { onDownload: (progress) => bar.update(progress) });
 }
 
 export async function loadEngine(flags: EngineFlags, io: Io): Promise<Engine> {
   const { device, precision, threads, memoryLimit } = flags;
-  const engine = await Engine.load(modelFolder(flags), {
+  const engine = await Engine.load(await modelFolder(flags, io), {
     device: device as EngineOptions['device'],
     precision: precision as EngineOptions['precision'],
     threads,

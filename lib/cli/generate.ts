@@ -64,7 +64,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   const given = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
   const concepts = from ? chooseConcepts(from, given) : given;
   const drawing = settingsOf(prompt, flags, from);
-  await assertSavable({ output, grid, columns, ...drawing, concepts }, modelFolder(flags));
+  await assertSavable({ output, grid, columns, ...drawing, concepts }, () => modelFolder(flags, io));
 
   await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);

@@ -7,6 +7,7 @@ import { addFind } from './find';
 import { addGenerate } from './generate';
 import { addInspect } from './inspect';
 import { type Io, printNote } from './io';
+import { addPull } from './pull';
 import { addRefine } from './refine';
 
 /** Exit codes besides 0 (done) and 1 (any other error). */
@@ -53,6 +54,7 @@ export function createProgram(io: Io): Command {
   addGenerate(program, io);
   addInspect(program, io);
   addDevices(program, io);
+  addPull(program, io);
   return program;
 }
 

@@ -34,10 +34,10 @@ export function pictureFiles(output: string, count: number): string[] {
 
 /**
  * Tries, before pictures are drawn, whatever could keep them from being saved.
- * @param model its folder: it knows the size of a picture
+ * @param model gives its folder, which knows the size of a picture; asked when everything else is right
  * @throws ConesError CONES_IO, CONES_OPTION_INVALID
  */
-export async function assertSavable(plan: Plan, model: string): Promise<void> {
+export async function assertSavable(plan: Plan, model: () => Promise<string>): Promise<void> {
   const { output, grid, columns } = plan;
   const format = formatOf(output);
   const count = valid(plan.count, MOST_PICTURES) ?? 1;
@@ -57,9 +57,9 @@ function valid(value: number | undefined, most: number): number | undefined {
   return Number.isInteger(value) && value! >= 1 && value! <= most ? value : undefined;
 }
 
-async function pictureSize({ width, height }: Plan, model: string): Promise<{ width: number; height: number } | undefined> {
+async function pictureSize({ width, height }: Plan, model: () => Promise<string>): Promise<{ width: number; height: number } | undefined> {
   // The only part of a session that the size comes from; the weights are not needed.
-  const own = nativeSize({ config: await loadModelConfig(model) });
+  const own = nativeSize({ config: await loadModelConfig(await model()) });
   const size = { width: valid(width ?? own.width, MOST_SIDE), height: valid(height ?? own.height, MOST_SIDE) };
   return size.width && size.height ? { width: size.width, height: size.height } : undefined;
 }

@@ -44,7 +44,7 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
   return { folder: root, unet, text, vae, scheduler, tokenizerFolder: path.join(root, 'tokenizer') };
 }
 
-async function checkIndex(file: string): Promise<void> {
+export async function checkIndex(file: string): Promise<void> {
   const index = await readJson(file);
   checkFamily(file, index);
   for (const [name, classes] of Object.entries(COMPONENTS)) {

@@ -19,8 +19,8 @@ export async function assertFolder(root: string, given: string): Promise<void> {
     const error = fileError(root, cause);
     if (error.code !== 'CONES_MODEL_NOT_FOUND' || !HUB_NAME.test(given)) throw error;
     const message =
-      `There is no folder ${brief(root)}. ${brief(given)} looks like a name on the Hugging Face hub, from which cones downloads nothing: ` +
-      `run \`hf download ${given} --local-dir models/${path.posix.basename(given)}\`, then load that folder.`;
+      `There is no folder ${brief(root)}. ${brief(given)} looks like a name on the Hugging Face hub: write hf:${given}, ` +
+      'which downloads the model where the cache does not have it.';
     throw new ConesError('CONES_MODEL_NOT_FOUND', message, { cause });
   });
   if (found.isDirectory()) return;

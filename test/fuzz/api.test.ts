@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, makeGrid, pullModel, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
@@ -14,6 +14,9 @@ const STRANGE: readonly unknown[] = [
 ];
 
 const CLIP = path.join(__dirname, '../../models/mini-clip');
+
+// No machine of ours asks a hub for what is no name.
+process.env['HF_HUB_OFFLINE'] = '1';
 
 let folder: string;
 let engine: Engine;
@@ -49,8 +52,15 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'Engine.load, device': async (v) => (await Engine.load(MODEL, { device: v })).dispose(),
   'Engine.load, precision': async (v) => (await Engine.load(MODEL, { precision: v })).dispose(),
   'Engine.load, planOnly': async (v) => (await Engine.load(MODEL, { planOnly: v })).dispose(),
+  'Engine.load, onDownload': async (v) => (await Engine.load(MODEL, { onDownload: v })).dispose(),
+  'Engine.load, signal': async (v) => (await Engine.load(MODEL, { signal: v })).dispose(),
+  pullModel: (v) => pullModel(v),
+  'pullModel, options': (v) => pullModel('org/model', v),
+  'pullModel, signal': (v) => pullModel('org/model', { signal: v }),
+  'pullModel, onProgress': (v) => pullModel('org/model', { onProgress: v }),
   listDevices: (v) => (listDevices as (value: never) => unknown)(v),
   'Clip.load': (v) => Clip.load(v),
+  'Clip.load, signal': async (v) => (await Clip.load(CLIP, { signal: v })).dispose(),
   'Clip.load, device': async (v) => (await Clip.load(CLIP, { device: v })).dispose(),
   'Clip.load, precision': async (v) => (await Clip.load(CLIP, { precision: v })).dispose(),
   cosine: (v) => cosine(v, new Float32Array(2)),

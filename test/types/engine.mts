@@ -1,5 +1,5 @@
 // The public API as a user of ES modules sees it: compiled, never run.
-import { Clip, Concept, Engine, type GenerateResult, type SearchProgress } from 'cones';
+import { Clip, Concept, type DownloadProgress, Engine, type GenerateResult, pullModel, type SearchProgress } from 'cones';
 
 export async function quickStart(signal: AbortSignal): Promise<void> {
   await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
@@ -30,6 +30,12 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   await engine.findConcept({ images: ['1.png'] });
   // @ts-expect-error -- no such sampler
   await engine.generate({ prompt: 'a cat', sampler: 'plms' });
+  const { folder, license, files } = await pullModel('org/model', { signal, onProgress: ({ received, total }: DownloadProgress) => void (received / total) });
+  const name: string | null = license.name;
+  await using named = await Engine.load('hf:org/model@main', { signal, onDownload: ({ file }) => void file });
+  void [folder, name, files[0]?.size, named];
+  // @ts-expect-error -- progress is told to onDownload here
+  await Engine.load('hf:org/model', { onProgress: () => undefined });
   await using clip = await Clip.load('models/mini-clip');
   void clip;
 }

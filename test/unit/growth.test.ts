@@ -12,6 +12,8 @@ import type * as Captions from '../../lib/methods/shared/captions';
 import type * as State from '../../lib/methods/cones/state';
 import type * as ModelConfig from '../../lib/models';
 import type * as ReadJson from '../../lib/models/read-json';
+import type * as HubFiles from '../../lib/models/hub/choose-files';
+import type * as HubListing from '../../lib/models/hub/listing';
 import type * as PngChunks from '../../lib/images/png-chunks';
 import type * as Prompt from '../../lib/text/prompt';
 import type * as Show from '../../lib/util/show';
@@ -120,6 +122,16 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       put('unet/a.safetensors', '');
       put('unet/config.json', '{}');
       await library.load<typeof ModelConfig>('lib/models/index.ts').readUNetConfig(path.join(folder, 'unet'));
+    },
+  },
+  'the names of files on a hub': { size: 2000, work: (n) => list(n, (i) => `a/../${i}\\`).split(',').forEach((name) => library.load<typeof HubListing>('lib/models/hub/listing.ts').isSafePath(name)) },
+  'a long name of a file on a hub': { size: 2000, work: (n) => library.load<typeof HubListing>('lib/models/hub/listing.ts').isSafePath('a/'.repeat(n)) },
+  'the files of a model on a hub': {
+    size: 2000,
+    work: (n) => {
+      const { chooseFiles } = library.load<typeof HubFiles>('lib/models/hub/choose-files.ts');
+      const paths = new Set(['model_index.json', 'unet/config.json', 'unet/diffusion_pytorch_model.safetensors.index.json', ...list(n, (i) => `unet/diffusion_pytorch_model-${i + 10_000}-of-${n}.safetensors`).split(',')]);
+      return refused(() => chooseFiles('m', paths, { unet: ['diffusers', 'UNet2DConditionModel'] }));
     },
   },
   'a tokenizer': tokenizer((n) => `{"<|startoftext|>":0,"<|endoftext|>":1,${list(n, (i) => `"a${i + 100_000}":${i + 100_000}`)}}`, () => '#version: 0.2\n'),

@@ -32,7 +32,7 @@ const PAGE = '\ufeff\n<!doctype html>\n<html><title>Sign in</title>';
 describe('as the folder', () => {
   test('a name on the hub', async () => {
     const message = await failure(Engine.load('runwayml/stable-diffusion-v1-5'));
-    expect(message).toMatch(/^CONES_MODEL_NOT_FOUND .*Hugging Face.*hf download runwayml\/stable-diffusion-v1-5 --local-dir models\/stable-diffusion-v1-5/);
+    expect(message).toMatch(/^CONES_MODEL_NOT_FOUND .*Hugging Face.*write hf:runwayml\/stable-diffusion-v1-5,/);
     // A path is none.
     for (const other of ['./models/x', '/models/x', 'a/b/c', 'models']) expect(await failure(Engine.load(other))).not.toContain('Hugging Face');
   });

@@ -134,7 +134,7 @@ export interface ReportOptions {
   /** Solver steps of these pictures. Default 20. */
   readonly steps?: number;
   /**
-   * The CLIP pair that measures these pictures, or its folder; null: none. Default: the folder `<model>-clip` beside the
+   * The CLIP pair that measures these pictures, its folder, or its name on the hub (`hf:…`); null: none. Default: the folder `<model>-clip` beside the
    * model's, if there is one.
    */
   readonly clip?: Clip | string | null;
