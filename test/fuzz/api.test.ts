@@ -62,6 +62,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'Concept.difference': (v) => Concept.difference(v, concept),
   'Concept.jaccard': (v) => Concept.jaccard(concept, v),
   'concept.with': (v) => concept.with(v),
+  'concept.withIdentifier': (v) => concept.withIdentifier(v),
+  'concept.withIdentifier, instead': (v) => concept.withIdentifier('V9*', v),
   'concept.with, subjects': (v) => concept.with({ subjects: v }),
   'concept.with, tensors': (v) => concept.with({ tensors: v }),
   'concept.with, device': (v) => concept.with({ device: v }),

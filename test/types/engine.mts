@@ -11,7 +11,7 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
     signal,
   });
   await cat.save('cat.cones');
-  const both = Concept.union(cat, await Concept.load('mug.cones'));
+  const both = Concept.union(cat, (await Concept.load('mug.cones')).withIdentifier('V2*'));
 
   const drawing = engine.generate({ prompt: ['a V1* cat', 'a V2* mug'], concepts: [[cat], [both]], seed: 7n, signal });
   for await (const { step, steps, remainingMs } of drawing) void (step + steps + remainingMs);
