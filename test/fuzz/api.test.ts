@@ -101,6 +101,7 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'denoise, timesteps': (v) => engine.denoise(latents, v, states),
   'denoise, concepts': (v) => engine.denoise(latents, [1], states, { concepts: v }),
   conceptGradient: (v) => engine.conceptGradient(latents, [1], states, v),
+  'conceptGradient, withRespectTo': (v) => engine.conceptGradient(latents, [1], states, { target: latents.data, concepts: concept, withRespectTo: v }),
   'conceptGradient, tensors': (v) => engine.conceptGradient(latents, [1], states, { target: latents.data, tensors: v }),
   planGenerate: (v) => engine.planGenerate(v),
   planSearch: (v) => engine.planSearch(v),
