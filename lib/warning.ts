@@ -6,7 +6,7 @@ export const WARNING_CODES = {
   'negative-prompt-unused': 'A negative prompt is given, and guidance is off.',
   'prompt-truncated': 'A text is longer than the text encoder reads; its end is ignored.',
   'search-worse': 'The held-out loss with the neurons zeroed is no better than that of the untouched model.',
-  'shared-token': 'Two subjects that a prompt names are bound to one rare word.',
+  'shared-token': 'Two subjects that a prompt names are bound to one rare word, and have no learned embedding.',
   'single-picture': 'A subject has one picture only.',
   'slow-instruction-set': 'The processor has no AVX2, so that the engine computes with plain C++.',
   'unknown-identifier': 'What looks like an identifier belongs to no given concept, and is read as plain text.',

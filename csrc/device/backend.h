@@ -15,6 +15,7 @@
 #include "base/parameter.h"
 #include "device/context.h"
 #include "device/options.h"
+#include "device/ranking.h"
 
 namespace cones {
 
@@ -38,6 +39,13 @@ struct SearchState {
   Tensor displacement;                        // 1 − ξ
   Tensor first_moment, second_moment, score;  // the moments only with Adam
   PreparedRef allowed;                        // of prepare_allowed, null: all weights
+  index_t first = 0;                          // the place of the first of these weights among all that are searched
+};
+
+/// Which weights of a search are shut (device/ranking.h).
+struct SearchCut {
+  Tensor last;         // of highest
+  float per_step = 0;  // of the displacement
 };
 
 struct MseResult {
@@ -162,16 +170,17 @@ class Backend {
 
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
-  /// γ: ξ ⊙ θ, or with `cut` (of highest) θ where the displacement is below it and 0 elsewhere. With `backward` also as
-  /// kv_project_backward_input reads it.
-  virtual PreparedRef search_gamma(const Context&, const SearchState&, const Tensor* cut, bool backward) const = 0;
+  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere. With `backward` also
+  /// as kv_project_backward_input reads it.
+  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const = 0;
   /// The gradient of γ for x [M, K], dy [M, N] becomes one step of the state, tile by tile as it is computed.
   virtual void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                                    const Tensor& finite) const = 0;
-  /// [1] fp32: the value that `count` ≥ 1 values of the tensors (fp32) reach or pass, the count-th highest of all. Only positive
-  /// values count: with fewer than `count` of them it is the lowest one, and +∞ without any. By counting, so it does not depend
-  /// on any order. `guess` (the last result, or undefined) changes nothing but the time.
-  virtual Tensor highest(const Context&, std::span<const Tensor> tensors, std::int64_t count, const Tensor& guess) const = 0;
+  /// The RankKey that `count` weights have or pass, in the order of device/ranking.h; with fewer positive values than `count` the one
+  /// that all of those pass. By counting, so it does not depend on any order. `guess` (the last result, or undefined) changes nothing
+  /// but the time.
+  virtual Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                         const Tensor& guess) const = 0;
 };
 
 }  // namespace cones

@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { readJsonFile, readRegularFile } from '../util/files';
 import { type FindConceptOptions, searchSettings } from '../methods/cones/options';
 import { readSubject, type SubjectFolder } from '../methods/shared/subject-folder';
 import { type AllOptions, number, numbers, seed } from './arguments';
+import { loadConcept } from './concept-argument';
 
 /** Flags that `cones find` and `cones refine` share. */
 export interface SharedFlags {
@@ -150,7 +150,7 @@ export async function findOptions(pictures: readonly string[], flags: FindFlags)
     category,
     identifier: flags.identifier,
     token: flags.token,
-    others: await Promise.all((flags.others ?? []).map((file) => Concept.load(file))),
+    others: await Promise.all((flags.others ?? []).map(loadConcept)),
     captions: (await readCaptions(flags.captions)) ?? captions,
     priorImages: flags.priorImages,
     priorCaptions: await readCaptions(flags.priorCaptions),

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { Concept } from '../concept';
 import { chooseConcepts, compareEngines } from '../engine/draw-again';
 import type { GenerateOptions } from '../engine/generate';
 import { ConesError } from '../errors';
@@ -8,6 +7,7 @@ import { makeGrid, saveImage } from '../images/images';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
 import { SAMPLER_NAMES } from '../diffusion/schedule';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
+import { loadConcept } from './concept-argument';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { Rescue } from './rescue';
@@ -41,7 +41,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--grid', 'write several pictures side by side into one file')
     .option('--columns <n>', 'pictures per row of the grid (default: as square as possible)', number)
     .option('--from <picture>', 'draw this picture of cones again, from what its file says; other flags, and a prompt, go first')
-    .option('--concept <file>', 'concept whose neurons are zeroed; may be given several times', repeatable)
+    .option('--concept <file>', 'concept whose neurons are zeroed; may be given several times; FILE.cones=V2* gives its subject another identifier', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
@@ -61,7 +61,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   const start = performance.now();
   const { output, grid, columns } = flags;
   const from = flags.from === undefined ? undefined : await readPictureSettings(flags.from);
-  const given = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
+  const given = await Promise.all((flags.concept ?? []).map(loadConcept));
   const concepts = from ? chooseConcepts(from, given) : given;
   const drawing = settingsOf(prompt, flags, from);
   await assertSavable({ output, grid, columns, ...drawing, concepts }, () => modelFolder(flags, io));

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
-import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { REFINED_DENSITY, type RefineConceptsOptions, refineSettings, type RefineSubject } from '../methods/cones/refine-options';
 import { readSubject } from '../methods/shared/subject-folder';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, number, type OutputFlags } from './arguments';
+import { loadConcept } from './concept-argument';
 import { addPriorFlags, addStepFlags, defaults, sharedOptions, type SharedFlags } from './find-flags';
 import type { Io } from './io';
 import { addStateFlag, type SearchOutput, searchToFile } from './search-run';
@@ -57,7 +57,7 @@ async function readSubjects(files: readonly string[]): Promise<RefineSubject[]> 
     if (folder === undefined) {
       throw new ConesError('CONES_OPTION_INVALID', `${file} has no folder of pictures after it: give each concept file with its subject's folder, as in cat.cones pictures/cat.`);
     }
-    const concept = await Concept.load(file);
+    const concept = await loadConcept(file);
     const [subject] = concept.subjects;
     const { images, captions } = await readSubject(folder, { identifier: subject?.identifier, category: subject?.category });
     subjects.push({ concept, images, ...(captions ? { captions } : {}) });

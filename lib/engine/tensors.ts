@@ -10,6 +10,7 @@ import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, signalOption } from '../util/options';
 import { ownOptions } from '../util/reading';
+import { gradientOfWeights, type Unmasked } from './gradient-of-weights';
 import type { Session } from './session';
 
 /** Latents of B pictures, `[B, C, h, w]`. */
@@ -43,6 +44,12 @@ export interface GradientOptions extends DenoiseOptions {
   readonly weights?: readonly number[];
   /** Names of UNet weights whose gradients are wanted; only these are paid for. Default: all K-V weights. */
   readonly tensors?: readonly string[];
+  /**
+   * Of K-V weights with shut neurons (`concepts`): the gradient with respect to what the UNet computes with, M ⊙ W ('masked'), which is
+   * what shut weights would change if they were there; or to W itself ('weights'), to which rows add nothing where they shut it.
+   * Without `concepts` both are the same. Default 'masked'.
+   */
+  readonly withRespectTo?: 'masked' | 'weights';
   /** Also the gradient with respect to the latents. Default false. */
   readonly wantLatents?: boolean;
   /** Also the gradient with respect to the text states. Default false. */
@@ -55,7 +62,7 @@ export interface ConceptGradient {
   readonly loss: number;
   /** Unweighted mean squared error of each row. */
   readonly rows: Float64Array;
-  /** ∂loss/∂W by weight name, each as long as its weight: `[out, in]`, row-major, for K-V weights. */
+  /** ∂loss/∂(M ⊙ W), or ∂loss/∂W (`withRespectTo`), by weight name, each as long as its weight: `[out, in]`, row-major, for K-V weights. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   readonly latents?: Float32Array;
   readonly embeddings?: Float32Array;
@@ -89,6 +96,7 @@ const gradientSchema = z.strictObject({
   target: float32,
   weights: z.array(z.number()).optional(),
   tensors: z.array(z.string()).optional(),
+  withRespectTo: z.enum(['masked', 'weights']).default('masked'),
   wantLatents: z.boolean().default(false),
   wantEmbeddings: z.boolean().default(false),
   checkpointing: z.boolean().default(false),
@@ -124,16 +132,22 @@ export async function conceptGradient(
 ): Promise<ConceptGradient> {
   const settings = parseOptions('conceptGradient', gradientSchema, ownOptions('conceptGradient', options, { latents, timesteps, embeddings }));
   const target = settings.target.slice();
-  const input = await unetInput(session, settings);
+  const { masks, ...input } = await unetInput(session, settings);
   const { batch } = input;
   const { wantLatents, wantEmbeddings, checkpointing } = settings;
   requireLength('target', target, latents.data.length);
   const weights = Float64Array.from(settings.weights ?? Array.from({ length: batch }, () => 1 / batch));
   requireLength('weights', weights, batch);
   const tensors = settings.tensors ?? session.kvTensors.map(({ name }) => name);
-  const result = await session.job(settings.signal, (abort) =>
-    session.model.gradient({ ...input, target, weights, tensors, wantLatents, wantEmbeddings, checkpointing, abort }),
-  );
+  const gradient = (of: Unmasked, rows = masks) => session.job(settings.signal, (abort) => session.model.gradient({ ...of, ...(rows ? { masks: rows } : {}), abort }));
+  const whole = { ...input, target, weights, tensors, wantLatents, wantEmbeddings, checkpointing };
+  const result =
+    masks && settings.withRespectTo === 'weights'
+      ? await gradientOfWeights(whole, shutInRows(session, batch, settings.concepts)!, async (of, shut) => {
+          const mask = shut && (await session.mask(shut));
+          return gradient(of, Array.from({ length: of.batch }, () => mask));
+        })
+      : await gradient(whole);
   return { ...result, gradients: new Map(tensors.map((name, i) => [name, result.gradients[i]!])) };
 }
 
@@ -143,20 +157,31 @@ export async function rowMasks(
   batch: number,
   concepts: DenoiseOptions['concepts'],
 ): Promise<(NativeMask | null)[] | undefined> {
+  const rows = shutInRows(session, batch, concepts);
+  return rows && Promise.all(rows.map((shut) => shut && session.mask(shut)));
+}
+
+/** What is shut in each batch row. */
+function shutInRows(session: Session, batch: number, concepts: DenoiseOptions['concepts']): (Concept | null)[] | undefined {
   if (concepts === null || concepts === undefined) return undefined;
   const perRow = Array.isArray(concepts) && concepts.some((entry) => !(entry instanceof Concept));
   const rows = perRow ? (concepts as readonly RowConcepts[]) : Array.from({ length: batch }, () => concepts as RowConcepts);
   if (rows.length !== batch) {
     throw new ConesError('CONES_OPTION_INVALID', `concepts has ${rows.length} rows, the batch ${batch}; give one entry per row.`);
   }
-  return Promise.all(rows.map((row) => rowMask(session, row)));
+  return rows.map((row) => shutInRow(session, row));
 }
 
-/** One row's mask: the union of its concepts' neurons (paper §3.2). */
-export function rowMask(session: Session, concepts: RowConcepts): Promise<NativeMask | null> {
-  if (concepts instanceof Concept) return session.mask(concepts);
-  const [first, ...others] = concepts ?? [];
-  return first ? session.mask(session.union(first, others)) : Promise.resolve(null);
+/** The union of a row's concepts (paper §3.2). */
+function shutInRow(session: Session, concepts: RowConcepts): Concept | null {
+  const [first, ...others] = concepts instanceof Concept ? [concepts] : (concepts ?? []);
+  return first ? session.union(first, others) : null;
+}
+
+/** One row's mask. */
+export async function rowMask(session: Session, concepts: RowConcepts): Promise<NativeMask | null> {
+  const shut = shutInRow(session, concepts);
+  return shut && session.mask(shut);
 }
 
 async function unetInput(session: Session, { latents, timesteps, embeddings, concepts }: z.output<typeof denoiseSchema>) {

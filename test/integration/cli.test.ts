@@ -314,6 +314,14 @@ describe('generate', () => {
 });
 
 describe('inspect', () => {
+  test("FILE.cones=NAME is a concept under another name, as two users' need that have the same", async () => {
+    const twice = ['generate', 'a V1* cat and a V2* cat', '--concept', cat, '--steps', '2', '--seed', '1', '--json', ...MODEL];
+    expect((await runCli([...twice, '--concept', `${dog}=V1*`, '-o', at('named.png')])).stderr).toContain('FILE.cones=V2*');
+    const { pictures, warnings } = await json<{ pictures: { metadata: Record<string, string> }[]; warnings: unknown[] }>([...twice, '--concept', `${cat}=V2*`, '-o', at('named.png')]);
+    expect(pictures[0]!.metadata['concepts']).toBe('V1* cat, V2* cat');
+    expect(warnings).toEqual([]);
+  });
+
   test('--json has everything that the files have, and what each two concepts share', async () => {
     await ok(['generate', 'a V1* cat', '--concept', cat, '-o', at('inspected.webp'), '--steps', '1', ...MODEL]);
     const { files, overlaps } = await json<{ files: Record<string, unknown>[]; overlaps: unknown[] }>(['inspect', cat, dog, at('inspected.webp')]);

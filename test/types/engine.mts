@@ -11,7 +11,7 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
     signal,
   });
   await cat.save('cat.cones');
-  const both = Concept.union(cat, await Concept.load('mug.cones'));
+  const both = Concept.union(cat, (await Concept.load('mug.cones')).withIdentifier('V2*'));
 
   const drawing = engine.generate({ prompt: ['a V1* cat', 'a V2* mug'], concepts: [[cat], [both]], seed: 7n, signal });
   for await (const { step, steps, remainingMs } of drawing) void (step + steps + remainingMs);
@@ -22,7 +22,7 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const text = await engine.encodePrompt('a V1* cat', { concepts: [cat] });
   const latents = { data: new Float32Array(256), shape: [1, 4, 8, 8] as const };
   const output: Float32Array = await engine.denoise(latents, [500], text, { concepts: cat });
-  const { loss, gradients } = await engine.conceptGradient(latents, [500], text, { target: output });
+  const { loss, gradients } = await engine.conceptGradient(latents, [500], text, { target: output, concepts: [[cat], null], withRespectTo: 'weights' });
   const gradient: Float32Array | undefined = gradients.get('mid_block');
   void [loss, gradient];
 
