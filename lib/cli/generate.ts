@@ -53,7 +53,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
-  addOutputFlags(command);
+  addOutputFlags(command, { long: true });
   command.action((prompt: string | undefined, flags: GenerateFlags) => generate(prompt, flags, io));
 }
 
@@ -72,7 +72,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<GenerateOptions>;
   const { images, warnings: found } = await engine.generate({
     ...(options as GenerateOptions),
-    onProgress: ({ step, steps, remainingMs }) => bars.update({ label: 'draw', step, steps, remainingMs }),
+    onProgress: ({ step, steps, remainingMs }) => bars.update({ phase: 'draw', step, steps, remainingMs }),
     signal: io.signal,
   });
   bars.stop();
@@ -86,7 +86,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   if (flags.json) {
     printJson(io, { pictures, warnings, milliseconds, peakMemory: engine.memory().peak });
   } else {
-    printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), `${duration(milliseconds)} min`]);
+    printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), duration(milliseconds)]);
   }
   rescue.assertUnneeded();
 }

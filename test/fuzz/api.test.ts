@@ -118,6 +118,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'clip.embedTexts': (v) => clip.embedTexts(v),
   'startSearch, report': async (v) => (await engine.startSearch({ ...options, report: v })).dispose(),
   'startSearch, resume': async (v) => (await engine.startSearch({ ...options, resume: v })).dispose(),
+  'startSearch, checkpoint': async (v) => (await engine.startSearch({ ...options, checkpoint: v })).dispose(),
+  'startSearch, checkpoint.save': async (v) => (await engine.startSearch({ ...options, checkpoint: { every: 1, save: v } })).dispose(),
   'startSearch, captions': async (v) => (await engine.startSearch({ ...options, captions: v })).dispose(),
   refineConcepts: (v) => engine.refineConcepts(v),
   'refineConcepts, subjects': (v) => engine.refineConcepts({ subjects: v }),

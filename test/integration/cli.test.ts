@@ -370,6 +370,59 @@ test.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const)('%s end
   });
 });
 
+describe('a search that is killed', () => {
+  const search = (steps: number, output: string) =>
+    ['find', ...PICTURES, '--token', 'q', '-o', at(output), '--steps', String(steps), '--report-pictures', '0', '--cache-dir', at('killed-cache'), ...QUICK];
+  const told = (stderr: string) =>
+    stderr.split('\n').filter((line) => line.endsWith('}')).map((line) => JSON.parse(line) as { event: string; phase: string; step: number }).filter(({ phase }) => phase === 'search');
+
+  test('has lost no more steps than there are between two savings, and goes on to the same bytes', async () => {
+    const every = 3;
+    const flags = ['--state', at('killed.state'), '--state-every', String(every), '--progress', 'json'];
+    const { child, exit } = start([...search(1_000_000, 'killed.cones'), ...flags]);
+    let stderr = '';
+    child.stderr!.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString();
+      if ((told(stderr).at(-1)?.step ?? 0) > 2 * every) child.kill('SIGKILL');
+    });
+    expect(await exit).toMatchObject({ code: null, signal: 'SIGKILL', stdout: '' });
+    const last = told(stderr).at(-1)!.step;
+
+    const steps = last + every + 2;
+    const resumed = await runCli([...search(steps, 'resumed-kill.cones'), ...flags]);
+    expect(resumed.code).toBe(0);
+    const first = told(resumed.stderr)[0]!.step - 1;
+    expect(first % every).toBe(0);
+    expect(first).toBeGreaterThan(0);
+    expect(last - first).toBeLessThanOrEqual(every);
+    await ok(search(steps, 'whole-kill.cones'));
+    expect(readFileSync(at('resumed-kill.cones'))).toEqual(readFileSync(at('whole-kill.cones')));
+  });
+
+  test('a state of something else is not written over', async () => {
+    writeFileSync(at('mine.state'), 'my notes');
+    const { code, stderr } = await runCli([...search(2, 'mine.cones'), '--state', at('mine.state')]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^error CONES_STATE_INVALID: /) });
+    expect(readFileSync(at('mine.state'), 'utf8')).toBe('my notes');
+  });
+});
+
+test('--progress json: all of stderr is JSON, warnings and errors too', async () => {
+  const { code, stdout, stderr } = await runCli(['generate', 'a V9* cat', '-o', at('told.png'), '--steps', '2', '--progress', 'json', ...MODEL]);
+  expect(code).toBe(0);
+  const lines = (text: string) => text.trimEnd().split('\n').map((line) => JSON.parse(line) as { event: string });
+  expect(lines(stderr).filter(({ event }) => event === 'progress')).toEqual(
+    [1, 2].map((step) => ({ event: 'progress', phase: 'draw', step, steps: 2, remainingMs: expect.any(Number) })),
+  );
+  expect(lines(stderr)).toContainEqual({ event: 'warning', code: 'unknown-identifier', message: expect.any(String) });
+  expect(stdout).toMatch(/told\.png {2}seed \d+\n\d+\.\d s\n$/);
+  const failed = await runCli(['generate', 'a cat', '-o', at('nowhere/told.png'), '--progress', 'json', ...MODEL]);
+  expect(lines(failed.stderr)).toEqual([{ event: 'error', code: 'CONES_IO', message: expect.any(String) }]);
+  const silent = await runCli(['generate', 'a cat', '-o', at('told.png'), '--steps', '1', '--progress', 'none', ...MODEL], { tty: true });
+  expect(unexpected(silent.stderr)).toBe('');
+  expect((await runCli(['generate', 'a cat', '--progress', 'loud'])).code).toBe(2);
+});
+
 test('a command that cannot end cleanly ends at the first signal', async () => {
   // As if the file were on a disk that does not answer.
   const preload = at('stuck.cjs');

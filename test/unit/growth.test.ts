@@ -153,7 +153,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   'the profiles of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'a saved search': {
     size: 2 ** 24,
-    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI1'), Buffer.alloc(n)])))),
+    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI3'), Buffer.alloc(n)])))),
   },
   'a folder of pictures with captions': {
     size: 400,
