@@ -3,19 +3,20 @@ import { Concept } from '../concept';
 import { chooseConcepts, compareEngines } from '../engine/draw-again';
 import type { GenerateOptions } from '../engine/generate';
 import { ConesError } from '../errors';
-import type { GeneratedImage } from '../images/generated-image';
-import { makeGrid, saveImage } from '../images/images';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
 import { SAMPLER_NAMES } from '../diffusion/schedule';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
+import { generatePrompts } from './prompts';
 import { Rescue } from './rescue';
-import { assertSavable, GAP, pictureFiles } from './trial';
+import { saveEach, saveGrid } from './save-pictures';
+import { assertSavable } from './trial';
 
 export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly output: string;
   readonly from?: string;
+  readonly prompts?: string;
   readonly grid?: true;
   readonly columns?: number;
   readonly concept?: readonly string[];
@@ -36,11 +37,12 @@ export function addGenerate(program: Command, io: Io): void {
   const command = program
     .command('generate')
     .description('Draw pictures from a prompt.')
-    .argument('[prompt]', 'what to draw, such as "a V1* cat on a beach"; not needed with --from')
+    .argument('[prompt]', 'what to draw, such as "a V1* cat on a beach"; not needed with --from or --prompts')
     .option('-o, --output <file>', 'picture to write (.png, .jpg, .webp); several are numbered: out-1.png, out-2.png …', 'out.png')
     .option('--grid', 'write several pictures side by side into one file')
     .option('--columns <n>', 'pictures per row of the grid (default: as square as possible)', number)
     .option('--from <picture>', 'draw this picture of cones again, from what its file says; other flags, and a prompt, go first')
+    .option('--prompts <file>', 'draw the prompts of a file, a line each, or a JSON object with a prompt and options of its own; -: of stdin')
     .option('--concept <file>', 'concept whose neurons are shut; may be given several times', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
@@ -58,6 +60,11 @@ export function addGenerate(program: Command, io: Io): void {
 }
 
 async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io): Promise<void> {
+  if (flags.prompts !== undefined) {
+    const other = prompt !== undefined ? 'a prompt' : flags.from !== undefined ? '--from' : flags.grid ? '--grid' : undefined;
+    if (other) throw new ConesError('CONES_OPTION_INVALID', `--prompts does not go with ${other}: choose one.`);
+    return generatePrompts(flags.prompts, flags, io);
+  }
   const start = performance.now();
   const { output, grid, columns } = flags;
   const from = flags.from === undefined ? undefined : await readPictureSettings(flags.from);
@@ -109,20 +116,4 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     width: flags.width ?? own.width,
     height: flags.height ?? own.height,
   };
-}
-
-/** One after another: hundreds of files at once are more than a process may have open. */
-async function saveEach(rescue: Rescue, output: string, images: readonly GeneratedImage[]): Promise<string[]> {
-  const files = pictureFiles(output, images.length);
-  for (const [i, image] of images.entries()) {
-    files[i] = (await rescue.save(files[i]!, (file) => image.save(file))) ?? files[i]!;
-  }
-  return files;
-}
-
-async function saveGrid(rescue: Rescue, output: string, images: readonly GeneratedImage[], columns: number | undefined): Promise<string[]> {
-  const seed = images.map((image) => image.seed).join(', ');
-  const grid = makeGrid(images, columns, GAP);
-  const saved = await rescue.save(output, (file) => saveImage(file, grid, { metadata: { ...images[0]!.metadata, seed } }));
-  return images.map(() => saved ?? output);
 }

@@ -30,6 +30,11 @@ export function printJson(io: Io, value: unknown): void {
   io.stdout.write(`${JSON.stringify(value, null, 2).split('\n').map(visible).join('\n')}\n`);
 }
 
+/** One of many results. */
+export function printJsonLine(io: Io, value: unknown): void {
+  io.stdout.write(`${visible(JSON.stringify(value))}\n`);
+}
+
 /** A line of JSON on stderr, for programs that run this one. */
 export function printEvent(io: Io, event: 'progress' | 'warning' | 'error', values: object): void {
   io.stderr.write(`${visible(JSON.stringify({ event, ...values }))}\n`);

@@ -407,6 +407,66 @@ describe('a search that is killed', () => {
   });
 });
 
+describe('generate --prompts', () => {
+  const few = ['--steps', '1', ...MODEL];
+  interface Told { line: number; prompt: string; pictures: { file: string; metadata: Record<string, string> }[]; error?: { code: string } }
+  const told = (stdout: string) => stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as Told);
+
+  test('draws a file line by line, each as if it were alone', async () => {
+    writeFileSync(at('prompts.txt'), '\uFEFFa cat\r\n\n{"prompt": "a V1* cat", "seed": "18446744073709551615", "count": 2, "width": 32}\na V2* cat\n{"prompt": "a V2* dog", "concepts": ["v2*"]}');
+    const flags = ['--prompts', at('prompts.txt'), '--seed', '5', '--concept', cat, '--concept', dog, '-o', at('many.png'), '--json', ...few];
+    const { code, stdout, stderr } = await runCli(['generate', ...flags]);
+    expect(code).toBe(0);
+    const pictures = told(stdout);
+    expect(pictures.map(({ line, prompt }) => ({ line, prompt }))).toEqual(['a cat', 'a V1* cat', 'a V2* cat', 'a V2* dog'].map((prompt, i) => ({ line: i + 1, prompt })));
+    const files = ['many-0001.png', 'many-0002-1.png', 'many-0002-2.png', 'many-0003.png', 'many-0004.png'].map(at);
+    expect(pictures.flatMap((own) => own.pictures.map(({ file }) => file))).toEqual(files);
+    expect(pictures.flatMap((own) => own.pictures.map(({ metadata }) => [metadata['seed'], metadata['width'], metadata['concepts']]))).toEqual([
+      ['5', '64', 'V1* cat, V2* cat'], ['18446744073709551615', '32', 'V1* cat, V2* cat'], ['0', '32', 'V1* cat, V2* cat'], ['5', '64', 'V1* cat, V2* cat'], ['5', '64', 'V2* cat'],
+    ]);
+    expect(stderr).toMatch(/^warning concept-unnamed: Prompt 1: /m);
+    await ok(['generate', 'a V2* dog', '--seed', '5', '--concept', dog, '-o', at('alone.png'), ...few]);
+    expect(readFileSync(at('alone.png'))).toEqual(readFileSync(files[4]!));
+  });
+
+  test('draws what another program writes as soon as it is there, and goes on after a line that cannot be drawn', async () => {
+    const lines: string[] = [];
+    async function* stdin() {
+      yield Buffer.from('a c');
+      yield Buffer.from('at\n{"prompt": "a cat", "steps": 0}\n{"prompt": 5}\n{"pro\n{"prompt": "a cat", "output": "x.png"}\n{"prompt": "a cat", "concepts": ["V7*"]}\n');
+      // The first is drawn and told while nobody has said that there will be no more.
+      while (!existsSync(at('piped-0001.png'))) await new Promise((resolve) => setTimeout(resolve, 5));
+      lines.push('drawn');
+      yield 'a dog';
+    }
+    const { code, stdout, stderr } = await runCli(['generate', '--prompts', '-', '-o', at('piped.png'), '--json', '--progress', 'json', ...few], { stdin: stdin() });
+    expect(lines).toEqual(['drawn']);
+    expect(told(stdout).map(({ error, pictures }) => error?.code ?? pictures.length)).toEqual([1, ...Array<string>(5).fill('CONES_OPTION_INVALID'), 1]);
+    const events = told(stderr) as unknown as { event: string; line?: number; phase?: string; message?: string }[];
+    expect(events.filter(({ event }) => event === 'progress').map(({ phase, line }) => ({ phase, line }))).toEqual([1, 7].map((line) => ({ phase: 'draw', line })));
+    expect(events.filter(({ event }) => event === 'error').map(({ message }) => message!.slice(0, 8))).toEqual([2, 3, 4, 5, 6].map((line) => `Prompt ${line}`).concat('5 of 7 p'));
+    expect(code).toBe(2);
+  });
+
+  test('ends when it is interrupted, though nobody has ended the lines', async () => {
+    const controller = new AbortController();
+    let destroyed = false;
+    const stdin = Object.assign((async function* () {
+      yield 'a cat\n';
+      while (!existsSync(at('stopped-0001.png'))) await new Promise((resolve) => setTimeout(resolve, 5));
+      controller.abort();
+      await new Promise(() => undefined);
+    })(), { destroy: () => (destroyed = true) });
+    const { code, stdout } = await runCli(['generate', '--prompts', '-', '-o', at('stopped.png'), ...few], { stdin, signal: controller.signal });
+    expect({ code, destroyed }).toEqual({ code: 130, destroyed: true });
+    expect(stdout === '' || stdout.includes('stopped-0001.png')).toBe(true);
+  });
+
+  test.each([[['a cat']], [['--from', 'x.png']], [['--grid']]])('does not go with %p', async (other) => {
+    expect((await runCli(['generate', ...other, '--prompts', '-', ...few])).code).toBe(2);
+  });
+});
+
 test('--progress json: all of stderr is JSON, warnings and errors too', async () => {
   const { code, stdout, stderr } = await runCli(['generate', 'a V9* cat', '-o', at('told.png'), '--steps', '2', '--progress', 'json', ...MODEL]);
   expect(code).toBe(0);
