@@ -13,6 +13,9 @@ import { Rescue } from './rescue';
 import { saveEach, saveGrid } from './save-pictures';
 import { assertSavable } from './trial';
 
+/** Options that have no flags: arrays, and what is called with them. */
+type ForPrograms = 'latents' | 'embeddings' | 'negativeEmbeddings' | 'output' | 'onLatents' | 'onPreview' | 'previewEvery';
+
 export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly output: string;
   readonly from?: string;
@@ -76,7 +79,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
   const elsewhere = from ? compareEngines(from, engine) : [];
-  const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<GenerateOptions>;
+  const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<Omit<GenerateOptions, ForPrograms>>;
   const { images, warnings: found } = await engine.generate({
     ...(options as GenerateOptions),
     onProgress: ({ step, steps, remainingMs }) => bars.update({ phase: 'draw', step, steps, remainingMs }),

@@ -27,6 +27,7 @@ import { LossHistory } from './loss-history';
 import { joinMoments } from './moments';
 import { refineInputs } from './refine';
 import { type RefineConceptsOptions, refineSettings } from './refine-options';
+import { type StepInput, stepOn } from './search-step';
 import { packState, unpackState } from './state';
 
 /**
@@ -167,6 +168,17 @@ export class ConceptSearch {
       const perStep = (performance.now() - start) / (step - begin);
       this.#settings.onProgress?.({ phase: 'search', step, steps: until, loss, subjectLoss, priorLoss, msPerStep, remainingMs: perStep * (until - step) });
     };
+  }
+
+  /**
+   * One step on a batch of your own, with the noise, timesteps and captions that you give, not counted in the report's history. Not for
+   * a search that learns its embedding.
+   * @returns the loss before it, and the unweighted mean squared error of each row
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
+  async stepOn(input: StepInput): Promise<{ readonly loss: number; readonly rows: Float64Array }> {
+    const { learnEmbedding, signal } = this.#settings;
+    return stepOn(this.#session, this.#search, input, { subjects: this.#inputs.subjects, learnEmbedding, signal });
   }
 
   /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
