@@ -9,6 +9,7 @@ import { addGenerate } from './generate';
 import { addInspect } from './inspect';
 import { type Io, printEvent, printNote } from './io';
 import { addRefine } from './refine';
+import { addReport } from './report';
 
 /** Exit codes besides 0 (done) and 1 (any other error). */
 const EXIT_CODES: Readonly<Record<string, number>> = {
@@ -70,6 +71,7 @@ export function createProgram(io: Io): Command {
   addRefine(program, io);
   addGenerate(program, io);
   addInspect(program, io);
+  addReport(program, io);
   addDevices(program, io);
   addCompletion(program, io);
   return program;

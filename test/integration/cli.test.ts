@@ -407,6 +407,58 @@ describe('a search that is killed', () => {
   });
 });
 
+describe('report', () => {
+  const few = ['--pictures', '1', '--steps', '1', ...MODEL];
+  /** The page, which must be well formed but for HTML's own elements without an end. */
+  const page = (name: string) => readFileSync(at(name), 'utf8');
+  const pictures = (html: string, kind: 'jpeg' | 'png') => [...html.matchAll(new RegExp(`src="data:image/${kind};base64,([^"]+)"`, 'g'))].map(([, data]) => Buffer.from(data!, 'base64'));
+
+  test('is one page with curve, sweep, pictures before and after, and a mask per weight', async () => {
+    await ok(['find', ...PICTURES, '--no-straight-through', '--token', 'q', '-o', at('swept.cones'), '--steps', '3', '--report-pictures', '1', '--report-steps', '1', '--densities', '0.01,0.1', '--no-cache',
+      ...QUICK.filter((flag, i) => flag !== '--density' && QUICK[i - 1] !== '--density')]);
+    expect(await ok(['report', at('swept.cones'), '-o', at('swept.html'), ...few])).toBe(`${at('swept.html')}\n`);
+    const html = page('swept.html');
+    const concept = await Concept.load(at('swept.cones'));
+    for (const title of ['Loss on held-out noise', 'Loss during the search', 'Densities tried', 'Pictures measured in the search', 'Before and after', 'Masks']) expect(html).toContain(`<h2>${title}</h2>`);
+    expect(html.match(/<svg viewBox="0 0 640 300"/g)).toHaveLength(2);
+    for (const { name } of concept.info().tensors) expect(html).toContain(`<td>${name}</td>`);
+    // Of "photo of a V1* cat" and "photo of a cat", before and after.
+    const drawn = pictures(html, 'jpeg');
+    expect(drawn).toHaveLength(4);
+    expect(new Set(drawn.map((bytes) => bytes.toString('base64'))).size).toBe(4);
+    expect(await readMetadata(drawn[1]!)).toMatchObject({ prompt: 'photo of a V1* cat', concepts: 'V1* cat' });
+    const masks = pictures(html, 'png');
+    expect(masks).toHaveLength(concept.tensors.size);
+    // The first mask's picture, cell by cell: the weights are no larger than a picture's cells.
+    const [{ shape, indices }] = [...concept.tensors.values()] as [{ shape: readonly number[]; indices: Uint32Array }];
+    const { data, info } = await sharp(masks[0]).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+    expect([info.height, info.width]).toEqual([...shape]);
+    const lit = Array.from({ length: shape[0]! * shape[1]! }, (_, i) => i).filter((i) => data[info.channels * i]! > 0);
+    expect(lit).toEqual([...indices]);
+  });
+
+  test('needs no model without pictures, runs no script, and shows what others wrote as text', async () => {
+    const evil = '"><img/src=x>';
+    const concept = await Concept.load(cat);
+    const report = { ...(concept.report as object), history: { step: [1], subject: ['<b>'], prior: [0] } } as never;
+    await concept.with({ subjects: concept.subjects.map((subject) => ({ ...subject, identifier: evil })), method: '<script>alert(1)</script>', report }).save(at('evil.cones'));
+    await ok(['report', at('evil.cones'), '-o', at('evil.html'), '--pictures', '0', '--model', 'nowhere']);
+    const html = page('evil.html');
+    expect(html).not.toMatch(/<script|<img\/src|<b>/);
+    expect(html).toContain('&quot;&gt;&lt;img/src=x&gt; cat');
+    expect(html).toContain("default-src 'none'");
+    // The rest of a report whose history is nonsense is shown.
+    expect(html).toContain('Loss on held-out noise');
+    expect(html).not.toContain('Loss during the search');
+  });
+
+  test('of another model says what to do, and writes nothing', async () => {
+    const { code, stderr } = await runCli(['report', cat, '-o', at('none.html')]);
+    expect({ code, stderr: unexpected(stderr) }).toEqual({ code: 1, stderr: expect.stringMatching(/^error CONES_CONCEPT_MISMATCH: .*--pictures 0/) });
+    expect(existsSync(at('none.html'))).toBe(false);
+  });
+});
+
 describe('generate --prompts', () => {
   const few = ['--steps', '1', ...MODEL];
   interface Told { line: number; prompt: string; pictures: { file: string; metadata: Record<string, string> }[]; error?: { code: string } }
