@@ -1,7 +1,8 @@
 // What researchers write their own loops with, against diffusers and PyTorch.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Concept, Engine, type GenerateOptions, type Preview, readPictureSettings, type SamplerName, type StepLatents } from '../../lib';
+import type { Concept} from '../../lib';
+import { Engine, type GenerateOptions, type Preview, readPictureSettings, type SamplerName, type StepLatents } from '../../lib';
 import { noised } from '../../lib/engine/noise';
 import { averages, leastSquares } from '../../lib/engine/preview';
 import { Session } from '../../lib/engine/session';
