@@ -16,6 +16,7 @@ import {
   type RefinementPlanOptions,
   type SearchPlanOptions,
 } from './engine/plan';
+import { noised, type Schedule, schedule, type ScheduleOptions } from './engine/noise';
 import { Session } from './engine/session';
 import {
   conceptGradient,
@@ -25,6 +26,9 @@ import {
   type Embeddings,
   type GradientOptions,
   type Latents,
+  vjp,
+  type Vjp,
+  type VjpOptions,
 } from './engine/tensors';
 import type { FindConceptOptions } from './methods/cones/options';
 import type { RefineConceptsOptions } from './methods/cones/refine-options';
@@ -155,8 +159,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
+   * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. Those of '' are the unconditional ones.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
    *   CONES_DISPOSED
    */
   encodePrompt(prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
@@ -195,6 +199,30 @@ export class Engine implements AsyncDisposable {
    */
   conceptGradient(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, options: GradientOptions): Promise<ConceptGradient> {
     return conceptGradient(this.#session, latents, timesteps, embeddings, options);
+  }
+
+  /**
+   * Gradients of any loss L whose gradient at the UNet's output is given, `upstream` = ∂L/∂output `[B, C, h, w]`: a vector-Jacobian product.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
+  vjp(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, upstream: Float32Array, options: VjpOptions = {}): Promise<Vjp> {
+    return vjp(this.#session, latents, timesteps, embeddings, upstream, options);
+  }
+
+  /**
+   * Timesteps, noise levels and ᾱ of a drawing, as {@link generate} would have them.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_DISPOSED
+   */
+  schedule(options: ScheduleOptions = {}): Schedule {
+    return schedule(this.#session, options);
+  }
+
+  /**
+   * Latents with noise for training timesteps, √ᾱ x + √(1 − ᾱ) ε; one timestep per row, or one for all.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
+  addNoise(latents: Latents, noise: Float32Array, timesteps: readonly number[]): Latents {
+    return noised(this.#session, 'addNoise', latents, noise, timesteps).noisy;
   }
 
   /** Identifies the base model in concept files. */

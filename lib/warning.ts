@@ -1,5 +1,6 @@
 /** What may have gone differently from what a caller expects, without being an error. Codes are stable. */
 export const WARNING_CODES = {
+  'checkpoint-failed': 'The state of a search could not be written; the search goes on.',
   'concept-unnamed': 'A concept is given, and no prompt names its identifier.',
   'cpu-fallback': 'A GPU is there and could not be used, so that the engine computes on the CPU.',
   'drawn-elsewhere': 'A picture is drawn again by another version, or on another instruction set, than the first time.',

@@ -141,15 +141,19 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
   masks?: (NativeMask | null)[];
-  /** Called on the JavaScript thread after every step. */
-  onStep?: (step: number) => void;
+  /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. */
+  latentsEvery?: number;
+  /** Called on the JavaScript thread after every step; x and the step's x0, [B, C, h, w]. */
+  onStep?: (step: number, latents?: Float32Array, predicted?: Float32Array) => void;
 }
 
 export interface NativeGradient extends NativeDenoise {
-  /** What the UNet should have predicted, [B, C, h, w]. */
-  target: Float32Array;
+  /** What the UNet should have predicted, [B, C, h, w]; with `weights`, or `upstream` in place of both. */
+  target?: Float32Array;
   /** [B]: loss = Σ_b weight_b · mean((output_b − target_b)²) */
-  weights: Float64Array;
+  weights?: Float64Array;
+  /** ∂loss/∂output of any loss, [B, C, h, w]. */
+  upstream?: Float32Array;
   /** Names of UNet weights whose gradients are wanted. Only these are paid for. */
   tensors: string[];
   wantLatents?: boolean;
@@ -158,9 +162,12 @@ export interface NativeGradient extends NativeDenoise {
 }
 
 export interface NativeGradientResult {
+  /** Of a target; 0 with `upstream`. */
   loss: number;
-  /** Unweighted mean squared error per row [B]. */
+  /** Unweighted mean squared error per row [B]; empty with `upstream`. */
   rows: Float64Array;
+  /** With `upstream`: what the UNet predicts, [B, C, h, w]. */
+  output?: Float32Array;
   /** In the order of `tensors`, each as long as its weight. */
   gradients: Float32Array[];
   latents?: Float32Array;

@@ -32,12 +32,23 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   in.seeds = elements<std::uint64_t>(o, "seeds");
   in.guidance = number(o, "guidance");
   in.guided = !in.negative.empty() && in.guidance != 1;
+  const std::int64_t every = has(o, "latentsEvery") ? integer(o, "latentsEvery", 0, 1 << 20) : 0;
+  const auto steps = static_cast<std::int64_t>(in.steps.size());
   return run(env, o, "onStep",
-             [job = jobs::SampleJob(model(env), samplings_, std::move(in))](
+             [m = model(env), every, steps, job = jobs::SampleJob(model(env), samplings_, std::move(in))](
                  const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
-               const auto stepped = [progress](std::size_t steps) {
-                 progress.notify([steps](Napi::Env e) -> std::vector<napi_value> {
-                   return {Napi::Number::New(e, static_cast<double>(steps))};
+               const auto stepped = [progress, m, every, steps](const Sampling& after) {
+                 const auto step = static_cast<std::int64_t>(after.steps_done());
+                 std::shared_ptr<jobs::StepLatents> latents;
+                 if (every > 0 && (step % every == 0 || step == steps))
+                   latents = std::make_shared<jobs::StepLatents>(jobs::step_latents(*m, after));
+                 progress.notify([step, latents](Napi::Env e) -> std::vector<napi_value> {
+                   std::vector<napi_value> arguments{Napi::Number::New(e, static_cast<double>(step))};
+                   if (latents) {
+                     arguments.push_back(hand_over(e, latents->latents.data(), latents->latents.size(), latents));
+                     arguments.push_back(hand_over(e, latents->predicted.data(), latents->predicted.size(), latents));
+                   }
+                   return arguments;
                  });
                };
                if (!job.step(aborted, stepped)) return std::nullopt;

@@ -33,6 +33,8 @@ class Sampling {
   bool finished() const { return done_ == input_.steps.size(); }
   /// The latents so far [B, h, w, C].
   const Tensor& latents() const { return x_; }
+  /// What the last step took the finished latents for, its x0 [B, h, w, C]; undefined before the first.
+  const Tensor& predicted() const { return previous_x0_; }
   /// Rows of its UNet calls: two a picture with guidance.
   index_t rows() const { return guided_ ? 2 * x_.dim(0) : x_.dim(0); }
   /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.

@@ -63,10 +63,10 @@ bool SamplingGroup::advance(const Model& model, Member& caller) {
   for (const auto& other : with) together.push_back(&other->sampling);
   // One that is aborted must not end the others' step.
   Sampling::advance(model.context(with.empty() ? caller.aborted : nullptr), model.unet(), together);
-  caller.stepped(caller.sampling.steps_done());
+  caller.stepped(caller.sampling);
   for (const auto& other : with) {
     other->ahead = true;
-    other->stepped(other->sampling.steps_done());
+    other->stepped(other->sampling);
   }
   return caller.sampling.finished();
 }

@@ -15,8 +15,8 @@ namespace cones::jobs {
 
 class SamplingGroup {
  public:
-  /// Hears of every step that a drawing has taken: how many they are.
-  using Stepped = std::function<void(std::size_t steps)>;
+  /// Hears of every step that a drawing has taken.
+  using Stepped = std::function<void(const Sampling& after)>;
 
   struct Member {
     Sampling sampling;

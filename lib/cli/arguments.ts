@@ -4,6 +4,7 @@ import { Engine, type EngineOptions } from '../engine';
 import { modelFolder as folderOf } from '../models/hub';
 import { DownloadBar } from './download-bar';
 import { type Io, printNote } from './io';
+import { addProgressFlag } from './progress';
 
 /**
  * Flags are only converted here; whether a value makes sense is for the engine to say. What is no number becomes NaN,
@@ -29,7 +30,7 @@ export function repeatable(value: string, previous: readonly string[] | undefine
 }
 
 /** Has all options of a call, so that none is forgotten here when one is added there. */
-export type AllOptions<T> = { readonly [K in keyof Required<Omit<T, 'onProgress' | 'onWarning' | 'signal'>>]: unknown };
+export type AllOptions<T> = { readonly [K in keyof Required<Omit<T, 'onProgress' | 'onWarning' | 'signal' | 'checkpoint'>>]: unknown };
 
 /** The model that ships with the package. Two levels up from lib/cli as well as from dist/cli. */
 const DEFAULT_MODEL = path.join(__dirname, '..', '..', 'models', 'mini');
@@ -75,11 +76,14 @@ export async function loadEngine(flags: EngineFlags, io: Io): Promise<Engine> {
 export interface OutputFlags {
   readonly json?: boolean;
   readonly verbose?: boolean;
+  readonly progress?: Io['progress'];
 }
 
-export function addOutputFlags(command: Command): Command {
+/** @param long whether the command takes long, and tells how far it is */
+export function addOutputFlags(command: Command, { long = false } = {}): Command {
+  command.optionsGroup('Output:');
+  if (long) addProgressFlag(command);
   return command
-    .optionsGroup('Output:')
     .option('--json', 'print the result as JSON')
     .option('--verbose', 'print the stack of an error');
 }

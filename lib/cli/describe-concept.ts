@@ -18,7 +18,15 @@ const searchReport = z.object({
       prompts: z.object({ identifier: z.string(), category: z.string(), other: z.string() }),
     })
     .nullable(),
+  history: z.object({ step: z.array(z.number()).max(1024), subject: z.array(z.number()).max(1024), prior: z.array(z.number()).max(1024) }).optional().catch(undefined),
 });
+
+export type Described = z.output<typeof searchReport>;
+
+/** A concept's report, where it is a search's. */
+export function describedReport({ report }: ConceptInfo): Described | undefined {
+  return report === null ? undefined : searchReport.safeParse(report).data;
+}
 
 /** A concept file in words and tables. */
 export function describeConcept(file: string, info: ConceptInfo): string[] {

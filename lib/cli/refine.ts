@@ -6,7 +6,7 @@ import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, numb
 import { loadConcept } from './concept-argument';
 import { addPriorFlags, addStepFlags, defaults, sharedOptions, type SharedFlags } from './find-flags';
 import type { Io } from './io';
-import { addStateFlag, type SearchOutput, searchToFile } from './search-run';
+import { addStateFlags, type SearchOutput, searchToFile } from './search-run';
 
 interface Flags extends SharedFlags, EngineFlags, OutputFlags, SearchOutput {
   readonly within?: string;
@@ -27,10 +27,10 @@ export function addRefine(program: Command, io: Io): void {
     .option('--density <fraction>', `fraction of all weights to zero (default: ${REFINED_DENSITY}; half of the union with --within union)`, number)
     .option('--report-rows <n>', `rows of held-out noise (default: ${defaults.report.rows})`, number)
     .option('--resume <file>', 'go on from a saved refinement, with the same other flags');
-  addStateFlag(addStepFlags(command));
+  addStateFlags(addStepFlags(command));
   addPriorFlags(command);
   addEngineFlags(command);
-  addOutputFlags(command);
+  addOutputFlags(command, { long: true });
   command.action((files: string[], flags: Flags) => refine(files, flags, io));
 }
 

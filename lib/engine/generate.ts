@@ -11,15 +11,20 @@ import type { Warning } from '../warning';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
+import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
+import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
 import type { Session } from './session';
-import { allFinite, rowMask } from './tensors';
+import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
 export interface GenerateOptions {
-  /** What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. */
-  readonly prompt: string | readonly string[];
+  /**
+   * What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. Needed unless
+   * there are `embeddings`.
+   */
+  readonly prompt?: string | readonly string[];
   /** Concepts whose neurons are shut: for all pictures, or one list per prompt when `prompt` is a list of the same length. */
   readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
   /**
@@ -44,9 +49,38 @@ export interface GenerateOptions {
   readonly height?: number;
   /** Pictures per UNet call, fewer where the memory limit asks for it; more are drawn one batch after another. Default 4. */
   readonly batchSize?: number;
+  /**
+   * Noise to start from in place of the seeds', `[pictures, C, h, w]`, of variance 1: diffusers' `latents`. Seeds then serve the noise of
+   * DDIM's `eta` alone.
+   */
+  readonly latents?: Latents;
+  /** Text states in place of `prompt`, `[prompts, T, D]` (from {@link Engine.encodePrompt}, say): diffusers' `prompt_embeds`. */
+  readonly embeddings?: Embeddings;
+  /** The same in place of `negativePrompt`, or one for all; as many tokens. */
+  readonly negativeEmbeddings?: Embeddings;
+  /** 'latents': pictures are not decoded, and the result has their latents instead. Default 'pictures'. */
+  readonly output?: 'pictures' | 'latents';
+  /** Called after every step of a batch with its latents. */
+  readonly onLatents?: (step: StepLatents) => void;
+  /** Called with a small picture of what each picture will be, every {@link previewEvery} steps and after the last. */
+  readonly onPreview?: (preview: Preview) => void;
+  /** Steps between two previews. Default 5. */
+  readonly previewEvery?: number;
   /** Called after every step. */
   readonly onProgress?: (progress: GenerateProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+/** A batch of pictures between two steps. */
+export interface StepLatents {
+  readonly step: number;
+  readonly steps: number;
+  /** Which of the result's pictures is the batch's first. */
+  readonly first: number;
+  /** As the solver has them, `[B, C, h, w]`. */
+  readonly latents: Latents;
+  /** What this step takes the finished latents for (x0, guidance included), the same shape. */
+  readonly predicted: Latents;
 }
 
 export interface GenerateProgress {
@@ -58,13 +92,15 @@ export interface GenerateProgress {
 }
 
 export interface GenerateResult {
-  /** Prompt by prompt, `count` each. */
+  /** Prompt by prompt, `count` each; none with `output: 'latents'`. */
   readonly images: readonly GeneratedImage[];
+  /** With `output: 'latents'`: of all pictures, `[B, C, h, w]`, as {@link Engine.decode} takes them. */
+  readonly latents?: Latents;
   readonly warnings: readonly Warning[];
 }
 
 const schema = z.strictObject({
-  prompt: promptOption,
+  prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   count: z.int().min(1).max(4096).default(1),
@@ -76,6 +112,13 @@ const schema = z.strictObject({
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   batchSize: z.int().min(1).max(1024).default(4),
+  latents: latentsOption.optional(),
+  embeddings: embeddingsOption.optional(),
+  negativeEmbeddings: embeddingsOption.optional(),
+  output: z.enum(['pictures', 'latents']).default('pictures'),
+  onLatents: functionOption<(step: StepLatents) => void>(),
+  onPreview: functionOption<(preview: Preview) => void>(),
+  previewEvery: z.int().min(1).max(1000).default(5),
   onProgress: functionOption<(progress: GenerateProgress) => void>(),
   signal: signalOption,
 });
@@ -91,6 +134,8 @@ interface Job {
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
   readonly seed: bigint;
+  /** In place of what prompt and seed make. */
+  readonly own?: OwnRows;
 }
 
 /**
@@ -105,23 +150,30 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the sampler "ddim", not for "${settings.sampler}"; leave it out.`);
   }
   session.assertUsable();
-  const own = nativeSize(session);
-  const size = { height: settings.height ?? own.height, width: settings.width ?? own.width };
+  const usual = nativeSize(session);
+  const size = { height: settings.height ?? usual.height, width: settings.width ?? usual.width };
   const latent = latentSize(session, size.height, size.width);
-  const count = [settings.prompt].flat().length * settings.count;
+  const prompts = promptsOf(settings);
+  const count = prompts.length * settings.count;
   if (count > MOST_PICTURES) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
+  // Copied before anybody can write to them.
+  const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
+  const jobs = listJobs(settings, prompts).map((job, i): Job => ({ ...job, own: own(i) }));
   const most = Math.min(count, settings.batchSize);
-  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded: true }, settings.signal);
-  const jobs = listJobs(settings);
+  const decoded = settings.output === 'pictures';
+  const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
+  const drawn: Float32Array[] = [];
 
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
   const progress = progressReporter(settings, batches.length);
+  let first = 0;
   const drawnWith: DrawnWith = {
     ...settings,
     ...size,
@@ -130,13 +182,19 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     device: kindOf(session.device),
     precision: session.precision,
     karras: session.config.scheduler.useKarrasSigmas,
+    given: givenInputs(settings),
   };
   for (const batch of batches) {
-    const { latents, ...found } = await drawLatents(session, settings, batch, latent, progress);
+    const { latents, ...found } = await drawLatents(session, { ...settings, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter(settings, progress, { first, matrix }));
+    first += batch.length;
     for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
     }
     named.push(...found.named);
+    if (!decoded) {
+      drawn.push(latents.data);
+      continue;
+    }
     const pixels = await decodeLatents(session, latents, settings.signal);
     if (!allFinite(pixels)) {
       throw new ConesError('CONES_LOSS_NOT_FINITE', "The picture's values are not finite: lower the guidance, or check the model's weights.");
@@ -147,34 +205,89 @@ export async function generate(session: Session, options: GenerateOptions): Prom
       images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(drawnWith, job)));
     });
   }
-  return { images, warnings: [...warnings, ...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! })))] };
+  // Text states name nobody, whatever they say.
+  if (!settings.embeddings) warnings.push(...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! }))));
+  return decoded ? { images, warnings } : { images, warnings, latents: joinLatents(drawn, session.config.unet.inChannels, latent) };
+}
+
+/** @throws ConesError CONES_OPTION_INVALID unless there is either a prompt or text states */
+function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings }: Settings): readonly string[] {
+  if ((prompt === undefined) === (embeddings === undefined)) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the option prompt ${prompt === undefined ? 'is missing' : 'does not go with embeddings'}: give one of the two.`);
+  }
+  if (negativeEmbeddings && negativePrompt.length > 0) {
+    throw new ConesError('CONES_OPTION_INVALID', 'generate: the option negativePrompt does not go with negativeEmbeddings: give one of the two.');
+  }
+  return prompt === undefined ? Array.from({ length: embeddings!.shape[0] }, () => '') : [prompt].flat();
+}
+
+function joinLatents(parts: readonly Float32Array[], channels: number, { height, width }: { height: number; width: number }): Latents {
+  const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    data.set(part, at);
+    at += part.length;
+  }
+  return { data, shape: [data.length / (channels * height * width), channels, height, width] };
+}
+
+function latentsEvery({ onLatents, onPreview, previewEvery }: Settings): number {
+  if (onLatents) return 1;
+  return onPreview ? previewEvery : 0;
+}
+
+type OnStep = (step: number, latents?: Latents, predicted?: Latents) => void;
+
+/** Tells of a step of the batch that begins with picture `first`. */
+function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, progress: (() => void) | undefined, batch: { first: number; matrix: PreviewMatrix | undefined }): OnStep | undefined {
+  if (!onLatents && !onPreview) return progress;
+  const { first, matrix } = batch;
+  return (step, latents, predicted) => {
+    progress?.();
+    if (!latents || !predicted) return;
+    onLatents?.({ step, steps, first, latents, predicted });
+    if (!onPreview || !matrix || (step % previewEvery !== 0 && step !== steps)) return;
+    const [pictures, , height, width] = predicted.shape;
+    const size = predicted.data.length / pictures;
+    for (let i = 0; i < pictures; i++) {
+      onPreview({ step, steps, index: first + i, image: previewOf(matrix, predicted.data.subarray(i * size, (i + 1) * size), width, height) });
+    }
+  };
 }
 
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'>,
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'> & { readonly latentsEvery?: number },
   jobs: readonly Job[],
   latent: { height: number; width: number },
-  onStep?: () => void,
+  onStep?: OnStep,
 ) {
-  const { signal } = settings;
+  const { signal, latentsEvery = 0 } = settings;
   const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { steps: settings.steps, eta: settings.eta });
   const { inChannels } = session.config.unet;
   const size = inChannels * latent.height * latent.width;
 
   const latents = new Float32Array(jobs.length * size);
-  jobs.forEach(({ seed }, i) => latents.set(native().randomNormal(seed, 0, size), i * size));
+  jobs.forEach(({ seed, own }, i) => latents.set(own?.latents ?? native().randomNormal(seed, 0, size), i * size));
   const scale = schedule.initialNoiseScale;
   if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
 
   const subjects = jobs.map((job) => joinSubjects(job.concepts));
-  const text = await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal);
+  const ownText = (name: 'embeddings' | 'negativeEmbeddings') => {
+    const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
+    return states && { ...states, warnings: [], named: jobs.map(() => []) };
+  };
+  const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal));
   const negative = isGuided(settings.guidance)
-    ? await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)))
     : undefined;
+  if (negative && negative.shape[1] !== text.shape[1]) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
+  }
   const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
 
+  const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, inChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
     session.model.sample({
       latents,
@@ -187,19 +300,19 @@ export async function drawLatents(
       steps: flattenSteps(schedule.steps),
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
-      ...(onStep ? { onStep: guard(onStep) } : {}),
+      latentsEvery,
+      ...(onStep ? { onStep: guard((step: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, now && tensor(now), predicted && tensor(predicted))) } : {}),
       abort,
     }),
   );
   return {
-    latents: { data, shape: [jobs.length, inChannels, latent.height, latent.width] as const },
+    latents: tensor(data),
     warnings: [...text.warnings, ...(negative?.warnings ?? [])],
     named: text.named.map((own, i) => [...own, ...(negative?.named[i] ?? [])]),
   };
 }
 
-function listJobs(settings: Settings): Job[] {
-  const prompts = typeof settings.prompt === 'string' ? [settings.prompt] : settings.prompt;
+function listJobs(settings: Settings, prompts: readonly string[]): Job[] {
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));

@@ -21,6 +21,8 @@ export interface DrawnWith {
   readonly precision: string;
   /** Whether the model's scheduler asks for Karras' noise levels. */
   readonly karras: boolean;
+  /** Inputs that were the caller's own, so that the picture cannot be drawn again; '' for none. */
+  readonly given?: string;
 }
 
 /** One picture. */
@@ -44,6 +46,7 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     steps: String(steps),
     guidance: String(guidance),
     ...(eta === undefined ? {} : { eta: String(eta) }),
+    ...(settings.given ? { given: settings.given } : {}),
     width: String(width),
     height: String(height),
     concepts: subjects.join(', '),

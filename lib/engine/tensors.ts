@@ -68,6 +68,14 @@ export interface ConceptGradient {
   readonly embeddings?: Float32Array;
 }
 
+/** What {@link GradientOptions} has of the tensors that a gradient is wanted of. */
+export interface VjpOptions extends DenoiseOptions, Pick<GradientOptions, 'tensors' | 'wantLatents' | 'wantEmbeddings' | 'checkpointing'> {}
+
+export interface Vjp extends Pick<ConceptGradient, 'gradients' | 'latents' | 'embeddings'> {
+  /** The UNet's own, `[B, C, h, w]`. */
+  readonly output: Float32Array;
+}
+
 /** Realms have their own classes, so `instanceof` would refuse arrays of a worker's or a test's. */
 const float32 = z
   .custom<Float32Array>(types.isFloat32Array, 'must be a Float32Array')
@@ -75,7 +83,7 @@ const float32 = z
 const side = z.int().min(1).max(2 ** 14);
 export const latentsOption = z.object({ data: float32, shape: z.tuple([side, side, side, side]).readonly() });
 export const pixelsOption = latentsOption;
-const embeddingsOption = z.object({ data: float32, shape: z.tuple([side, side, side]).readonly() });
+export const embeddingsOption = z.object({ data: float32, shape: z.tuple([side, side, side]).readonly() });
 const conceptList = z.array(conceptOption);
 
 const denoiseInputs = {
@@ -91,16 +99,15 @@ const denoiseInputs = {
   signal: signalOption,
 };
 const denoiseSchema = z.strictObject(denoiseInputs);
-const gradientSchema = z.strictObject({
-  ...denoiseInputs,
-  target: float32,
-  weights: z.array(z.number()).optional(),
+const wanted = {
   tensors: z.array(z.string()).optional(),
   withRespectTo: z.enum(['masked', 'weights']).default('masked'),
   wantLatents: z.boolean().default(false),
   wantEmbeddings: z.boolean().default(false),
   checkpointing: z.boolean().default(false),
-});
+};
+const gradientSchema = z.strictObject({ ...denoiseInputs, ...wanted, target: float32, weights: z.array(z.number()).optional() });
+const vjpSchema = z.strictObject({ ...denoiseInputs, ...wanted, upstream: float32 });
 
 /**
  * The UNet's output for noisy latents, `[B, C, h, w]`.
@@ -149,6 +156,34 @@ export async function conceptGradient(
         })
       : await gradient(whole);
   return { ...result, gradients: new Map(tensors.map((name, i) => [name, result.gradients[i]!])) };
+}
+
+/**
+ * The vector-Jacobian product of the UNet: with `upstream` = ∂L/∂output `[B, C, h, w]` of any loss L, the gradients of L.
+ * @throws ConesError as {@link denoise}
+ */
+export async function vjp(
+  session: Session,
+  latents: Latents,
+  timesteps: readonly number[],
+  embeddings: Embeddings,
+  given: Float32Array,
+  options: VjpOptions = {},
+): Promise<Vjp> {
+  const settings = parseOptions('vjp', vjpSchema, ownOptions('vjp', options, { latents, timesteps, embeddings, upstream: given }));
+  const upstream = settings.upstream.slice();
+  const input = await unetInput(session, settings);
+  requireLength('upstream', upstream, settings.latents.data.length);
+  const { wantLatents, wantEmbeddings, checkpointing } = settings;
+  const tensors = settings.tensors ?? session.kvTensors.map(({ name }) => name);
+  const result = await session.job(settings.signal, (abort) => session.model.gradient({ ...input, upstream, tensors, wantLatents, wantEmbeddings, checkpointing, abort }));
+  const { output, latents: ofLatents, embeddings: ofEmbeddings } = result;
+  return {
+    output: output!,
+    gradients: new Map(tensors.map((name, i) => [name, result.gradients[i]!])),
+    ...(ofLatents ? { latents: ofLatents } : {}),
+    ...(ofEmbeddings ? { embeddings: ofEmbeddings } : {}),
+  };
 }
 
 /** Masks of the batch rows, as the native calls take them. */

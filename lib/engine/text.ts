@@ -33,14 +33,16 @@ const schema = z.strictObject({
 
 /**
  * Engine.encodePrompt.
- * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ABORTED
+ * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_ABORTED
  */
 export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
   const settings = parseOptions('encodePrompt', schema, ownOptions('encodePrompt', options, { prompt }));
   settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);
-  const { data, shape, warnings } = await encodePrompts(session, prompts, prompts.map(() => subjects), settings.signal);
+  // An empty one is no prompt to draw: its states are the unconditional ones.
+  const isWord = (word: string) => session.tokenizer.hasWord(word);
+  const { data, shape, warnings } = await encodeResolved(session, 'prompt', prompts.map((one) => resolveText(one, subjects, isWord)), settings.signal);
   return { data, shape, warnings };
 }
 

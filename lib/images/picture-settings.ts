@@ -42,6 +42,7 @@ const sha256 = /^sha256:[0-9a-f]{64}$/;
 const name = z.string().max(200).default('').transform((text) => (text === '' ? null : text));
 
 const schema = z.object({
+  given: z.string().default(''),
   prompt: z.string().min(1),
   negativePrompt: z.string().default(''),
   // A grid has as many as it has pictures.
@@ -74,7 +75,8 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, concepts, ...origin } = result.data;
+  if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
   const sizes = { ...(eta === undefined ? {} : { eta }), ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) };

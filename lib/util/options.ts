@@ -75,3 +75,11 @@ export function functionOption<F extends (...values: never[]) => void>() {
     })
     .optional();
 }
+
+/** A callback that is waited for, in the asynchronous context of the call that it was given to. */
+export function asyncFunctionOption<F extends (...values: never[]) => unknown>() {
+  return z.custom<F>((value) => typeof value === 'function', 'must be a function').transform((callback) => {
+    const bound = AsyncResource.bind((...values: Parameters<F>): unknown => callback(...values));
+    return async (...values: Parameters<F>): Promise<void> => void (await bound(...values));
+  });
+}

@@ -197,7 +197,7 @@ TEST("drawings, alone and together") {
     const jobs::Drawing drawing = drawing_input(*model, 2, 3, guided, 1);
     const jobs::Plan planned = jobs::plan_together(*model, {drawing.size()});
     jobs::SampleJob job(model, std::make_shared<jobs::SamplingGroup>(), drawing);
-    while (!job.step(kWanted, [](std::size_t) {})) {}
+    while (!job.step(kWanted, [](const Sampling&) {})) {}
     EXPECT(peak_of(*model) == planned.peak);
     EXPECT(model->memory().in_use - model->memory().weights == planned.held);
   }
@@ -209,7 +209,7 @@ TEST("drawings, alone and together") {
   std::vector<std::shared_ptr<jobs::SamplingGroup::Member>> members;
   for (const jobs::Drawing& drawing : drawings) {
     sizes.push_back(drawing.size());
-    members.push_back(group.join(*model, drawing, [](std::size_t) {}, kWanted));
+    members.push_back(group.join(*model, drawing, [](const Sampling&) {}, kWanted));
   }
   for (int step = 0; step < 2; ++step)
     for (const auto& member : members) group.advance(*model, *member);

@@ -95,6 +95,25 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
     ]);
   });
 
+  test('the same gradients from the one at the output', async () => {
+    const [out, target, rows] = [golden.data('out'), golden.data('target'), golden.data('weights')];
+    const size = out.length / batch;
+    const { output, latents, embeddings, gradients } = await model.gradient({
+      ...input,
+      // The goldens' loss is a weighted mean of squares.
+      upstream: Float32Array.from(out, (value, i) => (2 * rows[Math.floor(i / size)]! * (value - target[i]!)) / size),
+      tensors: weights,
+      wantLatents: true,
+      wantEmbeddings: true,
+    });
+    expectAll([
+      golden.judge('out', output!),
+      golden.judge('grad.sample', latents!),
+      golden.judge('grad.encoder_hidden_states', embeddings!),
+      ...weights.map((tensor, i) => golden.judge(`grad.${tensor}`, gradients[i]!)),
+    ]);
+  });
+
   test('each row under its own mask', async () => {
     const rows = await masks();
     const { loss, latents, embeddings } = await gradient({ masks: rows });

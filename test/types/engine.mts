@@ -1,5 +1,5 @@
 // The public API as a user of ES modules sees it: compiled, never run.
-import { Clip, Concept, type DownloadProgress, Engine, type GenerateResult, pullModel, type SearchProgress } from 'cones';
+import { Clip, Concept, type DownloadProgress, Engine, type GenerateResult, type Latents, type Preview, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
 
 export async function quickStart(signal: AbortSignal): Promise<void> {
   await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
@@ -25,6 +25,16 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const { loss, gradients } = await engine.conceptGradient(latents, [500], text, { target: output, concepts: [[cat], null], withRespectTo: 'weights' });
   const gradient: Float32Array | undefined = gradients.get('mid_block');
   void [loss, gradient];
+
+  const noise = new Float32Array(256);
+  const noisy: Latents = engine.addNoise(latents, noise, [500]);
+  const { timesteps, sigmas, alphasCumprod }: Schedule = engine.schedule({ sampler: 'euler', steps: 20 });
+  const pulled: Vjp = await engine.vjp(noisy, [500], text, output, { wantLatents: true });
+  const own = await engine.generate({ embeddings: text, latents, output: 'latents', onLatents: ({ predicted }: StepLatents) => void predicted, onPreview: ({ image }: Preview) => void image.width });
+  const final: Latents | undefined = own.latents;
+  const search = await engine.startSearch({ images: ['1.png'], category: 'cat', learnEmbedding: false, checkpoint: { every: 25, save: async (state: Buffer, step: number) => void [state, step] } });
+  const { rows }: { rows: Float64Array } = await search.stepOn({ latents, noise, timesteps: [500], captions: ['a V1* cat'] });
+  void [timesteps, sigmas, alphasCumprod, pulled, final, rows];
 
   // @ts-expect-error -- the category is not optional
   await engine.findConcept({ images: ['1.png'] });

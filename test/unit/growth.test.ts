@@ -16,6 +16,7 @@ import type * as HubFiles from '../../lib/models/hub/choose-files';
 import type * as HubListing from '../../lib/models/hub/listing';
 import type * as PngChunks from '../../lib/images/png-chunks';
 import type * as Prompt from '../../lib/text/prompt';
+import type * as Lines from '../../lib/util/lines';
 import type * as Show from '../../lib/util/show';
 import type * as SubjectFolder from '../../lib/methods/shared/subject-folder';
 import type * as TiffColours from '../../lib/images/tiff-colours';
@@ -159,13 +160,19 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   'a concept of many weights': concept((n) => conceptData(Math.ceil(n / 4), 3, 3)),
   'a concept that a program makes': { size: 4000, work: (n) => library.load<typeof ConceptData>('lib/concept-file/data.ts').checkData(conceptData(2, n, 3)) },
   'the description of a photo': { size: 2000, work: (n) => library.load<typeof ExifMetadata>('lib/images/exif-metadata.ts').readExifDescription(exifOf(1, `a${'\0'.repeat(n)}b${'\0'.repeat(n)}`)) },
+  'the prompts that a program writes, in small pieces': {
+    size: 2000,
+    work: async (n) => {
+      for await (const line of library.load<typeof Lines>('lib/util/lines.ts').linesOf(Array.from({ length: n }, (_, i) => (i % 100 === 99 ? 'a\n' : 'a')))) expect(line).not.toBe('');
+    },
+  },
   'the tags of a photo': { size: 1000, work: (n) => library.load<typeof ExifMetadata>('lib/images/exif-metadata.ts').readExifDescription(exifOf(n, 'a')) },
   'the texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['tEXt', Buffer.from('a\0b')] as const))),
   'the packed texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'the profiles of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'a saved search': {
     size: 2 ** 24,
-    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI1'), Buffer.alloc(n)])))),
+    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI3'), Buffer.alloc(n)])))),
   },
   'a folder of pictures with captions': {
     size: 400,

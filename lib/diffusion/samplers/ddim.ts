@@ -26,9 +26,10 @@ export function ddim(config: SchedulerConfig, options: SamplerOptions): SamplerS
   // diffusers steps back by this stride whatever the spacing.
   const stride = Math.floor(config.numTrainTimesteps / options.steps);
   const finalProduct = config.setAlphaToOne ? 1 : products[0]!;
+  const previousOf = (timestep: number) => (timestep >= stride ? products[timestep - stride]! : finalProduct);
   const steps = timesteps.map((timestep): SamplerStep => {
     const product = products[timestep]!;
-    const previous = timestep >= stride ? products[timestep - stride]! : finalProduct;
+    const previous = previousOf(timestep);
     const alpha = Math.sqrt(product);
     const sigma = Math.sqrt(1 - product);
     const variance = ((1 - previous) / (1 - product)) * (1 - product / previous);
@@ -47,5 +48,6 @@ export function ddim(config: SchedulerConfig, options: SamplerOptions): SamplerS
       noise,
     };
   });
-  return { initialNoiseScale: 1, steps };
+  const sigmas = [...timesteps.map((timestep) => products[timestep]!), previousOf(timesteps[timesteps.length - 1]!)].map((product) => Math.sqrt((1 - product) / product));
+  return { initialNoiseScale: 1, sigmas, steps };
 }

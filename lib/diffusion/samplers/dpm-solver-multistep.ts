@@ -41,7 +41,7 @@ export function dpmSolverMultistep(config: SchedulerConfig, options: SamplerOpti
       noise: 0,
     };
   });
-  return { initialNoiseScale: 1, steps };
+  return { initialNoiseScale: 1, sigmas, steps };
 }
 
 function noiseLevels(config: SchedulerConfig, options: SamplerOptions): { timesteps: number[]; sigmas: number[] } {

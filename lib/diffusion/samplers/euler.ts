@@ -37,7 +37,7 @@ export function euler(config: SchedulerConfig, options: SamplerOptions): Sampler
   });
   const sigmaMax = sigmas[0]!;
   const initialNoiseScale = spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax;
-  return { initialNoiseScale, steps };
+  return { initialNoiseScale, sigmas, steps };
 }
 
 function noiseLevels(

@@ -25,6 +25,8 @@ export interface SamplerStep {
 export interface SamplerSchedule {
   /** The starting latents are this times standard normal noise (diffusers' `init_noise_sigma`). */
   readonly initialNoiseScale: number;
+  /** Noise levels sqrt((1 - a) / a) before each step, and after the last. */
+  readonly sigmas: readonly number[];
   readonly steps: readonly SamplerStep[];
 }
 

@@ -26,7 +26,7 @@ export interface RefineSubject {
 type Shared = Pick<
   FindConceptOptions,
   | 'priorCount' | 'priorGuidance' | 'cacheDir' | 'priorWeight' | 'learningRate' | 'steps' | 'batchSize' | 'priorBatchSize' | 'timesteps'
-  | 'seed' | 'checkpointing' | 'resume' | 'onProgress' | 'onWarning' | 'signal'
+  | 'seed' | 'checkpointing' | 'resume' | 'checkpoint' | 'onProgress' | 'onWarning' | 'signal'
 >;
 
 /** Options of a joint refinement (paper §3.3). docs/log/search.md has the measurements. */
@@ -60,7 +60,7 @@ const subject = searchSchema.pick({ captions: true, priorImages: true, priorCapt
 const schema = searchSchema
   .pick({
     ...{ priorCount: true, priorGuidance: true, cacheDir: true, priorWeight: true, learningRate: true, steps: true, batchSize: true },
-    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, onProgress: true, onWarning: true, signal: true },
+    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, checkpoint: true, onProgress: true, onWarning: true, signal: true },
   })
   .extend({
     subjects: z.array(subject).min(2).max(8),
