@@ -349,9 +349,14 @@ inline bool lazy_copies = true;
 inline unsigned order_seed = 7;
 inline bool descending_blocks = std::getenv("CONES_CUDA_EMULATED_DESCENDING") != nullptr;
 
+/// Called before and after each launch, where there is device memory that only kernels may touch (emulated_device.h).
+inline void (*begin_work)() = nullptr;
+inline void (*end_work)() = nullptr;
+
 inline void launch(int gx, int gy, int gz, int threads, std::size_t shared_bytes, const std::function<void()>& f) {
   const std::lock_guard lock(one_launch);
   ++launches;
+  if (begin_work != nullptr) begin_work();
   body = &f;
   Block b;
   block = &b;
@@ -411,6 +416,7 @@ inline void launch(int gx, int gy, int gz, int threads, std::size_t shared_bytes
     }
   }
   block = nullptr;
+  if (end_work != nullptr) end_work();
   idle_fibers.swap(b.fibers);
 }
 
