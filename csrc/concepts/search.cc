@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -43,14 +44,15 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
   }
 }
 
-// Straight-through: the displacement from which on weights are shut in this step; undefined where none is.
+// Straight-through: the displacement from which on weights are shut in this step.
 Tensor ConceptSearch::cut(const Context& context) {
   // A plan is for a step that has all, and the last one's cut beside its own.
   const bool grows = options_.ramp > 0 && !context.planning();
   if (context.planning()) last_cut_ = context.empty({1}, DType::f32);
   const double full = grows ? std::min(1.0, static_cast<double>(steps_) / static_cast<double>(options_.ramp)) : 1;
   const std::int64_t count = std::llround(static_cast<double>(options_.shut) * full);
-  if (count == 0) return {};
+  // None is: θ itself, and from the first step on all that is held between steps.
+  if (count == 0) return last_cut_ = upload(context, std::vector{std::numeric_limits<float>::infinity()}, {1}, DType::f32);
   return last_cut_ = context.backend->highest(context, values(Ranking::displacement), count, last_cut_);
 }
 
