@@ -88,9 +88,13 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   if (identifier) identifier->update(uninterrupted, steps_ + 1, finite_);
   finite_ = Tensor();
   const MseLoss values = read_loss(context, loss, batch.weights);
-  if (!std::isfinite(values.loss))
-    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) +
-                                      ". Lower the learning rate, or check the pictures and the model's weights.");
+  if (!std::isfinite(values.loss)) {
+    const bool narrow = context.backend->activation() == DType::f16;
+    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) + ". " +
+                                      (narrow ? "Load the model with precision 'bf16', whose range is wider than fp16's, lower"
+                                              : "Lower") +
+                                      " the learning rate, or check the pictures and the model's weights.");
+  }
   ++steps_;
   return {values.loss, values.means};
 }
