@@ -1,6 +1,6 @@
 #!/bin/bash
 # Prepares the folder that bench/gpu.sh runs in on a machine with a card and nothing else: the CUDA library, the tests, their
-# goldens, 30 MiB. Then tries it here, away from this tree and its environment, on the emulated card.
+# goldens, 37 MiB. Then tries it here, away from this tree and its environment, on the emulated card.
 #
 #   bench/gpu-pack.sh [FOLDER]    default .cache/gpu-pack, which git ignores
 #
