@@ -60,7 +60,7 @@ Napi::Value NativeModel::token_gradient(const Napi::CallbackInfo& info) {
   in.rows = has(o, "rows") ? integer(o, "rows", 1, 1 << 16) : 1;
   in.upstream = elements<float>(o, "upstream");
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-    return [values = jobs::token_gradient(m->context(&aborted), *m, in)](Napi::Env e) { return to_array(e, values); };
+    return [values = jobs::run(jobs::token_gradient, *m, in, aborted)](Napi::Env e) { return to_array(e, values); };
   });
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -55,15 +54,19 @@ float ConceptSearch::per_step(Ranking by) const {
   return std::isfinite(steps) ? steps : 0;
 }
 
-// Straight-through: the last weight that is shut in this step; `last` is undefined where none is.
+// Straight-through: the last weight that is shut in this step.
 SearchCut ConceptSearch::cut(const Context& context) {
   // A plan is for a step that has all, and the last one's cut beside its own.
   const bool grows = options_.ramp > 0 && !context.planning();
   if (context.planning()) last_cut_ = context.empty({3}, DType::f32);
   const double full = grows ? std::min(1.0, static_cast<double>(steps_) / static_cast<double>(options_.ramp)) : 1;
   const std::int64_t count = std::llround(static_cast<double>(options_.shut) * full);
-  if (count == 0) return {};
   const float steps = per_step(Ranking::displacement);
+  if (count == 0) {  // θ itself, and from the first step on all that is held between steps
+    std::vector<float> none(kNoneChosen.size());
+    std::memcpy(none.data(), kNoneChosen.data(), sizeof kNoneChosen);
+    return {last_cut_ = upload(context, none, {3}, DType::f32), steps};
+  }
   return {last_cut_ = context.backend->highest(context, ranked(Ranking::displacement), steps, count, last_cut_), steps};
 }
 
@@ -99,9 +102,13 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   if (identifier) identifier->update(uninterrupted, steps_ + 1, finite_);
   finite_ = Tensor();
   const MseLoss values = read_loss(context, loss, batch.weights);
-  if (!std::isfinite(values.loss))
-    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) +
-                                      ". Lower the learning rate, or check the pictures and the model's weights.");
+  if (!std::isfinite(values.loss)) {
+    const bool narrow = context.backend->activation() == DType::f16;
+    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) + ". " +
+                                      (narrow ? "Load the model with precision 'bf16', whose range is wider than fp16's, lower"
+                                              : "Lower") +
+                                      " the learning rate, or check the pictures and the model's weights.");
+  }
   ++steps_;
   return {values.loss, values.means};
 }

@@ -197,7 +197,8 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     }
     const pixels = await decodeLatents(session, latents, settings.signal);
     if (!allFinite(pixels)) {
-      throw new ConesError('CONES_LOSS_NOT_FINITE', "The picture's values are not finite: lower the guidance, or check the model's weights.");
+      const wider = session.precision === 'fp16' ? "load the model with precision 'bf16', whose range is wider than fp16's, " : '';
+      throw new ConesError('CONES_LOSS_NOT_FINITE', `The picture's values are not finite: ${wider}lower the guidance, or check the model's weights.`);
     }
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {

@@ -8,6 +8,7 @@
 #include "jobs/denoise.h"
 #include "jobs/gradient.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -105,6 +106,7 @@ void compare(const std::string& name, const UNetConfig& config) {
       EXPECT_HALF(golden, prefix + "grad.sample", got.latents);
       EXPECT_HALF(golden, prefix + "grad.encoder_hidden_states", got.embeddings);
       for (std::size_t i = 0; i < in.tensors.size(); ++i) EXPECT_HALF(golden, "grad." + in.tensors[i], values(got.gradients[i]));
+      EXPECT_ONLY_KERNELS(1 + 3 + static_cast<std::int64_t>(in.tensors.size()));  // output; losses, two inputs' and the tensors' gradients
     };
     for (const std::string& tensor : golden->tensors())
       if (tensor.starts_with("grad.") && (tensor.ends_with(".weight") || tensor.ends_with(".bias"))) in.tensors.push_back(tensor.substr(5));
