@@ -46,8 +46,8 @@ const LONGEST_NUMBER = 16;
 const HARMLESS = new Set([
   ...['numpy.dtype', 'numpy.ndarray', 'numpy.core.multiarray.scalar', 'numpy.core.multiarray._reconstruct'],
   ...['numpy._core.multiarray.scalar', 'numpy._core.multiarray._reconstruct', '_codecs.encode'],
-  ...['collections.defaultdict', 'collections.Counter', 'builtins.set', 'builtins.dict', 'builtins.list', 'builtins.int', 'builtins.float'],
-  ...['__builtin__.set', '__builtin__.dict', '__builtin__.list', '__builtin__.int', '__builtin__.float'],
+  ...['set', 'frozenset', 'dict', 'list', 'tuple', 'int', 'float', 'complex', 'bool', 'str', 'bytes', 'bytearray'].flatMap((type) => [`builtins.${type}`, `__builtin__.${type}`]),
+  ...['collections.defaultdict', 'collections.Counter'],
   ...['argparse.Namespace', 'datetime.timedelta', 'datetime.datetime', 'pathlib.PosixPath', 'pathlib.WindowsPath', 'typing.Any'],
   ...['torch.device', 'torch.dtype', 'torch.Generator', 'torch._utils._rebuild_tensor_v3', 'torch.serialization._get_layout'],
 ]);

@@ -13,6 +13,8 @@ export interface ZipEntry {
   readonly header: number;
   readonly size: number;
   readonly crc: number;
+  /** Where the next entry begins, or the directory. */
+  readonly end: number;
 }
 
 /** The largest checkpoints have some thousands. */
@@ -40,7 +42,7 @@ export async function readZip(read: ReadAt, fileSize: number): Promise<Map<strin
   if (directory.size > MOST_DIRECTORY) throw new Problem(`its archive has a directory of ${directory.size} bytes`);
   if (directory.offset + directory.size > fileSize) throw new Problem('the directory of its archive is not inside the file');
   const bytes = await read(directory.offset, directory.size);
-  const entries: ZipEntry[] = [];
+  const entries: Omit<ZipEntry, 'end'>[] = [];
   for (let at = 0; entries.length < directory.entries; ) {
     const { entry, next } = readEntry(bytes, at);
     entries.push(entry);
@@ -56,7 +58,9 @@ export async function dataOffset(read: ReadAt, entry: ZipEntry): Promise<number>
   const nameLength = header.readUInt16LE(26);
   const same = header.readUInt32LE(0) === LOCAL && header.readUInt16LE(8) === 0 && nameLength === name.length && header.subarray(30).equals(name);
   if (!same) throw new Problem(`the header of ${JSON.stringify(entry.name)} contradicts the archive's directory`);
-  return entry.header + 30 + nameLength + header.readUInt16LE(28);
+  const begin = entry.header + 30 + nameLength + header.readUInt16LE(28);
+  if (begin + entry.size > entry.end) throw new Problem(`${JSON.stringify(entry.name)} in it reaches into what comes next`);
+  return begin;
 }
 
 async function findDirectory(read: ReadAt, fileSize: number): Promise<Directory> {
@@ -77,7 +81,7 @@ async function findDirectory(read: ReadAt, fileSize: number): Promise<Directory>
   return { entries: wide(record, 32), size: wide(record, 40), offset: wide(record, 48) };
 }
 
-function readEntry(bytes: Buffer, at: number): { entry: ZipEntry; next: number } {
+function readEntry(bytes: Buffer, at: number): { entry: Omit<ZipEntry, 'end'>; next: number } {
   if (at + 46 > bytes.length || bytes.readUInt32LE(at) !== CENTRAL) throw new Problem("its archive's directory is cut off");
   const [flags, method] = [bytes.readUInt16LE(at + 8), bytes.readUInt16LE(at + 10)];
   const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => bytes.readUInt16LE(at + offset)) as [number, number, number];
@@ -115,14 +119,14 @@ function readSizes(extra: Buffer, sizes: { size: number; stored: number; header:
 }
 
 /** Each entry ends before the next one begins, and all of them before the directory. */
-function checked(entries: readonly ZipEntry[], end: number): Map<string, ZipEntry> {
+function checked(entries: readonly Omit<ZipEntry, 'end'>[], directory: number): Map<string, ZipEntry> {
   const sorted = [...entries].sort((a, b) => a.header - b.header);
   const byName = new Map<string, ZipEntry>();
   sorted.forEach((entry, i) => {
-    const least = entry.header + 30 + Buffer.byteLength(entry.name) + entry.size;
-    if (least > (sorted[i + 1]?.header ?? end)) throw new Problem(`${JSON.stringify(entry.name.slice(0, 100))} in it reaches into what comes next`);
+    const end = sorted[i + 1]?.header ?? directory;
+    if (entry.header + 30 + Buffer.byteLength(entry.name) + entry.size > end) throw new Problem(`${JSON.stringify(entry.name.slice(0, 100))} in it reaches into what comes next`);
     if (byName.has(entry.name)) throw new Problem(`it has two entries ${JSON.stringify(entry.name.slice(0, 100))}`);
-    byName.set(entry.name, entry);
+    byName.set(entry.name, { ...entry, end });
   });
   return byName;
 }
