@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
 import { brief, show, visible } from '../util/show';
 import { version } from '../version';
+import { addConvert } from './convert';
 import { addDevices } from './devices';
 import { addFind } from './find';
 import { addGenerate } from './generate';
@@ -52,6 +53,7 @@ export function createProgram(io: Io): Command {
   addRefine(program, io);
   addGenerate(program, io);
   addInspect(program, io);
+  addConvert(program, io);
   addDevices(program, io);
   return program;
 }

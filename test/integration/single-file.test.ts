@@ -1,9 +1,10 @@
 // Models in one file draw what the folder draws that they are made from, to the bit. test/goldens says that the folder is right.
-import { cpSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Engine, type EngineOptions } from '../../lib';
 import { loadModelConfig } from '../../lib/models';
+import { convertSingleFile } from '../../lib/models/single-file/convert';
 import { clipVocabulary } from '../../lib/text/clip-vocabulary';
 import { compVis, type RawTensors, readRaw, writeCheckpoint, writeSafetensors } from '../checkpoints';
 import { MODEL } from '../runtime/model';
@@ -68,6 +69,20 @@ test('a folder with .bin files', async () => {
   rmSync(path.join(copy, 'unet', 'diffusion_pytorch_model.bin'));
   writeFileSync(path.join(copy, 'unet', 'diffusion_pytorch_model.bin.index.json'), JSON.stringify({ weight_map: Object.fromEntries(unet.map(([name], i) => [name, names[i % 2]])) }));
   expect(await draw(copy)).toEqual(whole);
+});
+
+test.each([false, true])('converted to a folder (second: %s)', async (second) => {
+  const file = writeSafetensors(at('convert.safetensors'), compVis(MODEL, { second }));
+  const target = at(`converted-${second}`);
+  await convertSingleFile(file, target, { config: MODEL });
+  expect(await draw(target)).toEqual(whole);
+  // Byte for byte what the folder had that the file was made from.
+  for (const part of ['unet/diffusion_pytorch_model', 'vae/diffusion_pytorch_model']) {
+    expect(new Map([...readRaw(path.join(target, `${part}.safetensors`))].sort())).toEqual(new Map([...readRaw(path.join(MODEL, `${part}.safetensors`))].sort()));
+  }
+  expect(await failure(convertSingleFile(file, target, { config: MODEL }))).toMatch(/^CONES_OPTION_INVALID .*not empty/);
+  expect(await failure(convertSingleFile(MODEL, at('other')))).toMatch(/^CONES_/);
+  expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
 
 describe('what is no such model is named', () => {
