@@ -1,5 +1,5 @@
 // Models in one file draw what the folder draws that they are made from, to the bit. test/goldens says that the folder is right.
-import { cpSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Engine, type EngineOptions } from '../../lib';
@@ -76,6 +76,7 @@ test.each([false, true])('converted to a folder (second: %s)', async (second) =>
   const target = at(`converted-${second}`);
   await convertSingleFile(file, target, { config: MODEL });
   expect(await draw(target)).toEqual(whole);
+  for (const part of ['unet', 'vae', 'text_encoder']) expect(readFileSync(path.join(target, part, 'config.json'))).toEqual(readFileSync(path.join(MODEL, part, 'config.json')));
   // Byte for byte what the folder had that the file was made from.
   for (const part of ['unet/diffusion_pytorch_model', 'vae/diffusion_pytorch_model']) {
     expect(new Map([...readRaw(path.join(target, `${part}.safetensors`))].sort())).toEqual(new Map([...readRaw(path.join(MODEL, `${part}.safetensors`))].sort()));

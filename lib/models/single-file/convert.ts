@@ -1,6 +1,6 @@
 /** Writes a model in one file as a folder in diffusers layout. Numbers are copied as they are, a piece at a time. */
 import { randomUUID } from 'node:crypto';
-import { cp, type FileHandle, mkdir, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { copyFile, cp, type FileHandle, mkdir, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../../errors';
 import { clipVocabulary } from '../../text/clip-vocabulary';
@@ -41,6 +41,10 @@ export async function convertSingleFile(file: string, folder: string, options: S
     await writePart(path.join(partial, 'unet'), 'diffusion_pytorch_model', model.unet);
     await writePart(path.join(partial, 'vae'), 'diffusion_pytorch_model', model.vae);
     await writePart(path.join(partial, 'text_encoder'), 'model', model.text);
+    // As they are: transformers tells 1.0, which JavaScript does not write, from 1.
+    for (const part of options.config === undefined ? [] : ['unet', 'vae', 'text_encoder']) {
+      await copyFile(path.join(path.resolve(options.config!), part, 'config.json'), path.join(partial, part, 'config.json'));
+    }
     await writeJson(path.join(partial, 'scheduler', 'scheduler_config.json'), model.scheduler);
     const tokenizer = path.join(partial, 'tokenizer');
     if (options.config !== undefined) await cp(path.resolve(options.config, 'tokenizer'), tokenizer, { recursive: true, dereference: true });
