@@ -53,11 +53,12 @@ export class Clip implements AsyncDisposable {
     const settings = parseOptions('Clip.load', clipOptions, options);
     const root = folderPath(await modelFolder(model, settings));
     const config = await readClipConfig(root);
-    const { text, vision, projectionSize, eosTokenId, files } = config;
+    const { text, vision, projectionSize, eosTokenId, files, tensors } = config;
+    const weights = tensors === undefined ? { files } : { files, tensors };
     const tokenizer = await Tokenizer.load(root, text);
     const place = nativePlace(settings);
-    const clip = await loadWithin(place, files, (within) =>
-      native().loadClip({ text, vision, projectionSize, eosTokenId, files, ...within }),
+    const clip = await loadWithin(place, [weights], (within) =>
+      native().loadClip({ text, vision, projectionSize, eosTokenId, ...weights, ...within }),
     );
     return new Clip(clip, config, tokenizer, settings.allowPaths);
   }

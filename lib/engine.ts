@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Concept } from './concept';
 import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
 import { machineWarnings } from './engine/machine-warnings';
+import { modelWarnings } from './engine/model-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
 import type { GenerateOptions, GenerateResult } from './engine/generate';
@@ -54,6 +55,18 @@ export interface EngineOptions extends DeviceOptions, DownloadOptions {
    * make the engine read or write no files; pictures are bytes then. Default true.
    */
   readonly allowPaths?: boolean;
+  /**
+   * Of a model in one file: what its UNet predicts. Default: 'epsilon', but 'v_prediction' for Stable Diffusion 2.x, unless the file has
+   * the step of its base model (the tensors do not tell; `engine.warnings` says where it is a guess).
+   */
+  readonly prediction?: 'epsilon' | 'v_prediction';
+  /** Of a model in one file: the averaged (EMA) weights of the UNet, where it has both. Default false, as diffusers. */
+  readonly ema?: boolean;
+  /**
+   * Of a model in one file: a folder in diffusers layout, whose configs, scheduler and tokenizer are taken. It needs no weights. Default:
+   * sizes are told from the tensors, all else is as in Stable Diffusion 1.x or 2.x, with CLIP's vocabulary.
+   */
+  readonly config?: string;
 }
 
 /** Memory of an engine in bytes. */
@@ -67,7 +80,12 @@ export interface MemoryUse {
   readonly limit: number;
 }
 
-const engineOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true) });
+const singleFileOptions = {
+  prediction: z.enum(['epsilon', 'v_prediction']).optional(),
+  ema: z.boolean().optional(),
+  config: z.string().min(1).optional(),
+};
+const engineOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true), ...singleFileOptions });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -88,27 +106,29 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
-   * @param model its path, or a name on the Hugging Face hub, `hf:organisation/model` or `hf:organisation/model@revision`: downloaded
-   *   where the cache does not have it ({@link pullModel}), without a request where it has
+   * Loads a model (Stable Diffusion 1.x or 2.x, or models/mini).
+   * @param model the path of a folder in diffusers layout, or of a single file, `.safetensors` or `.ckpt`, as CompVis,
+   *   stable-diffusion-webui and Civitai have them (a checkpoint's pickle is read, never executed); or a name on the Hugging Face hub,
+   *   `hf:organisation/model` or `hf:organisation/model@revision`: downloaded where the cache does not have it ({@link pullModel}), without
+   *   a request where it has
    * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_MODEL_GATED, CONES_DOWNLOAD_FAILED, CONES_ABORTED, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
-   *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
+   *   CONES_CHECKPOINT_INVALID, CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
    *   CONES_OPTION_INVALID, CONES_DEVICE_UNAVAILABLE; and every call CONES_DEVICE_LOST once the engine's GPU has failed
    */
   static async load(model: string, options: EngineOptions = {}): Promise<Engine> {
     const settings = parseOptions('Engine.load', engineOptions, options);
     const addon = native();
-    const config = await loadModelConfig(await modelFolder(model, settings));
+    const { prediction, ema } = settings;
+    const config = await loadModelConfig(await modelFolder(model, settings), { prediction, ema, config: settings.config });
     const [tokenizer, rareTokens] = await Promise.all([
-      Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
+      Tokenizer.load(config.tokenizer, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
     ]);
     const place = nativePlace(settings);
     const { threads } = place;
     const { unet, text, vae } = config;
-    const files = [unet, text, vae].flatMap((part) => part.files);
     const { planOnly, allowPaths } = settings;
-    const loaded = await loadWithin(place, files, (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
+    const loaded = await loadWithin(place, [unet, text, vae], (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
     return new Engine(await fromNative(() => Session.open({ model: loaded, config, tokenizer, rareTokens, threads, allowPaths })));
   }
 
@@ -253,7 +273,7 @@ export class Engine implements AsyncDisposable {
 
   /** What is worth knowing about this engine on this machine: 'slow-instruction-set', 'cpu-fallback', mostly nothing. */
   get warnings(): readonly Warning[] {
-    return [...machineWarnings(this.instructionSet), ...this.#session.warnings];
+    return [...machineWarnings(this.instructionSet), ...this.#session.warnings, ...modelWarnings(this.#session.config)];
   }
 
   /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */

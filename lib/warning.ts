@@ -6,6 +6,7 @@ export const WARNING_CODES = {
   'drawn-elsewhere': 'A picture is drawn again by another version, or on another instruction set, than the first time.',
   'negative-prompt-unused': 'A negative prompt is given, and guidance is off.',
   'prompt-truncated': 'A text is longer than the text encoder reads; its end is ignored.',
+  'prediction-guessed': 'A model in one file does not say what its UNet predicts.',
   'search-worse': 'The held-out loss with the neurons zeroed is no better than that of the untouched model.',
   'shared-token': 'Two subjects that a prompt names are bound to one rare word, and have no learned embedding.',
   'single-picture': 'A subject has one picture only.',

@@ -13,9 +13,24 @@ export class NativeAbort {
   abort(): void;
 }
 
+/** Where a tensor lies. Its elements lie together, the last dimension's beside each other. */
+export interface NativeTensor {
+  /** The one that the model asks for: as in diffusers and transformers. */
+  name: string;
+  /** As safetensors calls it: 'F32', 'F16', 'BF16'; others are refused when the model asks for them. */
+  dtype: string;
+  shape: number[];
+  /** Index into `files`. */
+  file: number;
+  /** Of the first byte in the file. */
+  offset: number;
+}
+
 export interface NativeFiles {
-  /** Absolute paths of safetensors files (one, or all shards). */
+  /** Absolute paths of files (one, or all shards). */
   files: string[];
+  /** What is in them. Absent: they are safetensors, which say so themselves. */
+  tensors?: NativeTensor[];
 }
 
 export interface NativeUNetConfig extends NativeFiles {
@@ -26,6 +41,8 @@ export interface NativeUNetConfig extends NativeFiles {
   downAttention: boolean[];
   /** Per up block, in the order of `up_block_types`. */
   upAttention: boolean[];
+  /** Between down and up blocks; distilled models have none. */
+  midBlock: boolean;
   layersPerBlock: number[];
   /** Number of heads per level. */
   heads: number[];
@@ -398,6 +415,8 @@ export class NativeClip {
 export interface NativeAddon {
   /** The CPU first. */
   listDevices(): Promise<NativeDevice[]>;
+  /** The tensors of a safetensors file, in the order of their names. */
+  readSafetensors(file: string): Promise<NativeTensor[]>;
   loadClip(options: NativeClipOptions): Promise<NativeClip>;
   loadModel(options: NativeModelOptions): Promise<NativeModel>;
   /** Standard normal values [offset, offset + count) of stream `seed` (Philox 4×32-10). */

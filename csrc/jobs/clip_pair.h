@@ -15,7 +15,7 @@
 namespace cones::jobs {
 
 struct ClipOptions {
-  std::vector<std::string> files;  // safetensors, one or all shards
+  WeightFiles files;
   ClipConfig config;
   Placement place;
   std::size_t memory_limit = SIZE_MAX;

@@ -43,12 +43,18 @@ export interface EngineFlags {
   readonly threads?: number;
   /** GiB */
   readonly memoryLimit?: number;
+  readonly prediction?: string;
+  readonly ema?: boolean;
+  readonly config?: string;
 }
 
 export function addEngineFlags(command: Command): Command {
   return command
     .optionsGroup('Engine:')
-    .option('--model <folder>', 'model in diffusers layout, or hf:organisation/model of the Hugging Face hub (default: the small model that comes with cones)')
+    .option('--model <path>', 'model: a folder in diffusers layout, a single .safetensors or .ckpt file, or hf:organisation/model of the Hugging Face hub (default: the small model that comes with cones)')
+    .option('--prediction <name>', "of a single file: 'epsilon' or 'v_prediction' (default: epsilon; v_prediction for Stable Diffusion 2.x)")
+    .option('--ema', 'of a single file: take the averaged weights')
+    .option('--config <folder>', 'of a single file: a folder whose configs and tokenizer are taken')
     .option('--device <name>', "'auto', 'cpu', 'cuda' or 'cuda:N', as in cones devices (default: auto)")
     .option('--precision <name>', "'auto', 'fp32' on the CPU, 'fp16' or 'bf16' on a GPU (default: auto)")
     .option('--threads <n>', 'threads to compute with (default: all)', number)
@@ -62,12 +68,15 @@ export async function modelFolder({ model = DEFAULT_MODEL }: EngineFlags, io: Io
 }
 
 export async function loadEngine(flags: EngineFlags, io: Io): Promise<Engine> {
-  const { device, precision, threads, memoryLimit } = flags;
+  const { device, precision, threads, memoryLimit, prediction, ema, config } = flags;
   const engine = await Engine.load(await modelFolder(flags, io), {
     device: device as EngineOptions['device'],
     precision: precision as EngineOptions['precision'],
     threads,
     memoryLimit: memoryLimit === undefined ? undefined : Math.floor(memoryLimit * 2 ** 30),
+    prediction: prediction as EngineOptions['prediction'],
+    ema,
+    config,
   });
   for (const { code, message } of engine.warnings) printNote(io, 'warning', code, message);
   return engine;

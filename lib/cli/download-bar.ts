@@ -1,6 +1,6 @@
 import { brief, visible } from '../util/show';
 import type { DownloadProgress } from '../models/hub';
-import type { Io } from './io';
+import { type Io, printEvent } from './io';
 import { ProgressBars } from './progress';
 
 const MIB = 2 ** 20;
@@ -18,12 +18,15 @@ export class DownloadBar {
   }
 
   update({ model, license, received, total, file }: DownloadProgress): void {
-    if (!this.#toldLicense) this.#io.stderr.write(`${visible(`${model}: ${licenseLine(license)}`)}\n`);
+    if (!this.#toldLicense) {
+      if (this.#io.progress === 'json') printEvent(this.#io, 'license', { model, ...license });
+      else this.#io.stderr.write(`${visible(`${model}: ${licenseLine(license)}`)}\n`);
+    }
     this.#toldLicense = true;
     // Configs first, then weights: a bar with another end is another bar.
     if (total !== this.#total) this.#bars.stop();
     this.#total = total;
-    this.#bars.update({ label: 'pull', step: Math.floor(received / MIB), steps: Math.max(1, Math.ceil(total / MIB)), detail: `MiB ${visible(brief(file))}` });
+    this.#bars.update({ phase: 'pull', step: Math.floor(received / MIB), steps: Math.max(1, Math.ceil(total / MIB)), detail: `MiB ${visible(brief(file))}` });
   }
 
   [Symbol.dispose](): void {

@@ -3,6 +3,7 @@ import { toConesError } from '../native';
 import { brief, show, visible } from '../util/show';
 import { version } from '../version';
 import { addCompletion } from './completion';
+import { addConvert } from './convert';
 import { addDevices } from './devices';
 import { addFind } from './find';
 import { addGenerate } from './generate';
@@ -73,6 +74,7 @@ export function createProgram(io: Io): Command {
   addGenerate(program, io);
   addInspect(program, io);
   addReport(program, io);
+  addConvert(program, io);
   addDevices(program, io);
   addPull(program, io);
   addCompletion(program, io);

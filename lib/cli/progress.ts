@@ -10,6 +10,8 @@ export interface Progress {
   readonly remainingMs?: number | undefined;
   readonly msPerStep?: number | undefined;
   readonly loss?: number | undefined;
+  /** What is being worked on. */
+  readonly detail?: string | undefined;
 }
 
 /** How progress is told. */
@@ -34,7 +36,7 @@ export class ProgressBars {
     if (this.#io.progress === 'json') return printEvent(this.#io, 'progress', progress);
     if (!this.#io.stderr.isTTY || this.#io.progress === 'none') return;
     const { phase, step, steps, remainingMs, loss, msPerStep } = progress;
-    const detail = loss === undefined || msPerStep === undefined ? '' : `loss ${loss.toFixed(4)}, ${msPerStep.toFixed(0)} ms/step`;
+    const detail = loss === undefined || msPerStep === undefined ? (progress.detail ?? '') : `loss ${loss.toFixed(4)}, ${msPerStep.toFixed(0)} ms/step`;
     const payload = { left: remainingMs === undefined ? '' : `${duration(remainingMs)} left`, detail };
     if (this.#phase !== phase) {
       this.stop();

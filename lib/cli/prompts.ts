@@ -117,7 +117,7 @@ async function drawLine(line: number, text: string, { engine, flags, concepts, i
     const settings = { ...settingsOf(flags), ...own };
     const chosen = identifiers ? chooseConcepts(identifiers, concepts) : concepts;
     const output = numbered(flags.output, line);
-    await assertSavable({ ...settings, output, concepts: chosen }, modelFolder(flags));
+    await assertSavable({ ...settings, output, concepts: chosen }, () => modelFolder(flags, io));
     const { images, warnings } = await engine.generate({
       ...(settings as GenerateOptions),
       concepts: chosen,

@@ -5,8 +5,8 @@
 import type { NativeGradient, NativeGradientResult } from '../../typings/native';
 import type { Concept } from '../concept';
 
-/** A batch, but for the masks of its rows. */
-export type Unmasked = Omit<NativeGradient, 'masks'>;
+/** A batch with a target, but for the masks of its rows. */
+export type Unmasked = Omit<NativeGradient, 'masks' | 'upstream' | 'target' | 'weights'> & Required<Pick<NativeGradient, 'target' | 'weights'>>;
 
 /**
  * @param rows what is shut in each row

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { invalid, parseConfig, unsupported } from './parse';
-import { readJson } from './read-json';
+import { type JsonObject, readJson } from './read-json';
 import { refusedSamplers, SAMPLER_KEYS } from './sampler-keys';
 import type { SchedulerConfig } from './types';
 
@@ -45,7 +45,11 @@ const KEYS = {
 /** Reads `scheduler/` of a model folder. */
 export async function readSchedulerConfig(folder: string): Promise<SchedulerConfig> {
   const file = path.join(folder, 'scheduler_config.json');
-  const json = await readJson(file);
+  return parseSchedulerConfig(file, await readJson(file));
+}
+
+/** @param file whose `json` it is, for messages */
+export function parseSchedulerConfig(file: string, json: JsonObject): SchedulerConfig {
   const className = json['_class_name'];
   if (className !== undefined && !CLASSES.includes(className as string)) {
     throw unsupported(file, '_class_name', className, CLASSES.join(', '));

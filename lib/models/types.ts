@@ -44,14 +44,18 @@ export interface SchedulerConfig {
   refused: Readonly<Partial<Record<string, string>>>;
 }
 
-/** A whole diffusers-layout folder. */
+/** A folder's path; or CLIP's own vocabulary with a token that fills texts up, for a model that comes without one. */
+export type TokenizerSource = string | { readonly pad: '<|endoftext|>' | '!' };
+
+/** A whole model: a folder in diffusers layout, or a single file. */
 export interface ModelConfig {
-  /** Absolute path of the folder. */
+  /** Absolute path of the folder, or of the file. */
   folder: string;
   text: TextConfig;
   unet: UNetConfig;
   vae: VaeConfig;
   scheduler: SchedulerConfig;
-  /** Absolute path of the tokenizer's folder. */
-  tokenizerFolder: string;
+  tokenizer: TokenizerSource;
+  /** The file tells nothing of its prediction, so that `scheduler.predictionType` is a guess. */
+  guessed: boolean;
 }

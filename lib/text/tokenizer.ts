@@ -1,6 +1,8 @@
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { ConesError } from '../errors';
 import { brief } from '../util/show';
+import type { TokenizerSource } from '../models/types';
+import { clipVocabulary } from './clip-vocabulary';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files';
 
 /** A text as the text encoder reads it. */
@@ -53,17 +55,17 @@ export class Tokenizer {
   }
 
   /**
-   * Loads the `tokenizer/` folder of a model.
+   * Loads the `tokenizer/` folder of a model, or CLIP's own vocabulary.
    * @param limits What the text encoder can take: its number of positions (which caps `maxLength`) and of embeddings.
    * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
    */
-  static async load(folder: string, limits: { maxPositions: number; vocabSize: number }): Promise<Tokenizer> {
-    const files = await readTokenizerFiles(folder);
+  static async load(source: TokenizerSource, limits: { maxPositions: number; vocabSize: number }): Promise<Tokenizer> {
+    const files = typeof source === 'string' ? await readTokenizerFiles(source) : await clipVocabulary(source.pad);
     const largest = Object.values(files.vocab).reduce((a, b) => Math.max(a, b), 0);
     if (largest >= limits.vocabSize) {
       throw new ConesError(
         'CONES_CONFIG_INVALID',
-        `${brief(folder)} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
+        `${typeof source === 'string' ? brief(source) : "CLIP's vocabulary"} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
       );
     }
     return new Tokenizer(files, Math.min(files.maxLength, limits.maxPositions));

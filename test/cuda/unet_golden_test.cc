@@ -51,6 +51,11 @@ const UNetConfig kOdd = [] {
   c.freq_shift = 1;
   return c;
 }();
+const UNetConfig kNoMid = [] {
+  UNetConfig c = config_of({4, 8}, {false, true}, {2, 2}, 8, 2);
+  c.mid_block = false;
+  return c;
+}();
 const UNetConfig kLists = [] {
   UNetConfig c = config_of({8, 8, 12}, {true, true, false}, {1, 2, 4}, 20, 4);
   c.layers_per_block = {1, 2, 1};
@@ -121,6 +126,7 @@ void compare(const std::string& name, const UNetConfig& config) {
 
 }  // namespace
 
+TEST("no mid block") { compare("unet-no-mid", kNoMid); }
 TEST("linear projections: every gradient") { compare("unet-tiny", kTiny); }
 TEST("lists per level: every gradient") { compare("unet-lists", kLists); }
 TEST("sizes that do not divide") { compare("unet-odd", kOdd); }

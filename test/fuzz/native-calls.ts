@@ -119,6 +119,8 @@ async function main(): Promise<void> {
 
   const calls: Call[] = [
     ['loadModel', (o: never) => addon.loadModel(o), [load]],
+    ['loadModel, tensors', (o: never) => addon.loadModel(o), [{ ...load, unet: { ...load.unet, tensors: await addon.readSafetensors(load.unet.files[0]!) } }]],
+    ['readSafetensors', (file) => addon.readSafetensors(file), [load.unet.files[0]!]],
     ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
     ['listDevices', (v) => (addon.listDevices as (value: never) => unknown)(v), [undefined]],
     ['loadModel, planOnly', async (o: never) => (await addon.loadModel(o)).planText(1, tokens), [{ ...load, planOnly: true }]],
@@ -219,7 +221,7 @@ async function main(): Promise<void> {
   clip.dispose();
   await Promise.all([model.dispose(), foreign.dispose()]);
   for (const [name, run, valid] of calls) {
-    if (!/^(load|list|random|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
+    if (!/^(load|list|random|readSafetensors|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
   }
   writeSync(1, `${JSON.stringify({ refused, problems })}\n`);
 }

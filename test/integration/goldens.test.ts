@@ -45,7 +45,7 @@ const float32 = (data: ArrayLike<number>) => Float32Array.from(data);
 const float64 = (data: ArrayLike<number>) => Float64Array.from(data);
 const int32 = (data: ArrayLike<number>) => Int32Array.from(data);
 
-describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists', 'unet-tiny'])('%s', (name) => {
+describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists', 'unet-tiny', 'unet-no-mid'])('%s', (name) => {
   const golden = new Golden(path.join(models, name));
   const [batch, , height, width] = golden.shape('sample') as [number, number, number, number];
   const input = {

@@ -20,7 +20,7 @@ beforeAll(async () => {
   const config = { ...(await loadModelConfig(MODEL)), unet: await readUNetConfig(path.join(models, 'unet-tiny/unet')) };
   const { unet, text, vae } = config;
   const model = await native().loadModel({ unet, text, vae, threads: 1, memoryLimit: 2 ** 30 });
-  const tokenizer = await Tokenizer.load(config.tokenizerFolder, { maxPositions: text.maxPositions, vocabSize: text.vocabSize });
+  const tokenizer = await Tokenizer.load(config.tokenizer, { maxPositions: text.maxPositions, vocabSize: text.vocabSize });
   session = await Session.open({ model, config, tokenizer, rareTokens: [], threads: 1, allowPaths: true });
   rows = Array.from({ length: batch }, (_, b) =>
     Concept.create({

@@ -11,6 +11,8 @@ import type * as ExifMetadata from '../../lib/images/exif-metadata';
 import type * as Captions from '../../lib/methods/shared/captions';
 import type * as State from '../../lib/methods/cones/state';
 import type * as ModelConfig from '../../lib/models';
+import type * as Checkpoint from '../../lib/models/checkpoint';
+import type * as SingleFile from '../../lib/models/single-file';
 import type * as ReadJson from '../../lib/models/read-json';
 import type * as HubFiles from '../../lib/models/hub/choose-files';
 import type * as HubListing from '../../lib/models/hub/listing';
@@ -21,6 +23,7 @@ import type * as Show from '../../lib/util/show';
 import type * as SubjectFolder from '../../lib/methods/shared/subject-folder';
 import type * as TiffColours from '../../lib/images/tiff-colours';
 import type * as TokenizerFiles from '../../lib/text/tokenizer-files';
+import { ops, pickledTensor, writeSafetensors, zip } from '../checkpoints';
 import { CountedLibrary, growth } from '../steps';
 
 const library = new CountedLibrary();
@@ -135,6 +138,16 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       return refused(() => chooseFiles('m', paths, { unet: ['diffusers', 'UNet2DConditionModel'] }));
     },
   },
+  'a pickle of numbers': checkpoint((n) => Buffer.alloc(2 * n, 'N0')),
+  'a pickle of marks': checkpoint((n) => Buffer.from('('.repeat(n) + '1'.repeat(n))),
+  'a pickle of shared lists': checkpoint((n) => Buffer.from(`]q\0${'h\0h\0a0'.repeat(n)}0`)),
+  'a pickle of texts': checkpoint((n) => Buffer.from('U\x01a0'.repeat(n))),
+  'a pickle of names': checkpoint((n) => Buffer.from('ccollections\nOrderedDict\n0'.repeat(n))),
+  'a checkpoint of tensors': checkpointOf((n) => zip([['a/data.pkl', ops.pickle(ops.dict(Array.from({ length: n }, (_, i) => [`w${i}`, pickledTensor('0', 'F32', [1])] as const)))], ['a/data/0', Buffer.alloc(4)]])),
+  'a checkpoint of storages': checkpointOf((n) => zip([['a/data.pkl', ops.pickle(ops.dict(Array.from({ length: n }, (_, i) => [`w${i}`, pickledTensor(String(i), 'F32', [1])] as const)))], ...Array.from({ length: n }, (_, i) => [`a/data/${i}`, Buffer.alloc(4)] as const)])),
+  'an archive whose end is hard to find': checkpointOf((n) => Buffer.concat([Buffer.from('PK\x03\x04'), Buffer.alloc(8 * n, 'PK\x05\x06')])),
+  'a single file of many tensors': singleFile((i) => `model.diffusion_model.input_blocks.${i}.0.out_layers.3.weight`),
+  'a single file of averaged weights': singleFile((i) => `model_ema.${i}`),
   'a tokenizer': tokenizer((n) => `{"<|startoftext|>":0,"<|endoftext|>":1,${list(n, (i) => `"a${i + 100_000}":${i + 100_000}`)}}`, () => '#version: 0.2\n'),
   'a tokenizer with merges': tokenizer(() => '{"<|startoftext|>":0,"<|endoftext|>":1,"ab":2}', (n) => lines(n, () => 'a b')),
   'a tokenizer with added tokens': {
@@ -223,6 +236,28 @@ function config(name: string, text: (size: number) => string) {
       put(name, text(n));
       const { readUNetConfig, readSchedulerConfig } = library.load<typeof ModelConfig>('lib/models/index.ts');
       return refused(() => (part === 'unet' ? readUNetConfig : readSchedulerConfig)(path.join(folder, part)));
+    },
+  };
+}
+
+function checkpoint(body: (size: number) => Buffer) {
+  return checkpointOf((n) => zip([['a/data.pkl', ops.pickle(body(n), Buffer.from('}'))]]));
+}
+
+function checkpointOf(bytes: (size: number) => Buffer) {
+  return { size: 500, work: (n: number) => refused(() => library.load<typeof Checkpoint>('lib/models/checkpoint/index.ts').readCheckpoint(put('x.ckpt', bytes(n)))) };
+}
+
+/** The core of a model, and `name` as often as is asked for. */
+function singleFile(name: (i: number) => string) {
+  const core = ['model.diffusion_model.input_blocks.0.0.weight', 'model.diffusion_model.out.2.weight', 'first_stage_model.decoder.conv_in.weight', 'cond_stage_model.transformer.a'];
+  const tensor = { dtype: 'F32', shape: [1, 4], bytes: Buffer.alloc(16) };
+  return {
+    size: 400,
+    work: (n: number) => {
+      const names = [...core, ...Array.from({ length: n }, (_, i) => name(i + 1))];
+      const file = writeSafetensors(put('single.safetensors', ''), new Map(names.map((key) => [key, tensor])));
+      return refused(() => library.load<typeof SingleFile>('lib/models/single-file/index.ts').readSingleModel(file, {}));
     },
   };
 }

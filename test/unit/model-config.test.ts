@@ -141,6 +141,7 @@ test('Stable Diffusion 1.4', async () => {
     blockOutChannels: [320, 640, 1280, 1280],
     downAttention: [true, true, true, false],
     upAttention: [false, true, true, true],
+    midBlock: true,
     layersPerBlock: [2, 2, 2, 2],
     heads: [8, 8, 8, 8], // "attention_head_dim": 8 is the number of heads
     transformerLayers: [1, 1, 1, 1],
@@ -306,7 +307,7 @@ describe('weights', () => {
 
   test.each([
     ['none', none, 'CONES_MODEL_NOT_FOUND', 'no diffusion_pytorch_model.safetensors'],
-    ['only a pickle', { ...none, [`${unet}.bin`]: '' }, 'CONES_MODEL_NOT_FOUND', 'safe_serialization'],
+    ['only a pickle, which is cut off', { ...none, [`${unet}.bin`]: '' }, 'CONES_CHECKPOINT_INVALID', 'diffusion_pytorch_model.bin'],
     ['a shard is missing', { ...none, [`${unet}.safetensors.index.json`]: { weight_map: { x: 'b.safetensors' } } }, 'CONES_MODEL_NOT_FOUND', 'b.safetensors'],
     ['a shard elsewhere', { ...none, [`${unet}.safetensors.index.json`]: { weight_map: { x: '../x.safetensors' } } }, 'CONES_CONFIG_INVALID', 'weight_map'],
     ['no shards', { ...none, [`${unet}.safetensors.index.json`]: { weight_map: {} } }, 'CONES_CONFIG_INVALID', 'weight_map'],
@@ -323,7 +324,6 @@ describe('unsupported values are named', () => {
     ['unet/config.json', { act_fn: 'gelu' }, '"act_fn" is "gelu"'],
     ['unet/config.json', { down_block_types: [...crossAttn(3), 'AttnDownBlock2D'] }, '"down_block_types.3" is "AttnDownBlock2D"'],
     ['unet/config.json', { mid_block_type: 'UNetMidBlock2DSimpleCrossAttn' }, 'UNetMidBlock2DSimpleCrossAttn'],
-    ['unet/config.json', { mid_block_type: null }, '"mid_block_type" is null'],
     ['unet/config.json', { addition_embed_type: 'text_time' }, '"addition_embed_type" is "text_time"'],
     ['unet/config.json', { class_embed_type: 'timestep' }, '"class_embed_type"'],
     ['unet/config.json', { resnet_time_scale_shift: 'scale_shift' }, '"resnet_time_scale_shift"'],

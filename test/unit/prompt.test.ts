@@ -195,7 +195,7 @@ describe('choosing names', () => {
   });
 
   test('every built-in rare token is one token of CLIP', () => {
-    const merges = gunzipSync(readFileSync(path.join(__dirname, '../fixtures/clip-bpe/merges.txt.gz'))).toString('utf8');
+    const merges = gunzipSync(readFileSync(path.join(__dirname, '../../models/clip-bpe/merges.txt.gz'))).toString('utf8');
     const tokens = new Set(merges.split('\n').map((line) => line.replace(' ', '')));
     expect(RARE_TOKENS.filter((token) => !tokens.has(`${token}</w>`))).toEqual([]);
     expect(new Set(RARE_TOKENS).size).toBe(RARE_TOKENS.length);

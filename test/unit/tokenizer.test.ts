@@ -9,7 +9,7 @@ const LIMITS = { maxPositions: 77, vocabSize: 49408 };
 const golden = JSON.parse(readFileSync(path.join(__dirname, '../goldens/tokenizer.json'), 'utf8')) as {
   texts: [string, number[]][];
 };
-const mergesText = gunzipSync(readFileSync(path.join(__dirname, '../fixtures/clip-bpe/merges.txt.gz'))).toString('utf8');
+const mergesText = gunzipSync(readFileSync(path.join(__dirname, '../../models/clip-bpe/merges.txt.gz'))).toString('utf8');
 
 /** CLIP's vocabulary, as JSON. */
 let vocabJson: string | undefined;
