@@ -36,7 +36,7 @@ export function printJsonLine(io: Io, value: unknown): void {
 }
 
 /** A line of JSON on stderr, for programs that run this one. */
-export function printEvent(io: Io, event: 'progress' | 'warning' | 'error', values: object): void {
+export function printEvent(io: Io, event: 'progress' | 'license' | 'warning' | 'error', values: object): void {
   io.stderr.write(`${visible(JSON.stringify({ event, ...values }))}\n`);
 }
 
