@@ -1,6 +1,6 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
-// Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/diffusion/samplers computes coefficients and this one
+// Every solver is linear in its tensors: latents, model output, what earlier steps predicted, noise, so lib/diffusion/samplers computes coefficients and this one
 // loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule.
 #pragma once
 
@@ -49,7 +49,9 @@ class Sampling {
   bool guided_;
   std::vector<const ConceptMask*> masks_;  // [rows]
   TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
-  Tensor x_, previous_x0_;
+  Tensor x_;
+  std::array<Tensor, SolverStep::kPrevious> previous_;  // predictions of the steps before, the latest first
+  std::size_t depth_;                                   // how many of them the schedule looks at
   std::size_t done_ = 0;
 };
 

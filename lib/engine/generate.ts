@@ -4,9 +4,10 @@ import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, promptOption, seedOption, signalOption } from '../util/options';
+import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
-import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../diffusion/schedule';
+import { ETA_SAMPLERS, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
+import { flattenSteps, samplerSchedule } from '../diffusion/schedule';
 import type { Warning } from '../warning';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
@@ -31,13 +32,18 @@ export interface GenerateOptions {
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
   readonly seed?: number | bigint;
-  /** Solver. Default 'dpm-solver-multistep' (DPM-Solver++ 2M), the paper's (App. B). */
-  readonly sampler?: SamplerName;
-  /** UNet evaluations, as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
+  /**
+   * Solver: one of `SAMPLER_NAMES`, or as stable-diffusion-webui calls it, such as 'DPM++ 2M Karras' or 'Euler a'. Default: that of the
+   * model's scheduler, `engine.sampler`. The paper's (App. B) is 'dpm-solver-multistep' (DPM-Solver++ 2M).
+   */
+  readonly sampler?: SamplerName | (string & {});
+  /** Noise levels as Karras et al. 2022 space them; not for ddim, euler-ancestral, pndm, lcm and tcd. Default: what the scheduler's config says. */
+  readonly useKarrasSigmas?: boolean;
+  /** Steps, of one UNet evaluation each (heun and kdpm2: two), as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
   readonly steps?: number;
   /** Scale of classifier-free guidance, 0 … 1000; 1 and less turn it off, as in diffusers. Default 7.5, the paper's. */
   readonly guidance?: number;
-  /** DDIM only: 0 is deterministic. Default 0. */
+  /** DDIM (default 0) and TCD (default 0.3) only: 0 is deterministic. */
   readonly eta?: number;
   /** Picture size in pixels, multiples of the autoencoder's factor (8). Default: the model's own. */
   readonly width?: number;
@@ -69,7 +75,8 @@ const schema = z.strictObject({
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
-  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).default('dpm-solver-multistep'),
+  sampler: samplerOption.optional(),
+  useKarrasSigmas: z.boolean().optional(),
   steps: z.int().min(1).max(1000).default(50),
   guidance: z.number().min(0).max(1000).default(7.5),
   eta: z.number().min(0).max(1).optional(),
@@ -80,7 +87,7 @@ const schema = z.strictObject({
   signal: signalOption,
 });
 
-type Settings = z.output<typeof schema>;
+type Settings = Omit<z.output<typeof schema>, 'sampler'> & { readonly sampler: SamplerName };
 
 /** All are in memory when the call ends. */
 const MOST_PICTURES = 2 ** 16;
@@ -100,10 +107,7 @@ interface Job {
  *   CONES_ABORTED
  */
 export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
-  const settings = parseOptions('generate', schema, options);
-  if (settings.eta !== undefined && settings.sampler !== 'ddim') {
-    throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the sampler "ddim", not for "${settings.sampler}"; leave it out.`);
-  }
+  const settings = chooseSolver(parseOptions('generate', schema, options), session);
   session.assertUsable();
   const own = nativeSize(session);
   const size = { height: settings.height ?? own.height, width: settings.width ?? own.width };
@@ -121,7 +125,8 @@ export async function generate(session: Session, options: GenerateOptions): Prom
 
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
-  const progress = progressReporter(settings, batches.length);
+  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, settings).steps.length;
+  const progress = progressReporter({ ...settings, steps: evaluations }, batches.length);
   const drawnWith: DrawnWith = {
     ...settings,
     ...size,
@@ -129,7 +134,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     instructionSet: session.model.isa,
     device: kindOf(session.device),
     precision: session.precision,
-    karras: session.config.scheduler.useKarrasSigmas,
+    karras: settings.useKarrasSigmas ?? session.config.scheduler.useKarrasSigmas,
   };
   for (const batch of batches) {
     const { latents, ...found } = await drawLatents(session, settings, batch, latent, progress);
@@ -150,16 +155,29 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   return { images, warnings: [...warnings, ...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! })))] };
 }
 
+/** The sampler by its own name, with what its name says about its noise levels; the model's own where nobody chooses. */
+function chooseSolver(settings: z.output<typeof schema>, session: Session): Settings {
+  const sampler = settings.sampler?.sampler ?? session.config.scheduler.sampler;
+  const useKarrasSigmas = settings.useKarrasSigmas ?? settings.sampler?.useKarrasSigmas;
+  if (settings.eta !== undefined && !ETA_SAMPLERS.has(sampler)) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the samplers ${[...ETA_SAMPLERS].join(' and ')}, not for "${sampler}"; leave it out.`);
+  }
+  if (useKarrasSigmas === true && !KARRAS_SAMPLERS.has(sampler)) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the sampler "${sampler}" has no Karras spacing; leave useKarrasSigmas out, or choose ${[...KARRAS_SAMPLERS].join(', ')}.`);
+  }
+  return { ...settings, sampler, useKarrasSigmas };
+}
+
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'>,
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'>,
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: () => void,
 ) {
   const { signal } = settings;
-  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { steps: settings.steps, eta: settings.eta });
+  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, settings);
   const { inChannels } = session.config.unet;
   const size = inChannels * latent.height * latent.width;
 
