@@ -1,5 +1,5 @@
 import { isGuided } from '../engine/guidance';
-import { A1111_NAMES, type SamplerName } from '../diffusion/sampler-names';
+import { A1111_NAMES, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
 
 /** Settings of a drawing in the form in which stable-diffusion-webui (AUTOMATIC1111) writes and reads them, as a picture's `parameters`. */
 export interface A1111Settings {
@@ -25,7 +25,7 @@ export function a1111Parameters(settings: A1111Settings): string {
   const pairs = [
     `Steps: ${steps}`,
     `Sampler: ${A1111_NAMES[sampler]}`,
-    ...(karras ? ['Schedule type: Karras'] : []),
+    ...(karras && KARRAS_SAMPLERS.has(sampler) ? ['Schedule type: Karras'] : []),
     // There 1 is none, and less is something else.
     `CFG scale: ${isGuided(guidance) ? guidance : 1}`,
     `Seed: ${seed}`,

@@ -211,7 +211,7 @@ test('defaults are those of diffusers', async () => {
   const { unet, vae, scheduler } = await loadModelConfig(root);
   expect(unet).toMatchObject({ blockOutChannels: [320, 640, 1280, 1280], heads: [8, 8, 8, 8], layersPerBlock: [2, 2, 2, 2] });
   expect(vae).toMatchObject({ blockOutChannels: [64], layersPerBlock: 1, downscale: 1 });
-  expect(scheduler).toMatchObject({ betaStart: 0.0001, betaEnd: 0.02, betaSchedule: 'linear', setAlphaToOne: true });
+  expect(scheduler).toMatchObject({ betaStart: 0.0001, betaEnd: 0.02, betaSchedule: 'linear', setAlphaToOne: null });
 });
 
 test("what StableDiffusionPipeline corrects in old folders", async () => {

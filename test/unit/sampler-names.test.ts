@@ -1,4 +1,5 @@
 import { A1111_NAMES, KARRAS_SAMPLERS, SAMPLER_NAMES, samplerByName } from '../../lib/diffusion/sampler-names';
+import type { SchedulerConfig } from '../../lib/models/types';
 import { samplerSchedule } from '../../lib/diffusion/schedule';
 
 test.each([
@@ -23,11 +24,11 @@ test('no two samplers share a name', () => {
   expect(names.filter((name, i) => names.indexOf(name) !== i).sort()).toEqual(shared.sort());
 });
 
-const config = {
-  ...{ numTrainTimesteps: 1000, betaStart: 0.00085, betaEnd: 0.012, betaSchedule: 'scaled_linear', trainedBetas: null },
-  ...{ predictionType: 'epsilon', stepsOffset: 1, setAlphaToOne: false, timestepSpacing: null, rescaleBetasZeroSnr: false },
-  ...{ useKarrasSigmas: false, originalInferenceSteps: 50, timestepScaling: 10, sampler: 'pndm', refused: {} },
-} as const;
+const config: SchedulerConfig = {
+  ...{ numTrainTimesteps: 1000, betaStart: 0.00085, betaEnd: 0.012, betaSchedule: 'scaled_linear' as const, trainedBetas: null },
+  ...{ predictionType: 'epsilon' as const, stepsOffset: 1, setAlphaToOne: false, timestepSpacing: null, rescaleBetasZeroSnr: false },
+  ...{ useKarrasSigmas: false, originalInferenceSteps: 50, timestepScaling: 10, sampler: 'pndm' as const, refused: {} },
+};
 
 test.each(SAMPLER_NAMES.map((name) => [name]))('%s obeys useKarrasSigmas if and only if it says that it can', (name) => {
   const plain = samplerSchedule(name, config, { steps: 10 });
