@@ -123,7 +123,7 @@ class Cuda final : public Backend {
   Tensor normalize_rows(const Context&, const Tensor& x) const override;
 
   Tensor scale_input(const Context&, const Tensor& x, double factor) const override;
-  void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& x0, Tensor& next) const override;
+  void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
 
   void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod, Prediction,
                    std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const override;

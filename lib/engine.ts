@@ -1,3 +1,4 @@
+import type { SamplerName } from './diffusion/sampler-names';
 import { z } from 'zod';
 import type { Concept } from './concept';
 import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
@@ -269,6 +270,12 @@ export class Engine implements AsyncDisposable {
   get instructionSet(): string {
     this.#session.assertUsable();
     return this.#session.model.isa;
+  }
+
+  /** The sampler of the model's own scheduler: what {@link generate} draws with unless another is chosen. */
+  get sampler(): SamplerName {
+    this.#session.assertUsable();
+    return this.#session.config.scheduler.sampler;
   }
 
   /** What is worth knowing about this engine on this machine: 'slow-instruction-set', 'cpu-fallback', mostly nothing. */

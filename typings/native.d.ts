@@ -120,7 +120,8 @@ export interface NativeKvTensor {
 
 /** Numbers of one solver step; see `SamplerStep` in lib/diffusion/schedule.ts. Flattened in this order into `steps`. */
 export type NativeStepField =
-  | 'timestep' | 'inputScale' | 'x0FromX' | 'x0FromOutput' | 'xFromX' | 'xFromX0' | 'xFromPreviousX0' | 'noise';
+  | 'timestep' | 'inputScale' | 'predictionFromX' | 'predictionFromOutput' | 'xFromX' | 'xFromPrediction'
+  | 'xFromPrevious0' | 'xFromPrevious1' | 'xFromPrevious2' | 'xFromPrevious3' | 'noise';
 
 export interface NativeJob {
   abort?: NativeAbort;
@@ -153,7 +154,7 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   negativeEmbeddings?: Float32Array;
   tokens: number;
   guidance: number;
-  /** [steps × 8], see {@link NativeStepField}. */
+  /** [steps × 11], see {@link NativeStepField}. */
   steps: Float64Array;
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;

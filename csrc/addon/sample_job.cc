@@ -13,10 +13,17 @@ namespace {
 std::vector<SolverStep> solver_steps(const Napi::Object& o) {
   const auto flat = elements<double>(o, "steps");
   constexpr std::size_t fields = sizeof(SolverStep) / sizeof(double);
-  if (flat.empty() || flat.size() % fields != 0) invalid(o.Env(), "steps must hold 8 numbers per step.");
+  if (flat.empty() || flat.size() % fields != 0) invalid(o.Env(), "steps must hold 11 numbers per step.");
   std::vector<SolverStep> steps;
   for (std::size_t i = 0; i < flat.size(); i += fields)
-    steps.push_back({flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6], flat[i + 7]});
+    steps.push_back({.timestep = flat[i],
+                     .input_scale = flat[i + 1],
+                     .prediction_from_x = flat[i + 2],
+                     .prediction_from_output = flat[i + 3],
+                     .x_from_x = flat[i + 4],
+                     .x_from_prediction = flat[i + 5],
+                     .x_from_previous = {flat[i + 6], flat[i + 7], flat[i + 8], flat[i + 9]},
+                     .noise = flat[i + 10]});
   return steps;
 }
 

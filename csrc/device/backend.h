@@ -142,18 +142,19 @@ class Backend {
   /// Each row scaled to length 1, fp32.
   virtual Tensor normalize_rows(const Context&, const Tensor& x) const = 0;
 
-  // ---- sampling: latents x, x0 are fp32 ----
+  // ---- sampling: latents and predictions are fp32 ----
   /// factor · x.
   virtual Tensor scale_input(const Context&, const Tensor& x, double factor) const = 0;
   struct SolverInput {
-    Tensor x, previous_x0;  // [B, h, w, C]; previous_x0 undefined in the first step
-    Tensor output;          // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
+    Tensor x;       // [B, h, w, C]
+    std::array<Tensor, SolverStep::kPrevious> previous;  // predictions [B, h, w, C], the latest first; undefined: none, or not wanted
+    Tensor output;  // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
     bool guided = false;
     double guidance = 1;
     std::span<const std::uint64_t> seeds;  // [B]
     std::uint64_t steps_done = 0;          // which stretch of a seed's noise this step takes
   };
-  virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& x0, Tensor& next) const = 0;
+  virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const = 0;
 
   // ---- training ----
   /// moments [N, h, w, 2C] fp32 → latents [rows, h, w, C] and target, fp32, of the same shape (diffusion/training_batch.h).

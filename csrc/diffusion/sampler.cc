@@ -1,5 +1,6 @@
 #include "diffusion/sampler.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -13,6 +14,15 @@ Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
 }
 
+// How many earlier predictions these steps look at, or one, for those who want to see it.
+std::size_t reach(std::span<const SolverStep> steps) {
+  std::size_t depth = 1;
+  for (const SolverStep& step : steps)
+    for (std::size_t p = 0; p < step.x_from_previous.size(); ++p)
+      if (step.x_from_previous[p] != 0) depth = std::max(depth, p + 1);
+  return depth;
+}
+
 }  // namespace
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
@@ -20,7 +30,8 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
       size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
       masks_(input_.masks),
-      x_(std::exchange(input_.latents, Tensor())) {
+      x_(std::exchange(input_.latents, Tensor())),
+      depth_(reach(input_.steps)) {
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == x_.dim(0), "one mask per picture");
   masks_.resize(static_cast<std::size_t>(x_.dim(0)));
   if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
@@ -65,18 +76,19 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampl
 
 // output [rows, h, w, C]
 void Sampling::solve(const Context& context, const Tensor& output) {
-  Tensor x0, next;
+  Tensor prediction, next;
   context.backend->solver_step(context,
                                {.x = x_,
-                                .previous_x0 = previous_x0_,
+                                .previous = previous_,
                                 .output = output,
                                 .guided = guided_,
                                 .guidance = input_.guidance,
                                 .seeds = input_.seeds,
                                 .steps_done = done_},
-                               input_.steps[done_], x0, next);
+                               input_.steps[done_], prediction, next);
   x_ = std::move(next);
-  previous_x0_ = std::move(x0);
+  for (std::size_t p = depth_; p-- > 1;) previous_[p] = std::move(previous_[p - 1]);
+  previous_[0] = std::move(prediction);
   ++done_;
 }
 

@@ -1,6 +1,6 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
-// Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/diffusion/samplers computes coefficients and this one
+// Every solver is linear in its tensors: latents, model output, what earlier steps predicted, noise, so lib/diffusion/samplers computes coefficients and this one
 // loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule.
 #pragma once
 
@@ -33,8 +33,8 @@ class Sampling {
   bool finished() const { return done_ == input_.steps.size(); }
   /// The latents so far [B, h, w, C].
   const Tensor& latents() const { return x_; }
-  /// What the last step took the finished latents for, its x0 [B, h, w, C]; undefined before the first.
-  const Tensor& predicted() const { return previous_x0_; }
+  /// The last step's prediction [B, h, w, C], of most solvers its x0; undefined before the first.
+  const Tensor& predicted() const { return previous_[0]; }
   /// Rows of its UNet calls: two a picture with guidance.
   index_t rows() const { return guided_ ? 2 * x_.dim(0) : x_.dim(0); }
   /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
@@ -51,7 +51,9 @@ class Sampling {
   bool guided_;
   std::vector<const ConceptMask*> masks_;  // [rows]
   TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
-  Tensor x_, previous_x0_;
+  Tensor x_;
+  std::array<Tensor, SolverStep::kPrevious> previous_;  // predictions of the steps before, the latest first
+  std::size_t depth_;                                   // how many of them are kept: what the schedule looks at, and the last
   std::size_t done_ = 0;
 };
 

@@ -27,6 +27,7 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly count?: number;
   readonly seed?: number | bigint;
   readonly sampler?: string;
+  readonly karras?: boolean;
   readonly steps?: number;
   readonly guidance?: number;
   readonly eta?: number;
@@ -50,7 +51,8 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
-    .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')} (default: ${SAMPLER_NAMES[0]})`)
+    .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')}, or such as "DPM++ 2M Karras" (default: the model's own)`)
+    .option('--karras', "noise levels as Karras et al. space them (default: as the model's scheduler says)")
     .option('--steps <n>', 'UNet evaluations (default: 50)', number)
     .option('--guidance <scale>', 'scale of classifier-free guidance; up to 1: none (default: 7.5)', number)
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
@@ -115,7 +117,9 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     sampler,
     steps: flags.steps ?? own.steps,
     guidance: flags.guidance ?? own.guidance,
-    eta: flags.eta ?? (sampler === 'ddim' ? own.eta : undefined),
+    // What belongs to the picture's own sampler only.
+    eta: flags.eta ?? (sampler === own.sampler ? own.eta : undefined),
+    useKarrasSigmas: flags.karras ?? (sampler === own.sampler ? own.useKarrasSigmas : undefined),
     width: flags.width ?? own.width,
     height: flags.height ?? own.height,
   };

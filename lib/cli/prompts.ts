@@ -2,7 +2,6 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { Concept } from '../concept';
-import { type SamplerName, SAMPLER_NAMES } from '../diffusion/schedule';
 import type { Engine } from '../engine';
 import type { GenerateOptions } from '../engine/generate';
 import { AbortError, ConesError, type ErrorCode } from '../errors';
@@ -33,7 +32,8 @@ const lineSchema = z.strictObject({
   negativePrompt: z.string().optional(),
   count: z.number().optional(),
   seed: z.union([z.number(), z.string().transform(seed)], 'must be a number, or a string of digits').optional(),
-  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).optional(),
+  sampler: z.string().optional(),
+  useKarrasSigmas: z.boolean().optional(),
   steps: z.number().optional(),
   guidance: z.number().optional(),
   eta: z.number().optional(),
@@ -146,8 +146,8 @@ function parseLine(text: string): Line {
   return parseOptions('generate', lineSchema, value);
 }
 
-function settingsOf({ negativePrompt, count, seed: own, sampler, steps, guidance, eta, width, height, batchSize }: GenerateFlags) {
-  return { negativePrompt, count, seed: own, sampler, steps, guidance, eta, width, height, batchSize };
+function settingsOf({ negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize }: GenerateFlags) {
+  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize };
 }
 
 /** Those of the given concepts that have one of these identifiers. */

@@ -5,7 +5,7 @@ import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
 import { encodeImage, formatOf, type ImageFormat, makeGrid, type Picture } from '../images/images';
 import { loadModelConfig } from '../models';
-import { SAMPLER_NAMES, type SamplerName } from '../diffusion/schedule';
+import { SAMPLER_NAMES, samplerByName } from '../diffusion/sampler-names';
 import { reason } from '../util/show';
 import type { GenerateFlags } from './generate';
 import { assertWritable } from './io';
@@ -82,15 +82,17 @@ function line(width: number, height: number): Picture {
   return { width, height, data: new Uint8Array(width * height * 3) };
 }
 
+const LONGEST_SAMPLER = SAMPLER_NAMES.reduce((a, b) => (a.length >= b.length ? a : b));
+
 /** What the file will say about how it was made; what is not known yet is as long as it can become. */
 export function longestMetadata(plan: Plan, count: number): Record<string, string> {
-  const { prompt, concepts, grid, negativePrompt = '', sampler = SAMPLER_NAMES[0]!, steps = 1000, guidance = 1000, eta } = plan;
+  const { prompt, concepts, grid, negativePrompt = '', sampler = LONGEST_SAMPLER, steps = 1000, guidance = 1000, eta } = plan;
   const { width = MOST_SIDE, height = MOST_SIDE } = plan;
   const first = firstSeed(plan.seed);
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
   const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true, device: 'cuda', precision: 'fp16' };
-  const settings = { sampler: sampler as SamplerName, steps, guidance, eta, width, height, ...ofModel };
+  const settings = { sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
   return { ...metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
 }
 

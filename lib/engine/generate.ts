@@ -4,14 +4,16 @@ import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, promptOption, seedOption, signalOption } from '../util/options';
+import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
-import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../diffusion/schedule';
+import type { SamplerName } from '../diffusion/sampler-names';
+import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
 import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
+import { chooseSolver } from './choose-solver';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
 import type { Session } from './session';
@@ -36,13 +38,18 @@ export interface GenerateOptions {
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
   readonly seed?: number | bigint;
-  /** Solver. Default 'dpm-solver-multistep' (DPM-Solver++ 2M), the paper's (App. B). */
-  readonly sampler?: SamplerName;
-  /** UNet evaluations, as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
+  /**
+   * Solver: one of `SAMPLER_NAMES`, or as stable-diffusion-webui calls it, such as 'DPM++ 2M Karras' or 'Euler a'. Default: that of the
+   * model's scheduler, `engine.sampler`. The paper's (App. B) is 'dpm-solver-multistep' (DPM-Solver++ 2M).
+   */
+  readonly sampler?: SamplerName | (string & {});
+  /** Noise levels as Karras et al. 2022 space them; not for ddim, euler-ancestral, pndm, lcm and tcd. Default: what the scheduler's config says. */
+  readonly useKarrasSigmas?: boolean;
+  /** Steps, of one UNet evaluation each (heun and kdpm2: two), as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
   readonly steps?: number;
   /** Scale of classifier-free guidance, 0 … 1000; 1 and less turn it off, as in diffusers. Default 7.5, the paper's. */
   readonly guidance?: number;
-  /** DDIM only: 0 is deterministic. Default 0. */
+  /** DDIM (default 0) and TCD (default 0.3) only: 0 is deterministic. */
   readonly eta?: number;
   /** Picture size in pixels, multiples of the autoencoder's factor (8). Default: the model's own. */
   readonly width?: number;
@@ -105,7 +112,8 @@ const schema = z.strictObject({
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
-  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).default('dpm-solver-multistep'),
+  sampler: samplerOption.optional(),
+  useKarrasSigmas: z.boolean().optional(),
   steps: z.int().min(1).max(1000).default(50),
   guidance: z.number().min(0).max(1000).default(7.5),
   eta: z.number().min(0).max(1).optional(),
@@ -123,7 +131,7 @@ const schema = z.strictObject({
   signal: signalOption,
 });
 
-type Settings = z.output<typeof schema>;
+type Settings = Omit<z.output<typeof schema>, 'sampler'> & { readonly sampler: SamplerName };
 
 /** All are in memory when the call ends. */
 const MOST_PICTURES = 2 ** 16;
@@ -145,10 +153,7 @@ interface Job {
  *   CONES_ABORTED
  */
 export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
-  const settings = parseOptions('generate', schema, options);
-  if (settings.eta !== undefined && settings.sampler !== 'ddim') {
-    throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the sampler "ddim", not for "${settings.sampler}"; leave it out.`);
-  }
+  const settings = chooseSolver('generate', parseOptions('generate', schema, options), session);
   session.assertUsable();
   const usual = nativeSize(session);
   const size = { height: settings.height ?? usual.height, width: settings.width ?? usual.width };
@@ -172,7 +177,8 @@ export async function generate(session: Session, options: GenerateOptions): Prom
 
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
-  const progress = progressReporter(settings, batches.length);
+  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, settings).steps.length;
+  const progress = progressReporter({ ...settings, steps: evaluations }, batches.length);
   let first = 0;
   const drawnWith: DrawnWith = {
     ...settings,
@@ -181,11 +187,11 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     instructionSet: session.model.isa,
     device: kindOf(session.device),
     precision: session.precision,
-    karras: session.config.scheduler.useKarrasSigmas,
+    karras: settings.useKarrasSigmas ?? session.config.scheduler.useKarrasSigmas,
     given: givenInputs(settings),
   };
   for (const batch of batches) {
-    const { latents, ...found } = await drawLatents(session, { ...settings, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter(settings, progress, { first, matrix }));
+    const { latents, ...found } = await drawLatents(session, { ...settings, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, matrix }));
     first += batch.length;
     for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
@@ -237,6 +243,11 @@ function latentsEvery({ onLatents, onPreview, previewEvery }: Settings): number 
   return onPreview ? previewEvery : 0;
 }
 
+/** The x0 of a step's prediction, which of some solvers is something else. */
+function cleanPicture({ cleanAfter }: SamplerStep, latents: Float32Array, prediction: Float32Array): Float32Array {
+  return cleanAfter === undefined ? prediction : prediction.map((value, i) => cleanAfter.x * latents[i]! + cleanAfter.prediction * value);
+}
+
 type OnStep = (step: number, latents?: Latents, predicted?: Latents) => void;
 
 /** Tells of a step of the batch that begins with picture `first`. */
@@ -259,13 +270,13 @@ function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, p
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'> & { readonly latentsEvery?: number },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
 ) {
   const { signal, latentsEvery = 0 } = settings;
-  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { steps: settings.steps, eta: settings.eta });
+  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, settings);
   const { inChannels } = session.config.unet;
   const size = inChannels * latent.height * latent.width;
 
@@ -302,7 +313,7 @@ export async function drawLatents(
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
       latentsEvery,
-      ...(onStep ? { onStep: guard((step: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, now && tensor(now), predicted && tensor(predicted))) } : {}),
+      ...(onStep ? { onStep: guard((step: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, now && tensor(now), predicted && tensor(cleanPicture(schedule.steps[step - 1]!, now!, predicted)))) } : {}),
       abort,
     }),
   );

@@ -1,14 +1,17 @@
 /** The model's noise schedule, for those who write their own loops. */
 import { z } from 'zod';
-import { alphasCumprod, SAMPLER_NAMES, type SamplerName, samplerSchedule, usableSampler } from '../diffusion/schedule';
+import type { SamplerName } from '../diffusion/sampler-names';
+import { alphasCumprod, samplerSchedule } from '../diffusion/schedule';
 import { ConesError } from '../errors';
-import { parseOptions } from '../util/options';
+import { parseOptions, samplerOption } from '../util/options';
+import { chooseSolver } from './choose-solver';
 import type { Session } from './session';
 import { type Latents, latentsOption, requireLength } from './tensors';
 
 /** The options of `generate` that decide about it, with the same defaults. */
 export interface ScheduleOptions {
-  readonly sampler?: SamplerName;
+  readonly sampler?: SamplerName | (string & {});
+  readonly useKarrasSigmas?: boolean;
   readonly steps?: number;
   readonly eta?: number;
 }
@@ -27,17 +30,19 @@ export interface Schedule {
 }
 
 const scheduleSchema = z.strictObject({
-  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).optional(),
+  sampler: samplerOption.optional(),
+  useKarrasSigmas: z.boolean().optional(),
   steps: z.int().min(1).max(1000).default(50),
   eta: z.number().min(0).max(1).optional(),
 });
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_CONFIG_UNSUPPORTED */
 export function schedule(session: Session, options: ScheduleOptions = {}): Schedule {
-  const { sampler, steps, eta } = parseOptions('schedule', scheduleSchema, options);
+  const parsed = parseOptions('schedule', scheduleSchema, options);
   session.assertUsable();
+  const settings = chooseSolver('schedule', parsed, session);
   const { scheduler } = session.config;
-  const { initialNoiseScale, sigmas, steps: all } = samplerSchedule(sampler ?? usableSampler(scheduler), scheduler, { steps, eta });
+  const { initialNoiseScale, sigmas, steps: all } = samplerSchedule(settings.sampler, scheduler, settings);
   return { timesteps: all.map(({ timestep }) => timestep), sigmas, initialNoiseScale, alphasCumprod: alphasCumprod(scheduler), predictionType: scheduler.predictionType };
 }
 

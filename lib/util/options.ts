@@ -1,3 +1,4 @@
+import { SAMPLER_NAMES, samplerByName } from '../diffusion/sampler-names';
 import { AsyncResource } from 'node:async_hooks';
 import { types } from 'node:util';
 import { z } from 'zod';
@@ -83,3 +84,9 @@ export function asyncFunctionOption<F extends (...values: never[]) => unknown>()
     return async (...values: Parameters<F>): Promise<void> => void (await bound(...values));
   });
 }
+/** A sampler by any of its names. */
+export const samplerOption = z.string().transform((text, context) => {
+  const found = samplerByName(text.slice(0, 100));
+  if (found === undefined) context.addIssue({ code: 'custom', message: `must be one of ${SAMPLER_NAMES.join(', ')}, or a name such as "DPM++ 2M Karras"` });
+  return found ?? z.NEVER;
+});
