@@ -104,7 +104,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 struct Library {
   int version;

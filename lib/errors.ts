@@ -6,6 +6,7 @@ import { shortened } from './util/show';
  */
 export const ERROR_CODES = {
   CONES_ABORTED: 'The job was aborted through its signal.',
+  CONES_CHECKPOINT_INVALID: 'A checkpoint of PyTorch is damaged, or asks Python for more than weights.',
   CONES_CONCEPT_CORRUPT: 'A concept file is damaged or is not a concept file.',
   CONES_CONCEPT_MISMATCH: 'A concept was made for another base model.',
   CONES_CONFIG_INVALID: 'A config file cannot be read, or a value in it makes no sense.',
@@ -13,6 +14,7 @@ export const ERROR_CODES = {
   CONES_DEVICE_LOST: 'The GPU failed while it computed.',
   CONES_DEVICE_UNAVAILABLE: 'The device that was asked for cannot be used.',
   CONES_DISPOSED: 'The engine was used after it was disposed.',
+  CONES_DOWNLOAD_FAILED: 'A download failed, or brought other bytes than the hub promises.',
   CONES_IMAGE_INVALID: 'A picture cannot be read or decoded.',
   CONES_IMAGES_MISSING: 'No pictures were given.',
   CONES_INTERNAL: 'A bug in cones.',
@@ -20,7 +22,8 @@ export const ERROR_CODES = {
   CONES_LIMIT_EXCEEDED: 'A call asks for more than the limits of this engine allow.',
   CONES_LOSS_NOT_FINITE: 'The loss, or a picture, became NaN or infinite.',
   CONES_MODEL_CHANGED: 'A weights file was written to while a loaded model needs it.',
-  CONES_MODEL_NOT_FOUND: 'A model folder, or a file that it needs, is missing.',
+  CONES_MODEL_GATED: 'A model on the hub is given only to those who accepted its terms, or have a token.',
+  CONES_MODEL_NOT_FOUND: 'A model folder, a model on the hub, or a file that it needs, is missing.',
   CONES_NATIVE_MISSING: 'The native addon, or sharp, could not be loaded.',
   CONES_OPTION_INVALID: 'An option is missing, of the wrong type or out of range.',
   CONES_OUT_OF_MEMORY: 'The job needs more memory than there is.',

@@ -16,9 +16,24 @@ export class NativeAbort {
   abort(): void;
 }
 
+/** Where a tensor lies. Its elements lie together, the last dimension's beside each other. */
+export interface NativeTensor {
+  /** The one that the model asks for: as in diffusers and transformers. */
+  name: string;
+  /** As safetensors calls it: 'F32', 'F16', 'BF16'; others are refused when the model asks for them. */
+  dtype: string;
+  shape: number[];
+  /** Index into `files`. */
+  file: number;
+  /** Of the first byte in the file. */
+  offset: number;
+}
+
 export interface NativeFiles {
-  /** Absolute paths of safetensors files (one, or all shards). */
+  /** Absolute paths of files (one, or all shards). */
   files: string[];
+  /** What is in them. Absent: they are safetensors, which say so themselves. */
+  tensors?: NativeTensor[];
 }
 
 export interface NativeUNetConfig extends NativeFiles {
@@ -29,6 +44,8 @@ export interface NativeUNetConfig extends NativeFiles {
   downAttention: boolean[];
   /** Per up block, in the order of `up_block_types`. */
   upAttention: boolean[];
+  /** Between down and up blocks; distilled models have none. */
+  midBlock: boolean;
   layersPerBlock: number[];
   /** Number of heads per level. */
   heads: number[];
@@ -106,7 +123,8 @@ export interface NativeKvTensor {
 
 /** Numbers of one solver step; see `SamplerStep` in lib/diffusion/schedule.ts. Flattened in this order into `steps`. */
 export type NativeStepField =
-  | 'timestep' | 'inputScale' | 'x0FromX' | 'x0FromOutput' | 'xFromX' | 'xFromX0' | 'xFromPreviousX0' | 'noise';
+  | 'timestep' | 'inputScale' | 'predictionFromX' | 'predictionFromOutput' | 'xFromX' | 'xFromPrediction'
+  | 'xFromPrevious0' | 'xFromPrevious1' | 'xFromPrevious2' | 'xFromPrevious3' | 'noise';
 
 export interface NativeJob {
   abort?: NativeAbort;
@@ -139,23 +157,27 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   negativeEmbeddings?: Float32Array;
   tokens: number;
   guidance: number;
-  /** [steps × 8], see {@link NativeStepField}. */
+  /** [steps × 11], see {@link NativeStepField}. */
   steps: Float64Array;
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
   masks?: (NativeMask | null)[];
+  /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. Its pictures then keep pace. */
+  latentsEvery?: number;
   /**
-   * Called on the JavaScript thread after every step; and before the first, when the drawing has to wait: with 0 steps and its place
-   * among those who wait, from 1.
+   * Called on the JavaScript thread after every step, x and the step's prediction [B, C, h, w] with it; and before the first, when the
+   * drawing has to wait: with 0 steps and its place among those who wait, from 1.
    */
-  onStep?: (step: number, place?: number) => void;
+  onStep?: (step: number, place?: number, latents?: Float32Array, predicted?: Float32Array) => void;
 }
 
 export interface NativeGradient extends NativeDenoise {
-  /** What the UNet should have predicted, [B, C, h, w]. */
-  target: Float32Array;
+  /** What the UNet should have predicted, [B, C, h, w]; with `weights`, or `upstream` in place of both. */
+  target?: Float32Array;
   /** [B]: loss = Σ_b weight_b · mean((output_b − target_b)²) */
-  weights: Float64Array;
+  weights?: Float64Array;
+  /** ∂loss/∂output of any loss, [B, C, h, w]. */
+  upstream?: Float32Array;
   /** Names of UNet weights whose gradients are wanted. Only these are paid for. */
   tensors: string[];
   wantLatents?: boolean;
@@ -164,9 +186,12 @@ export interface NativeGradient extends NativeDenoise {
 }
 
 export interface NativeGradientResult {
+  /** Of a target; 0 with `upstream`. */
   loss: number;
-  /** Unweighted mean squared error per row [B]. */
+  /** Unweighted mean squared error per row [B]; empty with `upstream`. */
   rows: Float64Array;
+  /** With `upstream`: what the UNet predicts, [B, C, h, w]. */
+  output?: Float32Array;
   /** In the order of `tensors`, each as long as its weight. */
   gradients: Float32Array[];
   latents?: Float32Array;
@@ -406,6 +431,8 @@ export class NativeClip {
 export interface NativeAddon {
   /** The CPU first. */
   listDevices(): Promise<NativeDevice[]>;
+  /** The tensors of a safetensors file, in the order of their names. */
+  readSafetensors(file: string): Promise<NativeTensor[]>;
   loadClip(options: NativeClipOptions): Promise<NativeClip>;
   loadModel(options: NativeModelOptions): Promise<NativeModel>;
   /** Standard normal values [offset, offset + count) of stream `seed` (Philox 4×32-10). */

@@ -66,8 +66,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.unet = unet_config(object(o, "unet"));
   options.text = text_config(object(o, "text"));
   options.vae = vae_config(object(o, "vae"));
-  options.files = {strings(object(o, "text"), "files"), strings(object(o, "unet"), "files"),
-                   strings(object(o, "vae"), "files")};
+  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae"))};
   const jobs::PlaceOptions where = place_options(o);
 
   Napi::Object holder = Napi::Object::New(env);

@@ -93,7 +93,7 @@ Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
     in.replace_rows = elements<float>(o, "replaceRows");
   }
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-    return array_result(jobs::encode_text(m->context(&aborted), *m, in));
+    return array_result(jobs::run(jobs::encode_text, *m, in, aborted));
   });
 }
 

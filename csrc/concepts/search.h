@@ -78,7 +78,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
     double threshold;  // the lowest ranking selected
   };
   /// The `count` highest-ranked weights over all searched tensors, never one whose ranking is not positive (its scaling
-  /// down did not lower the loss). Equal values go in order of tensor and index.
+  /// down did not lower the loss). Displacements that Adam's rounding alone tells apart go by their score; equal values go in order of
+  /// tensor and index (device/ranking.h).
   Selection select_count(const Context& context, Ranking by, std::int64_t count) const;
 
   /// The whole state: steps, then per tensor displacement, first and second moment, S. Little-endian.
@@ -106,8 +107,9 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   template <class F>
   void each_saved(const F& f) const;
   const SearchState& find(const Parameter& parameter) const;
-  Tensor cut(const Context& context);
-  std::vector<Tensor> values(Ranking by) const;
+  SearchCut cut(const Context& context);
+  std::vector<RankedWeights> ranked(Ranking by) const;
+  float per_step(Ranking by) const;
   void make_gammas(const Context& context, bool text_gradient);
   SearchUpdate update_of_step() const;
 

@@ -14,13 +14,23 @@ Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
 }
 
+// How many earlier predictions these steps look at, or one, for those who want to see it.
+std::size_t reach(std::span<const SolverStep> steps) {
+  std::size_t depth = 1;
+  for (const SolverStep& step : steps)
+    for (std::size_t p = 0; p < step.x_from_previous.size(); ++p)
+      if (step.x_from_previous[p] != 0) depth = std::max(depth, p + 1);
+  return depth;
+}
+
 }  // namespace
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
       size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
-      masks_(input_.masks) {
+      masks_(input_.masks),
+      depth_(reach(input_.steps)) {
   Tensor x = std::exchange(input_.latents, Tensor());
   const index_t count = x.dim(0);
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == count, "one mask per picture");
@@ -31,8 +41,9 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
   text_ = unet.project_text(tape, Var(text), KvView{.masks = masks_});
   input_.embeddings = input_.negative_embeddings = Tensor();
   // All that is held between steps is held from the start, so that who comes next knows what is left.
-  Tensor previous = context.empty(x.shape(), DType::f32);
-  blocks_.push_back({.first = 0, .count = count, .done = 0, .x = std::move(x), .previous_x0 = std::move(previous)});
+  Block all{.first = 0, .count = count, .done = 0, .x = std::move(x), .previous = {}};
+  for (std::size_t p = 0; p < depth_; ++p) all.previous[p] = context.empty(all.x.shape(), DType::f32);
+  blocks_.push_back(std::move(all));
 }
 
 std::size_t Sampling::steps_done() const { return std::ranges::min(blocks_, {}, &Block::done).done; }
@@ -42,6 +53,21 @@ index_t Sampling::unfinished() const {
   for (const Block& block : blocks_)
     if (block.done < input_.steps.size()) count += block.count;
   return count;
+}
+
+index_t Sampling::available() const {
+  if (!input_.in_step) return unfinished();
+  const std::size_t done = steps_done();
+  index_t count = 0;
+  for (const Block& block : blocks_)
+    if (block.done == done && done < input_.steps.size()) count += block.count;
+  return count;
+}
+
+Tensor Sampling::predicted(const Context& context) const {
+  std::vector<Tensor> parts;
+  for (const Block& block : blocks_) parts.push_back(block.previous[0]);
+  return stack(context, parts);
 }
 
 Tensor Sampling::latents(const Context& context) const {
@@ -61,7 +87,9 @@ void Sampling::split(const Context& context, std::size_t index, index_t count) {
       if (!context.planning()) context.memory->device().copy(to.raw(), rows.raw(), rows.bytes());
       return to;
     };
-    return Block{.first = whole.first + begin, .count = end - begin, .done = whole.done, .x = copy(whole.x), .previous_x0 = copy(whole.previous_x0)};
+    Block rows{.first = whole.first + begin, .count = end - begin, .done = whole.done, .x = copy(whole.x), .previous = {}};
+    for (std::size_t p = 0; p < depth_; ++p) rows.previous[p] = copy(whole.previous[p]);
+    return rows;
   };
   Block first = part(0, count), rest = part(count, whole.count);
   blocks_[index] = std::move(first);
@@ -161,18 +189,19 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
     for (index_t side = 0; side < rows_per_picture(); ++side)
       own.push_back(output.slice(side * pictures + at, side * pictures + at + block.count));
     at += block.count;
-    Tensor x0, next;
+    Tensor prediction, next;
     context.backend->solver_step(context,
                                  {.x = block.x,
-                                  .previous_x0 = block.done > 0 ? block.previous_x0 : Tensor(),
+                                  .previous = block.previous,
                                   .output = chosen.size() == 1 ? output : stack(context, own),
                                   .guided = guided_,
                                   .guidance = input_.guidance,
                                   .seeds = std::span(input_.seeds).subspan(static_cast<std::size_t>(block.first), static_cast<std::size_t>(block.count)),
                                   .steps_done = block.done},
-                                 input_.steps[block.done], x0, next);
+                                 input_.steps[block.done], prediction, next);
     block.x = std::move(next);
-    block.previous_x0 = std::move(x0);
+    for (std::size_t p = depth_; p-- > 1;) block.previous[p] = std::move(block.previous[p - 1]);
+    block.previous[0] = std::move(prediction);
     ++block.done;
   }
 }

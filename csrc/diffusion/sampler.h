@@ -1,8 +1,8 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
-// Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/diffusion/samplers computes coefficients and this one
-// loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule; and a call's own
-// pictures need not keep pace.
+// Every solver is linear in its tensors (latents, model output, what earlier steps predicted, noise), so lib/diffusion/samplers computes
+// coefficients and this one loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own
+// schedule; and a call's own pictures need not keep pace.
 #pragma once
 
 #include <array>
@@ -22,6 +22,7 @@ struct SampleInput {
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
   std::vector<const ConceptMask*> masks;    // [B] or empty; a picture's mask serves its negative prompt too
+  bool in_step = false;                     // no picture takes a step before all have taken the one before: for who looks on
 };
 
 /// The pictures of one call on their way. Between steps it holds latents, the last prediction and the text's keys and
@@ -37,12 +38,16 @@ class Sampling {
   index_t unfinished() const;
   /// The latents so far [B, h, w, C].
   Tensor latents(const Context& context) const;
+  /// The last step's prediction [B, h, w, C], of most solvers its x0; means nothing before the first.
+  Tensor predicted(const Context& context) const;
+  /// Pictures that may take a step now: all that are not finished, or with `in_step` those that have taken the fewest.
+  index_t available() const;
   /// Rows of a UNet call for each picture: two with guidance.
   index_t rows_per_picture() const { return guided_ ? 2 : 1; }
   /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
   std::array<index_t, 3> size() const { return size_; }
 
-  /// `pictures` of a sampling's unfinished ones, at least one: those that have taken the fewest steps, the first of them first.
+  /// `pictures` of a sampling's available() ones, at least one: those that have taken the fewest steps, the first of them first.
   struct Part {
     Sampling* sampling;
     index_t pictures;
@@ -56,7 +61,9 @@ class Sampling {
   struct Block {
     index_t first, count;
     std::size_t done;
-    Tensor x, previous_x0;  // [count, h, w, C]; the latter means something once a step was taken, but is there from the start
+    Tensor x;  // [count, h, w, C]
+    // Predictions of the steps before, the latest first: depth_ of them, which mean something once so many steps were taken.
+    std::array<Tensor, SolverStep::kPrevious> previous;
     index_t end() const { return first + count; }
   };
   std::vector<std::size_t> choose(const Context& context, index_t pictures);
@@ -69,6 +76,7 @@ class Sampling {
   bool guided_;
   std::vector<const ConceptMask*> masks_;  // [rows]
   TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
+  std::size_t depth_;                      // how many predictions are kept: what the schedule looks at, and the last
   std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };
 

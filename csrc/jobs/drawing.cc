@@ -29,7 +29,8 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
                     .guidance = in.guidance,
                     .steps = in.steps,
                     .seeds = in.seeds,
-                    .masks = mask_pointers(in.masks)};
+                    .masks = mask_pointers(in.masks),
+                    .in_step = in.in_step};
   if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
   return Sampling(context, model.unet(), std::move(input));
 }

@@ -27,6 +27,7 @@ struct Drawing : LatentInput {
   double guidance = 1;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
+  bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
   DrawingSize size() const { return {shape, tokens, guided}; }
 };

@@ -8,6 +8,12 @@
 
 namespace cones::jobs {
 
+/// A drawing between two steps [B, C, h, w].
+struct StepLatents {
+  std::vector<float> latents, predicted;  // x, and Sampling::predicted()
+};
+StepLatents step_latents(const Model& model, const Sampling& sampling);
+
 class SampleJob {
  public:
   SampleJob(std::shared_ptr<const Model> model, std::shared_ptr<SamplingGroup> group, Drawing drawing)

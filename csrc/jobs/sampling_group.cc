@@ -74,8 +74,8 @@ std::vector<SamplingGroup::MemberRef> SamplingGroup::next() const {
 
 std::vector<Sampling::Part> SamplingGroup::deal(const std::vector<MemberRef>& together, index_t busy) {
   std::vector<Sampling::Part> parts;
-  for (const MemberRef& member : together) parts.push_back({&member->sampling, together.size() == 1 ? member->sampling.unfinished() : 0});
-  const auto has_more = [](const Sampling::Part& part) { return part.pictures < part.sampling->unfinished(); };
+  for (const MemberRef& member : together) parts.push_back({&member->sampling, together.size() == 1 ? member->sampling.available() : 0});
+  const auto has_more = [](const Sampling::Part& part) { return part.pictures < part.sampling->available(); };
   for (index_t rows = 0; rows < kMostRows && std::ranges::any_of(parts, has_more);) {
     if (rows >= busy && !std::ranges::all_of(parts, has_more)) break;
     for (Sampling::Part& part : parts) {
@@ -119,7 +119,7 @@ bool SamplingGroup::advance(const Model& model, Member& caller) {
     const auto part = std::ranges::find(parts, &member.sampling, &Sampling::Part::sampling);
     if (part == parts.end()) continue;
     member.used += (end - begin) * static_cast<double>(part->pictures * member.size.rows_per_picture()) / static_cast<double>(rows);
-    if (const std::size_t steps = member.sampling.steps_done(); steps > before[i]) member.stepped(steps);
+    if (member.sampling.steps_done() > before[i]) member.stepped(member.sampling);
   }
   note(end, rows);
   return caller.sampling.finished();

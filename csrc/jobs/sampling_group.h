@@ -25,8 +25,8 @@ class SamplingGroup {
  public:
   explicit SamplingGroup(Clock clock = steady_seconds) : clock_(std::move(clock)) {}
 
-  /// Hears of every step that all pictures of a drawing have taken: how many they are.
-  using Stepped = std::function<void(std::size_t steps)>;
+  /// Hears of every step that all pictures of a drawing have taken.
+  using Stepped = std::function<void(const Sampling& after)>;
 
   struct Member {
     Sampling sampling;

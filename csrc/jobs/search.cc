@@ -18,7 +18,9 @@ Plan plan_search(const Model& model, const SearchInput& in) {
 }
 
 SearchJob::SearchJob(std::shared_ptr<const Model> model, const SearchInput& in, const std::atomic<bool>& aborted)
-    : model_(std::move(model)) {
+    : model_(std::move(model)),
+      sizes_(search_sizes(in.shape, in.captions, in.tokens, 1, 0, in.options)) {
+  sizes_.options.within.clear();
   const Plan plan = plan_search(*model_, in);
   model_->require_memory(plan.peak);
   const std::size_t before = model_->available_memory();
@@ -50,7 +52,20 @@ SearchProgress SearchJob::step(const Context& context) {
 StepResult SearchJob::update(const TrainingInput& in, const std::atomic<bool>& aborted) {
   check_whole();
   model_->check_unchanged();  // as in share_memory()
-  return state_->update(model_->context(&aborted), *model_, in);
+  in.check();
+  model_->require_memory(still_to_hold_ + bytes_of_update(in));
+  const StepResult result = state_->update(model_->context(&aborted), *model_, in);
+  still_to_hold_ = 0;
+  return result;
+}
+
+std::size_t SearchJob::bytes_of_update(const TrainingInput& in) const {
+  const Plan plan = plan_of(model_->context(nullptr), [&](const Context& context) {
+    auto state = std::make_unique<SearchState>(context, *model_, sizes_);
+    for (int step = 0; step < 2; ++step) state->update(context, *model_, in);
+    return state;
+  });
+  return plan.peak - plan.held;
 }
 
 std::vector<std::byte> SearchJob::save() const {

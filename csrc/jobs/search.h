@@ -27,7 +27,8 @@ class SearchJob {
   SearchProgress step(const Context& context);
   /// From any thread: nobody wants the search any more, and a step under way stops wherever it is.
   void give_up() { state_->give_up(); }
-  /// One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier.
+  /// One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier. NotNow where memory
+  /// is short.
   StepResult update(const TrainingInput& in, const std::atomic<bool>& aborted);
 
   /// SearchState's.
@@ -46,7 +47,11 @@ class SearchJob {
   void check_whole() const;
 
   std::shared_ptr<const Model> model_;  // before what refers to it
+  /// What a step on an explicit batch needs while it runs.
+  std::size_t bytes_of_update(const TrainingInput& in) const;
+
   std::unique_ptr<SearchState> state_;
+  SearchInput sizes_;  // without floats and index lists
   std::size_t still_to_hold_ = 0;  // bytes that the first step takes for good: backward's weights, moments
   std::size_t step_bytes_ = 0;     // that every step needs besides
 };

@@ -19,7 +19,7 @@ using jobs::SamplingGroup;
 namespace {
 
 const std::atomic<bool> kWanted = false;  // the flag of a job that nobody aborts
-const SamplingGroup::Stepped kSilent = [](std::size_t) {};
+const SamplingGroup::Stepped kSilent = [](const Sampling&) {};
 
 std::vector<float> draw_alone(const std::shared_ptr<const Model>& model, const Drawing& drawing) {
   SampleJob job(model, std::make_shared<SamplingGroup>(), drawing);
@@ -76,9 +76,9 @@ TEST("a step is everybody's, and counts once; who is finished takes none more") 
   const auto model = tiny_model();
   SamplingGroup group;
   std::vector<std::size_t> first, second;
-  const auto one = group.join(*model, drawing_input(*model, 1, 3, true, 1), [&](std::size_t n) { first.push_back(n); }, kWanted);
+  const auto one = group.join(*model, drawing_input(*model, 1, 3, true, 1), [&](const Sampling& after) { first.push_back(after.steps_done()); }, kWanted);
   EXPECT(!group.advance(*model, *one));
-  const auto two = group.join(*model, drawing_input(*model, 1, 2, true, 2), [&](std::size_t n) { second.push_back(n); }, kWanted);
+  const auto two = group.join(*model, drawing_input(*model, 1, 2, true, 2), [&](const Sampling& after) { second.push_back(after.steps_done()); }, kWanted);
   EXPECT(first.size() == 1 && second.empty());
   EXPECT(!group.advance(*model, *one));  // for both
   EXPECT(first.size() == 2 && second.size() == 1);
@@ -95,7 +95,7 @@ TEST("other sizes and aborted drawings stay where they are") {
   SamplingGroup group;
   std::atomic<bool> aborted = false;
   int steps = 0;
-  const auto count = [&](std::size_t) { ++steps; };
+  const auto count = [&](const Sampling&) { ++steps; };
   const Drawing longer = with_longer_text(*model, drawing_input(*model, 1, 2, false, 3));
   const auto one = group.join(*model, drawing_input(*model, 1, 2, false, 1), kSilent, kWanted);
   const auto other = group.join(*model, longer, count, kWanted);

@@ -94,7 +94,7 @@ async function main(): Promise<void> {
   const gradient = { ...denoise, target: floats(2 * latent), weights: Float64Array.of(1, 0.5), tensors: [names[0]!, 'conv_in.weight'], wantLatents: true, wantEmbeddings: true, checkpointing: false };
   const alphasCumprod = Float64Array.from({ length: 1000 }, (_unused, t) => 1 - (t + 1) / 1001);
   const sample = {
-    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, preview: true,
+    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, latentsEvery: 1,
     steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0),
   };
   const loss = { ...denoise, timesteps: Float64Array.of(1, 900), moments: floats(4 * latent), latentScale: 0.2, alphasCumprod, prediction: 'epsilon' as const, seed: 1n };
@@ -119,6 +119,8 @@ async function main(): Promise<void> {
 
   const calls: Call[] = [
     ['loadModel', (o: never) => addon.loadModel(o), [load]],
+    ['loadModel, tensors', (o: never) => addon.loadModel(o), [{ ...load, unet: { ...load.unet, tensors: await addon.readSafetensors(load.unet.files[0]!) } }]],
+    ['readSafetensors', (file) => addon.readSafetensors(file), [load.unet.files[0]!]],
     ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
     ['listDevices', (v) => (addon.listDevices as (value: never) => unknown)(v), [undefined]],
     ['loadModel, planOnly', async (o: never) => (await addon.loadModel(o)).planText(1, tokens), [{ ...load, planOnly: true }]],
@@ -141,6 +143,7 @@ async function main(): Promise<void> {
     ['denoise', (o) => model.denoise(o), [denoise]],
     ['sample', (o) => model.sample(o), [sample]],
     ['gradient', (o) => model.gradient(o), [gradient]],
+    ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],
     ['createMask', (o) => model.createMask(o), [nothing]],
     ['createSearch', (o) => startSearch(o), [searchOptions]],
@@ -220,7 +223,7 @@ async function main(): Promise<void> {
   clip.dispose();
   await Promise.all([model.dispose(), foreign.dispose()]);
   for (const [name, run, valid] of calls) {
-    if (!/^(load|list|random|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
+    if (!/^(load|list|random|readSafetensors|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
   }
   writeSync(1, `${JSON.stringify({ refused, problems })}\n`);
 }

@@ -1,14 +1,6 @@
-import { ConesError } from '../../errors';
 import type { SchedulerConfig } from '../../models/types';
-import {
-  checkTimesteps,
-  interpolate,
-  karrasSigmas,
-  roundHalfEven,
-  sigmaTable,
-  spacedTimesteps,
-  timestepOfSigma,
-} from './noise-levels';
+import { cleanFromUnit } from './clean-picture';
+import { unitLevels } from './noise-levels';
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /**
@@ -19,7 +11,7 @@ import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
  * With sigma = sigma_t / alpha_t (the noise level), lambda = -log(sigma), so exp(-h) is a ratio of levels.
  */
 export function dpmSolverMultistep(config: SchedulerConfig, options: SamplerOptions): SamplerSchedule {
-  const { timesteps, sigmas } = noiseLevels(config, options);
+  const { timesteps, sigmas } = unitLevels(config, options, 'dpm-solver-multistep');
   const steps = timesteps.map((timestep, i): SamplerStep => {
     const sigma = sigmas[i]!;
     const next = sigmas[i + 1]!;
@@ -32,36 +24,12 @@ export function dpmSolverMultistep(config: SchedulerConfig, options: SamplerOpti
     return {
       timestep,
       inputScale: 1,
-      ...(config.predictionType === 'epsilon'
-        ? { x0FromX: 1 / alpha, x0FromOutput: -sigma }
-        : { x0FromX: alpha, x0FromOutput: -sigma * alpha }),
+      ...cleanFromUnit(config, alpha, sigma * alpha, sigma),
       xFromX: (next * alphaNext) / (sigma * alpha),
-      xFromX0: scale * (1 + correction),
-      xFromPreviousX0: secondOrder ? -scale * correction : 0,
+      xFromPrediction: scale * (1 + correction),
+      xFromPrevious: secondOrder ? [-scale * correction] : [],
       noise: 0,
     };
   });
-  return { initialNoiseScale: 1, steps };
-}
-
-function noiseLevels(config: SchedulerConfig, options: SamplerOptions): { timesteps: number[]; sigmas: number[] } {
-  const table = sigmaTable(config);
-  const spacing = config.timestepSpacing ?? 'linspace';
-  const timesteps = spacedTimesteps(config, spacing, options.steps, { dropLast: true }).map(
-    roundHalfEven,
-  );
-  if (options.useKarrasSigmas ?? config.useKarrasSigmas) {
-    if (config.betaSchedule === 'squaredcos_cap_v2') {
-      // diffusers cuts these timesteps off instead of rounding them, so that the first hangs on a rounding error.
-      throw new ConesError(
-        'CONES_OPTION_INVALID',
-        'dpm-solver-multistep has no Karras spacing for the beta schedule squaredcos_cap_v2; ' +
-          'use the sampler euler, or set "use_karras_sigmas" to false in the scheduler\'s config.',
-      );
-    }
-    const sigmas = karrasSigmas(table[0]!, table[table.length - 1]!, options.steps);
-    return { timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] };
-  }
-  checkTimesteps(timesteps, config);
-  return { timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] };
+  return { initialNoiseScale: 1, sigmas, steps };
 }

@@ -4,7 +4,7 @@ import type { Concept, Subject } from '../../concept';
 import { common } from '../../concept-file/header';
 import { ConesError } from '../../errors';
 import { identifierKey } from '../../text/identifier-key';
-import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../../util/options';
+import { asyncFunctionOption, bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../../util/options';
 import type { ImageInput } from '../../images/picture-source';
 import { namesSubject } from '../../text/prompt';
 import { ownOptions } from '../../util/reading';
@@ -119,6 +119,8 @@ export interface FindConceptOptions {
   readonly report?: ReportOptions;
   /** Goes on from a state that {@link ConceptSearch.save} returned, with the same other options. */
   readonly resume?: Uint8Array;
+  /** Saves the search as it goes, so that it survives its process. Default: none. */
+  readonly checkpoint?: Checkpoint;
   /** Called after every step of every phase. */
   readonly onProgress?: (progress: SearchProgress) => void;
   /**
@@ -128,6 +130,17 @@ export interface FindConceptOptions {
   readonly onWarning?: (warning: Warning) => void;
   /** Ends the search after the step that it is in, with an AbortError. */
   readonly signal?: AbortSignal;
+}
+
+/** When a search's state is saved, and how. */
+export interface Checkpoint {
+  /** Steps between two of them. After a crash, so many are lost at most. */
+  readonly every: number;
+  /**
+   * Called with the state (as {@link ConceptSearch.save} returns it, for `resume`) and the number of steps done: whenever that is a
+   * multiple of `every`, and after the last step. The search waits for what it returns, and ends with what it throws.
+   */
+  readonly save: (state: Buffer, step: number) => void | PromiseLike<void>;
 }
 
 /** How the result is measured, on noise and timesteps that the search did not see. */
@@ -143,7 +156,7 @@ export interface ReportOptions {
   /** Solver steps of these pictures. Default 20. */
   readonly steps?: number;
   /**
-   * The CLIP pair that measures these pictures, or its folder; null: none. Default: the folder `<model>-clip` beside the
+   * The CLIP pair that measures these pictures, its folder, or its name on the hub (`hf:…`); null: none. Default: the folder `<model>-clip` beside the
    * model's, if there is one.
    */
   readonly clip?: Clip | string | null;
@@ -251,6 +264,7 @@ export const searchSchema = z.strictObject({
     })
     .prefault({}),
   resume: bytesOption.optional(),
+  checkpoint: z.strictObject({ every: z.int().min(1), save: asyncFunctionOption<Checkpoint['save']>() }).optional(),
   onProgress: functionOption<(progress: SearchProgress) => void>(),
   onWarning: functionOption<(warning: Warning) => void>(),
   signal: signalOption,
