@@ -22,7 +22,7 @@ beforeAll(async () => {
   const { unet, text, vae } = config;
   const model = await native().loadModel({ unet, text, vae, threads: 1, memoryLimit: 2 ** 30 });
   const tokenizer = await Tokenizer.load(config.tokenizer, { maxPositions: text.maxPositions, vocabSize: text.vocabSize });
-  session = await Session.open({ model, config, tokenizer, rareTokens: [], threads: 1, allowPaths: true, admission: new Admission({}) });
+  session = await Session.open({ model, config, tokenizer, rareTokens: [], threads: 1, allowPaths: true, admission: new Admission({ limits: {} }) });
   rows = Array.from({ length: batch }, (_, b) =>
     Concept.create({
       ...{ fingerprint: session.fingerprint, subjects: [{ identifier: 'V1*', token: 'q', category: 'cat' }], method: 'test', steps: 0, engineVersion: 'test' },
