@@ -14,7 +14,7 @@ void Cuda::solver_step(const Context& context, const SolverInput& in, const Solv
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
   prediction = context.empty(in.x.shape(), DType::f32);
   next = context.empty(in.x.shape(), DType::f32);
-  const auto before = [&](std::size_t p) { return step.x_from_previous[p] != 0 ? floats(in.previous[p]) : nullptr; };
+  const auto before = [&](std::size_t p) { return step.x_from_previous[p] != 0 && in.previous[p].defined() ? floats(in.previous[p]) : nullptr; };
   launch(library_.solver_step, {.batch = batch,
                                 .picture = picture,
                                 .latents = floats(in.x),

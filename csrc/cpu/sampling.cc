@@ -42,7 +42,7 @@ void Cpu::solver_step(const Context& context, const SolverInput& in, const Solve
       const double m = step.prediction_from_x * old + step.prediction_from_output * o;
       double value = step.x_from_x * old + step.x_from_prediction * m;
       for (std::size_t p = 0; p < in.previous.size(); ++p)
-        if (step.x_from_previous[p] != 0) value += step.x_from_previous[p] * static_cast<double>(in.previous[p].host()[j]);
+        if (step.x_from_previous[p] != 0 && in.previous[p].defined()) value += step.x_from_previous[p] * static_cast<double>(in.previous[p].host()[j]);
       if (step.noise != 0) value += step.noise * static_cast<double>(noise[static_cast<std::size_t>(k)]);
       prediction.host()[j] = static_cast<float>(m);
       next.host()[j] = static_cast<float>(value);

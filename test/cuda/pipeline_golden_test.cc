@@ -38,9 +38,9 @@ std::vector<SolverStep> ddim(const std::vector<float>& timesteps, bool v_predict
     const double product = products[t], previous = products[t >= stride ? t - stride : 0];
     const double alpha = std::sqrt(product), sigma = std::sqrt(1 - product), direction = std::sqrt(1 - previous);
     steps.push_back({.timestep = static_cast<double>(timestep), .input_scale = 1,
-                     .x0_from_x = v_prediction ? alpha : 1 / alpha, .x0_from_output = v_prediction ? -sigma : -sigma / alpha,
-                     .x_from_x = direction / sigma, .x_from_x0 = std::sqrt(previous) - direction * alpha / sigma,
-                     .x_from_previous_x0 = 0, .noise = 0});
+                     .prediction_from_x = v_prediction ? alpha : 1 / alpha, .prediction_from_output = v_prediction ? -sigma : -sigma / alpha,
+                     .x_from_x = direction / sigma, .x_from_prediction = std::sqrt(previous) - direction * alpha / sigma,
+                     .x_from_previous = {}, .noise = 0});
   }
   return steps;
 }
