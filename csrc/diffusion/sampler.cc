@@ -189,10 +189,13 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
     for (index_t side = 0; side < rows_per_picture(); ++side)
       own.push_back(output.slice(side * pictures + at, side * pictures + at + block.count));
     at += block.count;
+    // What a block holds from the start means nothing before as many steps.
+    std::array<Tensor, SolverStep::kPrevious> previous;
+    for (std::size_t p = 0; p < std::min(depth_, block.done); ++p) previous[p] = block.previous[p];
     Tensor prediction, next;
     context.backend->solver_step(context,
                                  {.x = block.x,
-                                  .previous = block.previous,
+                                  .previous = std::move(previous),
                                   .output = chosen.size() == 1 ? output : stack(context, own),
                                   .guided = guided_,
                                   .guidance = input_.guidance,
