@@ -14,23 +14,13 @@ Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
 }
 
-// How many earlier predictions these steps look at, or one, for those who want to see it.
-std::size_t reach(std::span<const SolverStep> steps) {
-  std::size_t depth = 1;
-  for (const SolverStep& step : steps)
-    for (std::size_t p = 0; p < step.x_from_previous.size(); ++p)
-      if (step.x_from_previous[p] != 0) depth = std::max(depth, p + 1);
-  return depth;
-}
-
 }  // namespace
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
       size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
-      masks_(input_.masks),
-      depth_(reach(input_.steps)) {
+      masks_(input_.masks) {
   Tensor x = std::exchange(input_.latents, Tensor());
   const index_t count = x.dim(0);
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == count, "one mask per picture");
@@ -42,7 +32,7 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
   input_.embeddings = input_.negative_embeddings = Tensor();
   // All that is held between steps is held from the start, so that who comes next knows what is left.
   Block all{.first = 0, .count = count, .done = 0, .x = std::move(x), .previous = {}};
-  for (std::size_t p = 0; p < depth_; ++p) all.previous[p] = context.empty(all.x.shape(), DType::f32);
+  for (Tensor& previous : all.previous) previous = context.empty(all.x.shape(), DType::f32);
   blocks_.push_back(std::move(all));
 }
 
@@ -88,7 +78,7 @@ void Sampling::split(const Context& context, std::size_t index, index_t count) {
       return to;
     };
     Block rows{.first = whole.first + begin, .count = end - begin, .done = whole.done, .x = copy(whole.x), .previous = {}};
-    for (std::size_t p = 0; p < depth_; ++p) rows.previous[p] = copy(whole.previous[p]);
+    std::ranges::transform(whole.previous, rows.previous.begin(), copy);
     return rows;
   };
   Block first = part(0, count), rest = part(count, whole.count);
@@ -191,7 +181,7 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
     at += block.count;
     // What a block holds from the start means nothing before as many steps.
     std::array<Tensor, SolverStep::kPrevious> previous;
-    for (std::size_t p = 0; p < std::min(depth_, block.done); ++p) previous[p] = block.previous[p];
+    for (std::size_t p = 0; p < std::min(previous.size(), block.done); ++p) previous[p] = block.previous[p];
     Tensor prediction, next;
     context.backend->solver_step(context,
                                  {.x = block.x,
@@ -203,7 +193,7 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
                                   .steps_done = block.done},
                                  input_.steps[block.done], prediction, next);
     block.x = std::move(next);
-    for (std::size_t p = depth_; p-- > 1;) block.previous[p] = std::move(block.previous[p - 1]);
+    std::ranges::rotate(block.previous, block.previous.end() - 1);
     block.previous[0] = std::move(prediction);
     ++block.done;
   }

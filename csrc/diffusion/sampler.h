@@ -62,7 +62,7 @@ class Sampling {
     index_t first, count;
     std::size_t done;
     Tensor x;  // [count, h, w, C]
-    // Predictions of the steps before, the latest first: depth_ of them, which mean something once so many steps were taken.
+    // Predictions of the steps before, the latest first; they mean something once so many steps were taken.
     std::array<Tensor, SolverStep::kPrevious> previous;
     index_t end() const { return first + count; }
   };
@@ -76,7 +76,6 @@ class Sampling {
   bool guided_;
   std::vector<const ConceptMask*> masks_;  // [rows]
   TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
-  std::size_t depth_;                      // how many predictions are kept: what the schedule looks at, and the last
   std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };
 

@@ -224,7 +224,7 @@ TEST("one picture behind forty has its share of every step, and all are what the
   std::size_t steps = 0;  // of the small one
   const auto one = group.join(*model, large, kSilent, kWanted), two = group.join(*model, other, kSilent, kWanted);
   group.advance(*model, *one);
-  const auto last = group.join(*model, small, [&](std::size_t n) { steps = n; }, kWanted);
+  const auto last = group.join(*model, small, [&](const Sampling& after) { steps = after.steps_done(); }, kWanted);
   for (std::size_t n = 1; n <= 6; ++n) {
     group.advance(*model, n % 2 == 0 ? *one : *two);
     EXPECT(steps == n);
@@ -245,8 +245,8 @@ TEST("time is shared between callers whose sizes do not go together, too") {
   SamplingGroup group([&] { return now += 0.5; });  // a step takes half a second, whatever it is
   std::size_t first = 0, second = 0;
   const Drawing drawing = drawing_input(*model, 1, 40, false, 1);
-  const auto one = group.join(*model, drawing, [&](std::size_t n) { first = n; }, kWanted);
-  const auto two = group.join(*model, with_longer_text(*model, drawing), [&](std::size_t n) { second = n; }, kWanted);
+  const auto one = group.join(*model, drawing, [&](const Sampling& after) { first = after.steps_done(); }, kWanted);
+  const auto two = group.join(*model, with_longer_text(*model, drawing), [&](const Sampling& after) { second = after.steps_done(); }, kWanted);
   for (int step = 0; step < 20; ++step) group.advance(*model, *one);
   EXPECT(first == 10 && second == 10);
   EXPECT(group.recent().rows_per_step == 1);

@@ -42,8 +42,8 @@ describe('schedule()', () => {
   });
 
   test('has the defaults of generate, and refuses what does not fit', () => {
-    expect(engine.schedule().timesteps).toHaveLength(50);
-    expect(engine.schedule()).toEqual(engine.schedule({ sampler: 'dpm-solver-multistep', steps: 50 }));
+    expect(engine.schedule({ sampler: 'ddim' }).timesteps).toHaveLength(50);
+    expect(engine.schedule()).toEqual(engine.schedule({ sampler: engine.sampler, steps: 50 }));
     expect(() => engine.schedule({ steps: 1000 })).toThrow(expect.objectContaining({ code: 'CONES_OPTION_INVALID' }));
   });
 });
@@ -241,7 +241,7 @@ describe('previews', () => {
 
   test('come every so many steps and after the last, one per picture, as large as its latents', async () => {
     const previews: Preview[] = [];
-    await engine.generate({ prompt: ['a cat', 'a dog'], steps: 5, seed: 1, batchSize: 1, width: 48, height: 32, previewEvery: 2, onPreview: (preview) => void previews.push(preview) });
+    await engine.generate({ prompt: ['a cat', 'a dog'], sampler: 'ddim', steps: 5, seed: 1, batchSize: 1, width: 48, height: 32, previewEvery: 2, onPreview: (preview) => void previews.push(preview) });
     expect(previews.map(({ step, steps, index }) => [step, steps, index])).toEqual([0, 1].flatMap((index) => [2, 4, 5].map((step) => [step, 5, index])));
     for (const { image } of previews) expect({ ...image, data: image.data.length }).toEqual({ width: 6, height: 4, data: 72 });
     expect(new Set(previews.map(({ image }) => image.data.join())).size).toBe(6);

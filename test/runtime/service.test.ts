@@ -23,7 +23,7 @@ test('one picture behind two calls of forty is done when they have hardly begun'
 test('who has to wait is told its place, and that only while it waits', async () => {
   await using engine = await load();
   const news: GenerateProgress[][] = Array.from({ length: 11 }, () => []);
-  await Promise.all(news.map((own, seed) => engine.generate({ prompt: 'a cat', steps: 6, seed, onProgress: (progress) => void own.push(progress) })));
+  await Promise.all(news.map((own, seed) => engine.generate({ prompt: 'a cat', sampler: 'ddim', steps: 6, seed, onProgress: (progress) => void own.push(progress) })));
   const places = news.map((own) => own.filter(({ queued }) => queued !== undefined).map(({ queued }) => queued));
   expect(places.slice(0, 8)).toEqual(Array(8).fill([]));
   expect(places[10]![0]).toBe(3);

@@ -46,7 +46,6 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
 
   // @ts-expect-error -- the category is not optional
   await engine.findConcept({ images: ['1.png'] });
-  // @ts-expect-error -- no such sampler
   await engine.generate({ prompt: 'a cat', sampler: 'plms' });
   const { folder, license, files } = await pullModel('org/model', { signal, onProgress: ({ received, total }: DownloadProgress) => void (received / total) });
   const name: string | null = license.name;
