@@ -222,7 +222,8 @@ bool JobQueue::others_expected(Lock& lock) {
   };
   if (busy()) return true;
   if (!std::exchange(others_ended_, false)) return false;
-  return wake_.wait_for(lock, options_.patience, [&] { return stopping_ || busy(); });
+  // Not wait_for, whose clock asks for glibc 2.30 (csrc/floor).
+  return wake_.wait_until(lock, std::chrono::system_clock::now() + options_.patience, [&] { return stopping_ || busy(); });
 }
 
 /// Tells those who were refused, and those behind them, where they are.

@@ -67,7 +67,7 @@ function losses({ loss }: Described): string {
   const row = (name: string, { subject, prior }: { subject: number; prior: number }) => [name, subject.toFixed(4), prior.toFixed(4)];
   return section('Loss on held-out noise', table(['', 'subject', 'prior'], [
     row('untouched model', loss.untouched),
-    ...(loss.union ? [row('union of the concepts shut', loss.union)] : []),
+    ...(loss.union ? [row('union of the concepts zeroed', loss.union)] : []),
     row('concept neurons shut', loss.shut),
     row('as many random weights shut', loss.random),
   ]));

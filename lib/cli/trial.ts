@@ -93,7 +93,10 @@ export function longestMetadata(plan: Plan, count: number): Record<string, strin
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
   const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true, device: 'cuda', precision: 'fp16' };
   const settings = { sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
-  return { ...metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
+  const metadata = metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest });
+  // The longer word, though true is what makes A1111's text longer.
+  if (metadata['useKarrasSigmas'] !== undefined) metadata['useKarrasSigmas'] = 'false';
+  return { ...metadata, ...(grid ? { seed: seeds.join(', ') } : {}) };
 }
 
 /** Random seeds have 32 bits; the engine refuses what is no seed. */

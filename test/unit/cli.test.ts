@@ -256,7 +256,7 @@ describe('inspect', () => {
     const losses = { subject: 1, prior: 1 };
     const report = { loss: { untouched: losses, union: { subject: 0.25, prior: 0.5 }, shut: losses, random: losses }, sweep: [], pictures: null };
     await (await Concept.load(file)).with({ report }).save(file);
-    expect((await runCli(['inspect', file])).stdout).toMatch(/^union of the concepts shut +0\.2500 +0\.5000$/m);
+    expect((await runCli(['inspect', file])).stdout).toMatch(/^union of the concepts zeroed +0\.2500 +0\.5000$/m);
   });
 
   test('a damaged concept file and a file that is nothing are told apart', async () => {
