@@ -95,7 +95,7 @@ async function main(): Promise<void> {
   const alphasCumprod = Float64Array.from({ length: 1000 }, (_unused, t) => 1 - (t + 1) / 1001);
   const sample = {
     ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, latentsEvery: 1,
-    steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0),
+    steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0, 0, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0, 0, 0, 0),
   };
   const loss = { ...denoise, timesteps: Float64Array.of(1, 900), moments: floats(4 * latent), latentScale: 0.2, alphasCumprod, prediction: 'epsilon' as const, seed: 1n };
   const searchOptions: NativeSearchOptions = {
