@@ -8,6 +8,11 @@ export const SAMPLER_NAMES = [
 
 export type SamplerName = (typeof SAMPLER_NAMES)[number];
 
+/** `own`, or else the first that can do what a model's config asks for. */
+export function usableSampler({ refused }: { readonly refused: Readonly<Partial<Record<SamplerName, string>>> }, own: SamplerName = SAMPLER_NAMES[0]): SamplerName {
+  return [own, ...SAMPLER_NAMES].find((name) => refused[name] === undefined) ?? SAMPLER_NAMES[0];
+}
+
 /** As stable-diffusion-webui (AUTOMATIC1111) calls them; TCD is called so by everybody. */
 export const A1111_NAMES: Readonly<Record<SamplerName, string>> = {
   'dpm-solver-multistep': 'DPM++ 2M',

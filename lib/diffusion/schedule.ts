@@ -20,7 +20,7 @@ import { unipcMultistep } from './samplers/unipc-multistep';
 import { PREVIOUS, type SamplerOptions, type SamplerSchedule, type SamplerStep } from './samplers/types';
 
 export { alphasCumprod } from './samplers/noise-levels';
-export { SAMPLER_NAMES, type SamplerName } from './sampler-names';
+export { SAMPLER_NAMES, type SamplerName, usableSampler } from './sampler-names';
 export type { SamplerOptions, SamplerSchedule, SamplerStep } from './samplers/types';
 
 const SAMPLERS = {
@@ -66,11 +66,6 @@ export function samplerSchedule(
     throw new ConesError('CONES_CONFIG_UNSUPPORTED', `${refused}.${others.length > 0 ? ` Choose another sampler: ${others.join(' or ')}.` : ''}`);
   }
   return SAMPLERS[sampler](NEVER_RESCALED.has(sampler) ? { ...config, rescaleBetasZeroSnr: false } : config, options);
-}
-
-/** For pictures whose sampler nobody chose: the first that can do what the model's config asks for. */
-export function usableSampler({ refused }: SchedulerConfig): SamplerName {
-  return SAMPLER_NAMES.find((name) => refused[name] === undefined) ?? SAMPLER_NAMES[0]!;
 }
 
 /** The steps as rows of eleven numbers, in the order of the native contract's `NativeStepField`. */

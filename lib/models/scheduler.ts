@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { invalid, parseConfig, unsupported } from './parse';
 import { type JsonObject, readJson } from './read-json';
 import { refusedSamplers, SAMPLER_KEYS } from './sampler-keys';
-import { SAMPLER_NAMES, type SamplerName } from '../diffusion/sampler-names';
+import { type SamplerName, usableSampler } from '../diffusion/sampler-names';
 import type { SchedulerConfig } from './types';
 
 /**
@@ -92,14 +92,12 @@ export function parseSchedulerConfig(file: string, json: JsonObject): SchedulerC
     useKarrasSigmas: config.use_karras_sigmas ?? false,
     originalInferenceSteps: config.original_inference_steps,
     timestepScaling: config.timestep_scaling,
-    sampler: ownSampler(className as string | undefined, json, refused),
+    sampler: usableSampler({ refused }, ownSampler(className as string | undefined, json)),
     refused,
   };
 }
 
-function ownSampler(className: string | undefined, json: JsonObject, refused: SchedulerConfig['refused']): SamplerName {
+function ownSampler(className: string | undefined, json: JsonObject): SamplerName | undefined {
   const multistep = className === 'DPMSolverMultistepScheduler';
-  const own = multistep && json['algorithm_type'] === 'sde-dpmsolver++' ? 'dpm-solver-multistep-sde' : CLASSES[className ?? ''];
-  const candidates = own === undefined ? SAMPLER_NAMES : [own, ...SAMPLER_NAMES];
-  return candidates.find((name) => refused[name] === undefined) ?? SAMPLER_NAMES[0]!;
+  return multistep && json['algorithm_type'] === 'sde-dpmsolver++' ? 'dpm-solver-multistep-sde' : CLASSES[className ?? ''];
 }

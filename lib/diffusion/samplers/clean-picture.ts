@@ -1,5 +1,6 @@
 /** The coefficients with which a model's output becomes the clean picture x0 that it stands for. */
 import type { SchedulerConfig } from '../../models/types';
+import { signalOf } from './noise-levels';
 import type { SamplerStep } from './types';
 
 type Prediction = Pick<SamplerStep, 'predictionFromX' | 'predictionFromOutput'>;
@@ -13,7 +14,7 @@ export function cleanFromUnit({ predictionType }: SchedulerConfig, alpha: number
 
 /** For latents x = x0 + sigma · epsilon, which the UNet sees divided by sqrt(sigma^2 + 1). */
 export function cleanFromNoised({ predictionType }: SchedulerConfig, sigma: number): Prediction & Pick<SamplerStep, 'inputScale'> {
-  const inputScale = 1 / Math.sqrt(sigma * sigma + 1);
+  const inputScale = signalOf(sigma);
   return predictionType === 'epsilon'
     ? { inputScale, predictionFromX: 1, predictionFromOutput: -sigma }
     : { inputScale, predictionFromX: inputScale * inputScale, predictionFromOutput: -sigma * inputScale };

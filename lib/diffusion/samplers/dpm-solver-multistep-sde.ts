@@ -1,6 +1,7 @@
 import type { SchedulerConfig } from '../../models/types';
 import { cleanFromUnit } from './clean-picture';
-import { unitLevels } from './noise-levels';
+import { secondOrderShare } from './dpm-solver-multistep';
+import { signalOf, unitLevels } from './noise-levels';
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /**
@@ -11,19 +12,18 @@ export function dpmSolverMultistepSde(config: SchedulerConfig, options: SamplerO
   const { timesteps, sigmas } = unitLevels(config, options, 'dpm-solver-multistep-sde');
   const steps = timesteps.map((timestep, i): SamplerStep => {
     const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
-    const [alpha, alphaNext] = [1 / Math.sqrt(sigma * sigma + 1), 1 / Math.sqrt(next * next + 1)];
+    const [alpha, alphaNext] = [signalOf(sigma), signalOf(next)];
     const decay = next / sigma; // exp(-h)
     // x' = (sigma_t' / sigma_t) exp(-h) x + alpha' (1 - exp(-2h)) (x0 + D / 2) + sigma_t' sqrt(1 - exp(-2h)) z
     const scale = alphaNext * (1 - decay * decay);
-    const secondOrder = i > 0 && i < timesteps.length - 1;
-    const correction = secondOrder ? (0.5 * Math.log(sigma / next)) / Math.log(sigmas[i - 1]! / sigma) : 0;
+    const correction = secondOrderShare(sigmas, i);
     return {
       timestep,
       inputScale: 1,
       ...cleanFromUnit(config, alpha, sigma * alpha, sigma),
       xFromX: ((next * alphaNext) / (sigma * alpha)) * decay,
       xFromPrediction: scale * (1 + correction),
-      xFromPrevious: secondOrder ? [-scale * correction] : [],
+      xFromPrevious: correction === 0 ? [] : [-scale * correction],
       noise: next * alphaNext * Math.sqrt(1 - decay * decay),
     };
   });

@@ -1,7 +1,7 @@
 import type { SchedulerConfig } from '../../models/types';
 import { cleanFromUnit } from './clean-picture';
 import { coefficients, combine, LATENTS, type LinearForm, prediction, seenAfter } from './linear-form';
-import { unitLevels } from './noise-levels';
+import { signalOf, unitLevels } from './noise-levels';
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /**
@@ -15,7 +15,7 @@ export function dpmSolverSinglestep(config: SchedulerConfig, options: SamplerOpt
   let start = LATENTS; // of the pair of steps, in the eyes of this one
   const steps = timesteps.map((timestep, i): SamplerStep => {
     const [sigma, next] = [sigmas[i]!, sigmas[i + 1]!];
-    const [alpha, alphaNext] = [1 / Math.sqrt(sigma * sigma + 1), 1 / Math.sqrt(next * next + 1)];
+    const [alpha, alphaNext] = [signalOf(sigma), signalOf(next)];
     let form: LinearForm;
     if (i % 2 === 0 || i === count - 1) {
       // x' = (sigma_t' / sigma_t) x + alpha' (1 - exp(-h)) x0
@@ -24,7 +24,7 @@ export function dpmSolverSinglestep(config: SchedulerConfig, options: SamplerOpt
     } else {
       // x' = (sigma_t' / sigma_s) x_s + alpha' (1 - exp(-h)) (m_s + D / 2),  D = (m - m_s) h / (lambda - lambda_s)
       const first = sigmas[i - 1]!;
-      const alphaFirst = 1 / Math.sqrt(first * first + 1);
+      const alphaFirst = signalOf(first);
       const scale = alphaNext * (1 - next / first);
       const half = (0.5 * Math.log(first / next)) / Math.log(first / sigma);
       form = combine([(next * alphaNext) / (first * alphaFirst), start], [scale * (1 - half), prediction(1)], [scale * half, prediction()]);

@@ -118,6 +118,11 @@ export function noiseLevel(product: number): number {
   return Math.sqrt((1 - product) / product);
 }
 
+/** The share of the picture in latents of unit variance whose noise level is sigma: sqrt(a). */
+export function signalOf(sigma: number): number {
+  return 1 / Math.sqrt(sigma * sigma + 1);
+}
+
 /** Timesteps, and noise levels with a last one of 0: one more than there are timesteps. */
 export interface NoiseLevels {
   readonly timesteps: number[];

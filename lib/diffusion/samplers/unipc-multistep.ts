@@ -1,7 +1,7 @@
 import type { SchedulerConfig } from '../../models/types';
 import { cleanFromUnit } from './clean-picture';
 import { coefficients, combine, LATENTS, type LinearForm, prediction } from './linear-form';
-import { unitLevels } from './noise-levels';
+import { signalOf, unitLevels } from './noise-levels';
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /**
@@ -13,7 +13,7 @@ import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 export function unipcMultistep(config: SchedulerConfig, options: SamplerOptions): SamplerSchedule {
   const { timesteps, sigmas } = unitLevels(config, options, 'unipc-multistep');
   const count = timesteps.length;
-  const alphas = sigmas.map((sigma) => 1 / Math.sqrt(sigma * sigma + 1));
+  const alphas = sigmas.map(signalOf);
   const lambdas = sigmas.map((sigma) => -Math.log(sigma));
   const orderOf = (i: number): number => Math.min(2, count - i, i + 1);
   // alpha' (exp(-h) - 1) from step i to the next, and where the step before lies, as a share of h.
