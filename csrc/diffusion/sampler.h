@@ -25,7 +25,7 @@ struct SampleInput {
   bool in_step = false;                     // no picture takes a step before all have taken the one before: for who looks on
 };
 
-/// The pictures of one call on their way. Between steps it holds latents, the last prediction and the text's keys and
+/// The pictures of one call on their way. Between steps it holds latents, earlier predictions and the text's keys and
 /// values, which do not change from step to step.
 class Sampling {
  public:
