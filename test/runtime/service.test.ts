@@ -23,12 +23,29 @@ test('one picture behind two calls of forty is done when they have hardly begun'
 test('who has to wait is told its place, and that only while it waits', async () => {
   await using engine = await load();
   const news: GenerateProgress[][] = Array.from({ length: 11 }, () => []);
-  await Promise.all(news.map((own, seed) => engine.generate({ prompt: 'a cat', sampler: 'ddim', steps: 6, seed, onProgress: (progress) => void own.push(progress) })));
-  const places = news.map((own) => own.filter(({ queued }) => queued !== undefined).map(({ queued }) => queued));
+  const queued = (own: readonly GenerateProgress[]) => own.flatMap((progress) => progress.queued ?? []);
+  const steps = (own: readonly GenerateProgress[]) => own.filter((progress) => progress.queued === undefined).map(({ step }) => step);
+  // Eight that go on until the last of the others is in the queue, however fast they are.
+  const others = new AbortController();
+  const drawings = news.map((own, seed) => {
+    const held = seed < 8;
+    return engine.generate({
+      ...{ prompt: 'a cat', sampler: 'ddim', steps: held ? 998 : 6, seed },
+      ...(held ? { signal: others.signal } : {}),
+      onProgress: (progress) => {
+        own.push(progress);
+        if (seed === 10 && progress.queued !== undefined) others.abort();
+      },
+    });
+  });
+  const ends = await Promise.all(drawings.map((drawing) => drawing.then(() => 'drawn', (error: unknown) => (error as { code: string }).code)));
+  expect(ends).toEqual([...Array<string>(8).fill('CONES_ABORTED'), ...Array<string>(3).fill('drawn')]);
+  const places = news.map(queued);
   expect(places.slice(0, 8)).toEqual(Array(8).fill([]));
   expect(places[10]![0]).toBe(3);
-  for (const own of places.slice(8)) expect([...own].sort((a, b) => b! - a!)).toEqual(own);
-  for (const own of news) expect(own.filter(({ queued }) => queued === undefined).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+  for (const own of places.slice(8)) expect([...own].sort((a, b) => b - a)).toEqual(own);
+  for (const own of news.slice(0, 8)) expect(steps(own)).toEqual(own.map((_, i) => i + 1));
+  for (const own of news.slice(8)) expect(steps(own)).toEqual([1, 2, 3, 4, 5, 6]);
 });
 
 describe('an engine with limits', () => {
