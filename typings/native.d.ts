@@ -182,7 +182,7 @@ export interface NativeGradient extends NativeDenoise {
   tensors: string[];
   wantLatents?: boolean;
   wantEmbeddings?: boolean;
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
 }
 
 export interface NativeGradientResult {
@@ -250,7 +250,7 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   /** Only these weights may become concept neurons (joint refinement); absent: all of `tensors`. Same order. */
   within?: Uint32Array[];
   seed: bigint;
-  checkpointing: boolean;
+  checkpointing: boolean | 'light';
   /** Learns the embedding of a token beside ξ. */
   identifier?: NativeIdentifier;
 }
@@ -275,7 +275,7 @@ export interface NativeSearchPlan extends NativeLatentShape {
   tokens: number;
   tensors: Int32Array;
   optimizer: 'adam' | 'sgd';
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
   /** The most different captions with a learned identifier in one step; 0: none is learned. */
   identifierRows?: number;
 }
@@ -368,7 +368,7 @@ export class NativeModel {
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
-  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean | 'light' }): number;
   planText(rows: number, tokens: number): number;
   planSample(batch: number, height: number, width: number, tokens: number, guided: boolean): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
