@@ -50,7 +50,7 @@ test('process.exit() in a busy worker', async () => {
 });
 
 // Engines that were kept would add their weights in every cycle; what the process grows by itself is seen in the first half.
-test.each(['cycles', 'forgotten'])('memory does not grow with engines: %s', async (scenario) => {
+test.each(['cycles', 'gradientCycles', 'forgotten'])('memory does not grow with engines: %s', async (scenario) => {
   const { result, ...end } = await run(scenario);
   expect(end).toEqual(ENDED);
   const { engines, rss, weights } = result as { engines: number; rss: number[]; weights: number };

@@ -101,6 +101,24 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     return { engines: 200, rss, weights };
   },
 
+  /** The same with a gradient each, which packs the weights a second time. */
+  async gradientCycles() {
+    const rss: number[] = [];
+    let weights = 0;
+    for (let i = 1; i <= 60; i++) {
+      const engine = await load();
+      ({ weights } = engine.memory());
+      await draw(engine);
+      const latents = { data: new Float32Array(4 * 8 * 8).fill(0.5), shape: [1, 4, 8, 8] } as const;
+      await engine.conceptGradient(latents, [500], await engine.encodePrompt('a cat'), { target: latents.data });
+      await engine.dispose();
+      if (i % 5 !== 0) continue;
+      await collect();
+      rss.push(process.memoryUsage.rss());
+    }
+    return { engines: 60, rss, weights };
+  },
+
   async forgotten() {
     const rss: number[] = [];
     let weights = 0;
