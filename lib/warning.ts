@@ -1,5 +1,6 @@
 /** What may have gone differently from what a caller expects, without being an error. Codes are stable. */
 export const WARNING_CODES = {
+  'adapter-unused': 'A prompt asks for an adapter (<lora:…>) that is not there; the rest of it is drawn.',
   'checkpoint-failed': 'The state of a search could not be written; the search goes on.',
   'concept-unnamed': 'A concept is given, and no prompt names its identifier.',
   'cpu-fallback': 'A GPU is there and could not be used, so that the engine computes on the CPU.',

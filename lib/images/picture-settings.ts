@@ -3,6 +3,7 @@ import { ConesError } from '../errors';
 import { type ImageInput, readMetadata } from './images';
 import { pictureName } from './picture-source';
 import { SAMPLER_NAMES, type SamplerName } from '../diffusion/sampler-names';
+import { PROMPT_SYNTAXES, type PromptSyntax } from '../text/prompt-syntax';
 import { brief } from '../util/show';
 
 /** How a picture was drawn, as its file says. */
@@ -11,6 +12,8 @@ export interface PictureSettings {
   readonly options: {
     readonly prompt: string;
     readonly negativePrompt: string;
+    /** Absent: 'plain'. */
+    readonly promptSyntax?: PromptSyntax;
     readonly seed: bigint;
     /** Pictures: more than one in a grid. */
     readonly count: number;
@@ -47,6 +50,7 @@ const schema = z.object({
   given: z.string().default(''),
   prompt: z.string().min(1),
   negativePrompt: z.string().default(''),
+  promptSyntax: z.enum(PROMPT_SYNTAXES).optional(),
   // A grid has as many as it has pictures.
   seed: z.string().regex(/^\d{1,20}(?:, \d{1,20})*$/, 'must be a seed').transform((text) => text.split(', ').map(BigInt)),
   sampler: z.enum(SAMPLER_NAMES),
@@ -78,11 +82,12 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, promptSyntax, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, concepts, ...origin } = result.data;
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
   const sizes = {
+    ...(promptSyntax === undefined ? {} : { promptSyntax }),
     ...(eta === undefined ? {} : { eta }),
     ...(useKarrasSigmas === undefined ? {} : { useKarrasSigmas }),
     ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }),
