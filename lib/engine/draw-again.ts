@@ -42,10 +42,11 @@ export async function drawAgain(session: Session, source: ImageInput, options: D
 }
 
 /**
- * Of the given concepts those that a picture was drawn with, in its order.
+ * Of the given concepts those that a picture was drawn with, in its order; all, where another program drew it.
  * @throws ConesError CONES_PICTURE_MISMATCH unless they are all that are given, and all that there were
  */
-export function chooseConcepts({ conceptHashes, subjects }: PictureSettings, given: readonly Concept[]): Concept[] {
+export function chooseConcepts({ conceptHashes, subjects, ignored }: PictureSettings, given: readonly Concept[]): Concept[] {
+  if (ignored) return [...given];
   const byHash = new Map(given.map((concept) => [concept.hash, concept]));
   const chosen = conceptHashes.map((hash) => {
     const concept = byHash.get(hash);

@@ -84,13 +84,18 @@ describe('of another program', () => {
     expect((await engine.drawAgain(await images[0]!.toBuffer())).images[0]!.metadata).toEqual(wanted!.metadata);
   });
 
+  test('a concept can be added to it', async () => {
+    const { images } = await engine.drawAgain(at('webui.png'), { concepts: [cat] });
+    expect(images[0]!.data).toEqual((await engine.generate({ ...options, concepts: [cat] })).images[0]!.data);
+  });
+
   test('by the command line, with flags in place of what it says', async () => {
     const run = (...args: string[]) => runCli(['generate', '--model', MODEL, '--threads', '1', '-o', at('of-webui.png'), ...args]);
     expect(await run('--from', at('webui.png'))).toMatchObject({ code: 0, stderr: expect.stringContaining('drawn-elsewhere') as string });
     expect(await readMetadata(at('of-webui.png'))).toMatchObject({ promptSyntax: 'weighted', sampler: 'euler-ancestral', negativePrompt: '[dog]' });
     await run('--from', at('webui.png'), '--prompt-syntax', 'plain');
     expect(await readMetadata(at('of-webui.png'))).not.toHaveProperty('promptSyntax');
-    expect(await run('a cat', '--prompt-syntax', 'fancy')).toMatchObject({ code: 1, stderr: expect.stringMatching(/CONES_OPTION_INVALID.*promptSyntax/) as string });
+    expect(await run('a cat', '--prompt-syntax', 'fancy')).toMatchObject({ code: 2, stderr: expect.stringMatching(/CONES_OPTION_INVALID.*promptSyntax/) as string });
   });
 });
 
