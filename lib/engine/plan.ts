@@ -26,7 +26,10 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'>;
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
+  /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
+  readonly tokens?: number;
+};
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
@@ -57,6 +60,7 @@ const generateSchema = z.strictObject({
   guidance: z.number().min(0).max(1000).default(7.5),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
+  tokens: z.int().min(1).max(2 ** 14).optional(),
 });
 
 const searchSchema = z.strictObject({
@@ -80,11 +84,11 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, tokens } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true };
+  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
