@@ -16,6 +16,7 @@ import { heun } from './samplers/heun';
 import { kdpm2, kdpm2Ancestral } from './samplers/kdpm2';
 import { lms } from './samplers/lms';
 import { pndm } from './samplers/pndm';
+import { signalOf } from './samplers/noise-levels';
 import { unipcMultistep } from './samplers/unipc-multistep';
 import { PREVIOUS, type SamplerOptions, type SamplerSchedule, type SamplerStep } from './samplers/types';
 
@@ -44,6 +45,16 @@ const SAMPLERS = {
 const NEVER_RESCALED: ReadonlySet<string> = new Set<SamplerName>(['heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm', 'dpm-solver-singlestep']);
 
 
+/** Those whose latents are x0 + sigma · epsilon; the others' are scaled to unit variance. */
+const UNSCALED: ReadonlySet<SamplerName> = new Set<SamplerName>(['euler', 'euler-ancestral', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms']);
+
+/** How a picture lies in latents of noise level sigma: image · x0 + noise · epsilon, as diffusers' `add_noise` has it. */
+export function noisedPicture(sampler: SamplerName, sigma: number): { readonly image: number; readonly noise: number } {
+  if (UNSCALED.has(sampler)) return { image: 1, noise: sigma };
+  const image = signalOf(sigma);
+  return { image, noise: sigma === Infinity ? 1 : sigma * image };
+}
+
 /**
  * The coefficients of every step of a sampler.
  * @throws ConesError CONES_OPTION_INVALID for an unknown sampler, or steps that do not fit the schedule; CONES_CONFIG_UNSUPPORTED where
@@ -59,6 +70,10 @@ export function samplerSchedule(
       'CONES_OPTION_INVALID',
       `Unknown sampler "${sampler}"; choose one of ${SAMPLER_NAMES.join(', ')}.`,
     );
+  }
+  const { start = 0, steps } = options;
+  if (!(Number.isInteger(start) && start >= 0 && (start === 0 || start < steps))) {
+    throw new ConesError('CONES_OPTION_INVALID', `start must be a whole number from 0 to ${steps - 1}, so that one of ${steps} steps is left; it is ${start}.`);
   }
   const refused = config.refused[sampler];
   if (refused !== undefined) {

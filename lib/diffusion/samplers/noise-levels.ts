@@ -129,6 +129,11 @@ export interface NoiseLevels {
   readonly sigmas: number[];
 }
 
+/** Without the steps that are left out (`SamplerOptions.start`). */
+function later({ timesteps, sigmas }: NoiseLevels, { start = 0 }: SamplerOptions): NoiseLevels {
+  return { timesteps: timesteps.slice(start), sigmas: sigmas.slice(start) };
+}
+
 /** Of the samplers whose latents are x0 + sigma * epsilon (Euler's, Heun's, LMS), and the standard deviation that they begin with. */
 export function noisedLevels(config: SchedulerConfig, options: SamplerOptions): NoiseLevels & { initialNoiseScale: number } {
   const table = sigmaTable(config);
@@ -142,7 +147,7 @@ export function noisedLevels(config: SchedulerConfig, options: SamplerOptions): 
     timesteps = sigmas.map((sigma) => Math.fround(timestepOfSigma(sigma, table)));
   }
   const sigmaMax = sigmas[0]!;
-  return { timesteps, sigmas: [...sigmas, 0], initialNoiseScale: spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax };
+  return { ...later({ timesteps, sigmas: [...sigmas, 0] }, options), initialNoiseScale: spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax };
 }
 
 /** Of the DPM-Solver family and UniPC, whose latents have unit variance. `sampler` is for the message. */
@@ -159,10 +164,10 @@ export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sam
       );
     }
     const sigmas = karrasSigmas(table[0]!, table[table.length - 1]!, options.steps);
-    return { timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] };
+    return later({ timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] }, options);
   }
   checkTimesteps(timesteps, config);
-  return { timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] };
+  return later({ timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] }, options);
 }
 
 /** `count` noise levels from `sigmaMax` down to `sigmaMin`: Karras et al. 2022, Eq. 5 with rho = 7. */
