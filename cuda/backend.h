@@ -124,6 +124,8 @@ class Cuda final : public Backend {
 
   Tensor scale_input(const Context&, const Tensor& x, double factor) const override;
   void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
+  Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask, double image_share,
+                    double noise_share) const override;
 
   void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod, Prediction,
                    std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const override;

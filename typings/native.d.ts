@@ -56,6 +56,8 @@ export interface NativeUNetConfig extends NativeFiles {
   flipSinToCos: boolean;
   freqShift: number;
   centerInput: boolean;
+  /** Size of the embedding of the guidance scale (latent consistency models); absent or 0: there is none. */
+  timeCondDim?: number;
 }
 
 export interface NativeTextConfig extends NativeFiles {
@@ -75,6 +77,12 @@ export interface NativeVaeConfig extends NativeFiles {
   latentChannels: number;
   blockOutChannels: number[];
   layersPerBlock: number;
+  /** The decoder's, where they differ (AsymmetricAutoencoderKL, AutoencoderTiny); as many levels. */
+  decoderBlockOutChannels?: number[];
+  decoderLayersPerBlock?: number;
+  /** AutoencoderTiny's blocks per level. With them it is one, and knows no norms, no middle and no quantisation. */
+  encoderBlocks?: number[];
+  decoderBlocks?: number[];
   normGroups: number;
   midAttention: boolean;
   quantConv: boolean;
@@ -149,7 +157,7 @@ export interface NativeDenoise extends NativeJob, NativeLatentShape {
 }
 
 export interface NativeSample extends NativeJob, NativeLatentShape {
-  /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale. */
+  /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale; C: the UNet's output channels. */
   latents: Float32Array;
   /** [B, T, D] */
   embeddings: Float32Array;
@@ -161,6 +169,12 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   steps: Float64Array;
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
+  /** [B, X, h, w], X the UNet's input channels beyond its output's: what it sees behind the latents. */
+  conditions?: Float32Array;
+  /** With negativeEmbeddings: guidance by the conditions, too, in three rows for each picture (InstructPix2Pix). */
+  imageGuidance?: number;
+  /** What is known of the pictures, put back after every step. */
+  known?: NativeKnown;
   masks?: (NativeMask | null)[];
   /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. Its pictures then keep pace. */
   latentsEvery?: number;
@@ -169,6 +183,17 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
    * drawing has to wait: with 0 steps and its place among those who wait, from 1.
    */
   onStep?: (step: number, place?: number, latents?: Float32Array, predicted?: Float32Array) => void;
+}
+
+/** x = mask ⊙ x + (1 − mask) ⊙ (imageShare · image + noiseShare · noise) */
+export interface NativeKnown {
+  /** [B, C, h, w] */
+  image: Float32Array;
+  noise: Float32Array;
+  /** [B, 1, h, w] */
+  mask: Float32Array;
+  /** [steps × 2]: imageShare and noiseShare in the latents after each step. */
+  shares: Float64Array;
 }
 
 export interface NativeGradient extends NativeDenoise {
@@ -370,7 +395,7 @@ export class NativeModel {
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
   planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
   planText(rows: number, tokens: number): number;
-  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean): number;
+  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, byPicture?: boolean, known?: boolean): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */

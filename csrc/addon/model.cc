@@ -186,11 +186,11 @@ Napi::Value NativeModel::plan_text(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
-  const bool guided = info[4].ToBoolean().Value();
+  const bool guided = info[4].ToBoolean().Value(), by_picture = info[5].ToBoolean().Value(), known = info[6].ToBoolean().Value();
   return bytes(info.Env(), [&] {
     const Model& m = *model(info.Env());
-    const Shape shape{s[0], s[1], s[2], m.unet().config().in_channels};
-    return jobs::plan_together(m, {{shape, s[3], guided}}).peak;
+    const Shape shape{s[0], s[1], s[2], m.unet().config().out_channels};
+    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .by_picture = by_picture, .known = known}}).peak;
   });
 }
 

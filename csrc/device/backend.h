@@ -155,10 +155,18 @@ class Backend {
     Tensor output;  // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
     bool guided = false;
     double guidance = 1;
+    // Guidance by a picture, too (InstructPix2Pix): output [3B, h, w, C], without the picture, with it, with it and the prompt;
+    // o = o_0 + image_guidance·(o_1 − o_0) + guidance·(o_2 − o_1).
+    bool by_picture = false;
+    double image_guidance = 1;
     std::span<const std::uint64_t> seeds;  // [B]
     std::uint64_t steps_done = 0;          // which stretch of a seed's noise this step takes
   };
   virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const = 0;
+  /// mask ⊙ x + (1 − mask) ⊙ (image_share·image + noise_share·noise), for x, image and noise [B, h, w, C] and mask [B, h, w, 1], all
+  /// fp32: what is known of a picture, at the noise level that x has.
+  virtual Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                            double image_share, double noise_share) const = 0;
 
   // ---- training ----
   /// moments [N, h, w, 2C] fp32 → latents [rows, h, w, C] and target, fp32, of the same shape (diffusion/training_batch.h).

@@ -1,6 +1,7 @@
 #include "jobs/pictures.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "base/error.h"
@@ -48,6 +49,17 @@ Pictures some(const Pictures& in, index_t first, index_t count) {
           in.values.subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size)};
 }
 
+// Latents [B, C, h, w] as moments [B, 2C, h, w] of next to no variance: the least that whoever samples takes.
+std::vector<float> with_log_variances(const std::vector<float>& latents, index_t count) {
+  const std::size_t each = latents.size() / static_cast<std::size_t>(count);
+  std::vector<float> moments;
+  for (std::size_t at = 0; at < latents.size(); at += each) {
+    moments.insert(moments.end(), latents.begin() + static_cast<std::ptrdiff_t>(at), latents.begin() + static_cast<std::ptrdiff_t>(at + each));
+    moments.insert(moments.end(), each, -30.0f);
+  }
+  return moments;
+}
+
 std::vector<float> run_in_passes(Pass recipe, const Model& model, const Pictures& in,
                                  index_t pixels, const std::atomic<bool>& aborted) {
   const index_t pass = per_pass(recipe, model, in, pixels, model.available_memory());
@@ -66,15 +78,21 @@ std::vector<float> run_in_passes(Pass recipe, const Model& model, const Pictures
 std::vector<float> encode_images(const Context& context, const Model& model, const Pictures& in) {
   Tape tape(context);
   const Tensor pixels = upload(context, in.values, {in.count, in.height, in.width, model.vae().config().in_channels});
-  return download_channels_first(context, model.vae().encode(tape, Var(pixels)).value());
+  const std::vector<float> values = download_channels_first(context, model.vae().encode(tape, Var(pixels)).value());
+  return model.vae().deterministic() ? with_log_variances(values, in.count) : values;
 }
 
 std::vector<float> decode_latents(const Context& context, const Model& model, const Pictures& in) {
   Tape tape(context);
-  const Tensor latents =
-      upload_channels_last(context, in.values, {in.count, in.height, in.width, model.vae().config().latent_channels},
-                           context.backend->activation());
-  return download(context, model.vae().decode(tape, Var(latents)).value());
+  const bool tiny = model.vae().deterministic();
+  std::vector<float> limited;
+  if (tiny) std::ranges::transform(in.values, std::back_inserter(limited), TinyAutoencoder::limit);
+  const Tensor latents = upload_channels_last(context, tiny ? std::span<const float>(limited) : in.values,
+                                              {in.count, in.height, in.width, model.vae().config().latent_channels},
+                                              context.backend->activation());
+  std::vector<float> pixels = download(context, model.vae().decode(tape, Var(latents)).value());
+  if (tiny) std::ranges::transform(pixels, pixels.begin(), TinyAutoencoder::pixel);
+  return pixels;
 }
 
 std::vector<float> encode_in_passes(const Model& model, const Pictures& in, const std::atomic<bool>& aborted) {

@@ -2,10 +2,22 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
 namespace cones {
+namespace {
+
+// AsymmetricAutoencoderKL's encoder of what a mask leaves of a picture: here it decodes without.
+const std::vector<std::string_view> kMaskEncoder = {
+    "condition_encoder.layers.0.weight", "condition_encoder.layers.0.bias", "condition_encoder.layers.1.weight",
+    "condition_encoder.layers.1.bias",   "condition_encoder.layers.2.weight", "condition_encoder.layers.2.bias",
+    "condition_encoder.layers.3.weight", "condition_encoder.layers.3.bias", "condition_encoder.layers.4.weight",
+    "condition_encoder.layers.4.bias"};
+
+}  // namespace
 
 Model::Model(const ModelOptions& options)
     : options_(options),
@@ -21,7 +33,7 @@ Model::Model(const ModelOptions& options)
   // A buffer that old files carry; the projection of a CLIPTextModelWithProjection, which the UNet does not see.
   text_weights_->check_all_used({"position_ids", "text_projection.weight"});
   unet_weights_->check_all_used();
-  vae_weights_->check_all_used();
+  vae_weights_->check_all_used(kMaskEncoder);
   weight_bytes_ = memory_->in_use();
   memory_->reset_peak();
 }

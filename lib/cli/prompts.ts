@@ -39,6 +39,8 @@ const lineSchema = z.strictObject({
   eta: z.number().optional(),
   width: z.number().optional(),
   height: z.number().optional(),
+  strength: z.number().optional(),
+  imageGuidance: z.number().optional(),
   /** Identifiers of those among --concept that it is drawn with. Default: all. */
   concepts: z.array(z.string()).max(256).optional(),
 });
@@ -146,8 +148,9 @@ function parseLine(text: string): Line {
   return parseOptions('generate', lineSchema, value);
 }
 
-function settingsOf({ negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize }: GenerateFlags) {
-  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize };
+function settingsOf({ negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...from }: GenerateFlags) {
+  const { image, strength, mask, depth, imageGuidance, posterior } = from;
+  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, image, strength, mask, depth, imageGuidance, posterior };
 }
 
 /** Those of the given concepts that have one of these identifiers. */

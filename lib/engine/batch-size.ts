@@ -9,6 +9,8 @@ export interface DrawingOptions {
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
+  /** What they are drawn from besides texts: pictures are encoded first. */
+  readonly edit?: { readonly known: boolean; readonly imageGuidance?: number } | undefined;
 }
 
 export interface Drawing {
@@ -19,14 +21,17 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, latent, decoded }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, latent, decoded, edit }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
+  const { downscale } = session.config.vae;
+  const encoding = edit ? model.planEncode(1, height * downscale, width * downscale, available) : 0;
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided),
+      encoding,
+      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, edit?.imageGuidance !== undefined, edit?.known ?? false),
       decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });

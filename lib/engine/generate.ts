@@ -7,11 +7,12 @@ import { native } from '../native';
 import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
 import type { SamplerName } from '../diffusion/sampler-names';
-import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
+import { flattenSteps, noisedPicture, samplerSchedule, type SamplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
 import type { Admitted } from './admission';
 import { fittingBatch } from './batch-size';
-import { isGuided } from './guidance';
+import { type Edit, editedRow, type EditedRow, editOf, type EditOptions, editOptions, joined, type Prepared, prepare } from './editing';
+import { modelIsGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
 import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { chooseSolver } from './choose-solver';
@@ -22,7 +23,7 @@ import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOpti
 import { encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
-export interface GenerateOptions {
+export interface GenerateOptions extends EditOptions {
   /**
    * What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. Needed unless
    * there are `embeddings`.
@@ -123,6 +124,7 @@ const schema = z.strictObject({
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   batchSize: z.int().min(1).max(1024).default(4),
+  ...editOptions,
   latents: latentsOption.optional(),
   embeddings: embeddingsOption.optional(),
   negativeEmbeddings: embeddingsOption.optional(),
@@ -147,6 +149,9 @@ interface Job {
   readonly seed: bigint;
   /** In place of what prompt and seed make. */
   readonly own?: OwnRows;
+  /** What it is drawn from besides, and what its file says of that. */
+  readonly edited?: EditedRow;
+  readonly hashes?: Prepared['hashes'];
 }
 
 /**
@@ -159,6 +164,7 @@ interface Job {
 export async function generate(session: Session, options: GenerateOptions, admitted?: Admitted): Promise<GenerateResult> {
   const settings = chooseSolver('generate', parseOptions('generate', schema, options), session);
   session.assertUsable();
+  session.assertPathsAllowed('generate', { image: settings.image, mask: settings.mask, depth: settings.depth });
   const usual = nativeSize(session);
   const size = { height: settings.height ?? usual.height, width: settings.width ?? usual.width };
   const latent = latentSize(session, size.height, size.width);
@@ -172,17 +178,20 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
   const jobs = listJobs(settings, prompts).map((job, i): Job => ({ ...job, own: own(i) }));
   const most = Math.min(count, settings.batchSize);
+  const edit = editOf(session, settings, prompts.length);
+  const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
   const decoded = settings.output === 'pictures';
   const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
-  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded }, settings.signal);
-  const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
+  const batchSize = await fittingBatch(session, { most, guided, latent, decoded, edit }, settings.signal);
+  const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
   const drawn: Float32Array[] = [];
 
   const batches: Job[][] = [];
   for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
-  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, settings).steps.length;
+  const prepared = edit && onceInARow((prompt) => edit.of(prompt), (prompt) => prepare(session, edit, prompt, { size, latent }, settings.signal));
+  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, { ...settings, start: edit?.start }).steps.length;
   const progress = progressReporter({ ...settings, steps: evaluations }, batches.length, admitted);
   let first = 0;
   const drawnWith: DrawnWith = {
@@ -194,9 +203,11 @@ export async function generate(session: Session, options: GenerateOptions, admit
     precision: session.precision,
     karras: settings.useKarrasSigmas ?? session.config.scheduler.useKarrasSigmas,
     given: givenInputs(settings),
+    ...(edit ? { strength: edit.strength, imageGuidance: edit.imageGuidance, posterior: edit.posterior } : {}),
   };
-  for (const batch of batches) {
-    const { latents, ...found } = await drawLatents(session, { ...settings, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, matrix }));
+  for (const plain of batches) {
+    const batch = edit && prepared ? await withInputs(session, edit, plain, (i) => prepared(Math.floor((first + i) / settings.count))) : plain;
+    const { latents, ...found } = await drawLatents(session, { ...settings, edit, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, matrix }));
     first += batch.length;
     for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
@@ -219,7 +230,7 @@ export async function generate(session: Session, options: GenerateOptions, admit
   }
   // Text states name nobody, whatever they say.
   if (!settings.embeddings) warnings.push(...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! }))));
-  return decoded ? { images, warnings } : { images, warnings, latents: joinLatents(drawn, session.config.unet.inChannels, latent) };
+  return decoded ? { images, warnings } : { images, warnings, latents: joinLatents(drawn, session.config.vae.latentChannels, latent) };
 }
 
 /** @throws ConesError CONES_OPTION_INVALID unless there is either a prompt or text states */
@@ -241,6 +252,25 @@ function joinLatents(parts: readonly Float32Array[], channels: number, { height,
     at += part.length;
   }
   return { data, shape: [data.length / (channels * height * width), channels, height, width] };
+}
+
+/** The result of the call before, where it was asked of the very same things. */
+function onceInARow<T>(of: (prompt: number) => object, make: (prompt: number) => Promise<T>): (prompt: number) => Promise<T> {
+  let last: { readonly things: readonly unknown[]; readonly made: Promise<T> } | undefined;
+  return (prompt) => {
+    const things: readonly unknown[] = Object.values(of(prompt));
+    if (!last || last.things.some((thing, i) => thing !== things[i])) last = { things, made: make(prompt) };
+    return last.made;
+  };
+}
+
+async function withInputs(session: Session, edit: Edit, batch: readonly Job[], prepared: (picture: number) => Promise<Prepared>): Promise<Job[]> {
+  const jobs: Job[] = [];
+  for (const [i, job] of batch.entries()) {
+    const inputs = await prepared(i);
+    jobs.push({ ...job, edited: editedRow(session, edit, inputs, job.seed), hashes: inputs.hashes });
+  }
+  return jobs;
 }
 
 function latentsEvery({ onLatents, onPreview, previewEvery }: Settings): number {
@@ -276,20 +306,19 @@ function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, p
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly edit?: Edit | undefined },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
 ) {
-  const { signal, latentsEvery = 0 } = settings;
-  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, settings);
-  const { inChannels } = session.config.unet;
-  const size = inChannels * latent.height * latent.width;
+  const { signal, latentsEvery = 0, edit } = settings;
+  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { ...settings, start: edit?.start });
+  const { latentChannels } = session.config.vae;
+  const size = latentChannels * latent.height * latent.width;
 
-  const latents = new Float32Array(jobs.length * size);
-  jobs.forEach(({ seed, own }, i) => latents.set(own?.latents ?? native().randomNormal(seed, 0, size), i * size));
-  const scale = schedule.initialNoiseScale;
-  if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
+  const noise = joined(...jobs.map(({ seed, own }) => own?.latents ?? native().randomNormal(seed, 0, size)));
+  const pictures = edit && joined(...jobs.map(({ edited }) => edited!.image));
+  const latents = startingLatents(settings.sampler, schedule, noise, edit?.begins ? pictures : undefined);
 
   const subjects = jobs.map((job) => joinSubjects(job.concepts));
   const ownText = (name: 'embeddings' | 'negativeEmbeddings') => {
@@ -297,7 +326,8 @@ export async function drawLatents(
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
   const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal));
-  const negative = isGuided(settings.guidance)
+  const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
+  const negative = guided
     ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
@@ -305,7 +335,7 @@ export async function drawLatents(
   }
   const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
 
-  const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, inChannels, latent.height, latent.width] });
+  const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, latentChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
     session.model.sample({
       latents,
@@ -318,6 +348,9 @@ export async function drawLatents(
       steps: flattenSteps(schedule.steps),
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
+      ...(jobs[0]!.edited?.conditions ? { conditions: joined(...jobs.map(({ edited }) => edited!.conditions!)) } : {}),
+      ...(guided && edit?.imageGuidance !== undefined ? { imageGuidance: edit.imageGuidance } : {}),
+      ...(edit?.known ? { known: { image: pictures!, noise, mask: joined(...jobs.map(({ edited }) => edited!.mask!)), shares: knownShares(settings.sampler, schedule) } } : {}),
       latentsEvery,
       ...(onStep ? { onStep: guard((step: number, place?: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, place, now && tensor(now), predicted && tensor(cleanPicture(schedule.steps[step - 1]!, now!, predicted)))) } : {}),
       abort,
@@ -328,6 +361,23 @@ export async function drawLatents(
     warnings: [...text.warnings, ...(negative?.warnings ?? [])],
     named: text.named.map((own, i) => [...own, ...(negative?.named[i] ?? [])]),
   };
+}
+
+/** Noise as the sampler begins with it, or a picture with as much of it as the first step expects. */
+function startingLatents(sampler: SamplerName, { initialNoiseScale, sigmas }: SamplerSchedule, noise: Float32Array, pictures: Float32Array | undefined): Float32Array {
+  if (!pictures) return initialNoiseScale === 1 ? noise : noise.map((value) => value * initialNoiseScale);
+  const mix = noisedPicture(sampler, sigmas[0]!);
+  return noise.map((value, i) => mix.image * pictures[i]! + mix.noise * value);
+}
+
+/** What latents after each step have of the picture that is kept, and of the noise; after the last, the picture alone. */
+function knownShares(sampler: SamplerName, { steps, sigmas }: SamplerSchedule): Float64Array {
+  return Float64Array.from(
+    steps.flatMap((_, i) => {
+      const { image, noise } = i + 1 < steps.length ? noisedPicture(sampler, sigmas[i + 1]!) : { image: 1, noise: 0 };
+      return [image, noise];
+    }),
+  );
 }
 
 function listJobs(settings: Settings, prompts: readonly string[]): Job[] {

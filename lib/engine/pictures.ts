@@ -113,7 +113,7 @@ export async function encodeImage(session: Session, input: readonly ImageInput[]
 }
 
 /** Encodes pixels `[B, H, W, 3]` in [-1, 1]. */
-async function encodePixels(
+export async function encodePixels(
   session: Session,
   pixels: Float32Array,
   [batch, height, width]: readonly [number, number, number],

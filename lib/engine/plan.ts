@@ -9,7 +9,8 @@ import { REPORT_ROWS } from '../analysis/report';
 import { parseOptions } from '../util/options';
 import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
-import { isGuided } from './guidance';
+import { modelIsGuided } from './guidance';
+import { conditionsOf } from '../models/conditions';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 
@@ -25,7 +26,12 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'>;
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'imageGuidance' | 'width' | 'height'> & {
+  /** Whether there is a picture to start from. A model that needs one has it anyway. */
+  readonly image?: boolean;
+  /** Whether there is a mask. */
+  readonly mask?: boolean;
+};
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
@@ -54,6 +60,9 @@ const generateSchema = z.strictObject({
   count: z.int().min(1).max(2 ** 24).default(1),
   batchSize: z.int().min(1).max(1024).default(4),
   guidance: z.number().min(0).max(1000).default(7.5),
+  imageGuidance: z.number().min(0).max(1000).default(1.5),
+  image: z.boolean().default(false),
+  mask: z.boolean().default(false),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
 });
@@ -79,11 +88,15 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, image, mask, ...given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true };
+  const conditions = conditionsOf(session.config);
+  const imageGuidance = conditions === 'picture' ? given.imageGuidance : undefined;
+  const guided = modelIsGuided(session.config, { guidance, imageGuidance });
+  const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
+  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, edit };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
@@ -91,6 +104,7 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
 export function planSearch(session: Session, options: SearchPlanOptions = {}): MemoryPlan {
   const settings = parseOptions('planSearch', searchSchema, options);
   session.assertUsable();
+  session.assertTextToImage('planSearch');
   const { model, tokenizer } = session;
   const size = nativeSize(session);
   const latent = latentSize(session, size.height, size.width);

@@ -21,10 +21,16 @@ export interface PictureSettings {
     readonly eta?: number;
     /** Absent where the sampler has no such spacing. */
     readonly useKarrasSigmas?: boolean;
+    /** Of a picture that was drawn from another. */
+    readonly strength?: number;
+    readonly imageGuidance?: number;
+    readonly posterior?: 'mode' | 'sample';
     /** Pixels of one picture. */
     readonly width?: number;
     readonly height?: number;
   };
+  /** What it was drawn from besides, by the hash of its pixels: the file does not hold it. None of a picture that was drawn from its prompt. */
+  readonly drawnFrom: { readonly image?: string; readonly mask?: string; readonly depth?: string };
   /** The concepts' subjects, "V1* cat, V2* dog"; '' without concepts. */
   readonly subjects: string;
   /** `concept.hash` of each concept, in the order in which they were given. */
@@ -53,6 +59,12 @@ const schema = z.object({
   steps: number,
   guidance: number,
   eta: number.optional(),
+  strength: number.optional(),
+  imageGuidance: number.optional(),
+  posterior: z.enum(['mode', 'sample']).optional(),
+  imageHash: z.string().regex(sha256).optional(),
+  maskHash: z.string().regex(sha256).optional(),
+  depthHash: z.string().regex(sha256).optional(),
   useKarrasSigmas: z.enum(['true', 'false']).transform((text) => text === 'true').optional(),
   width: number.optional(),
   height: number.optional(),
@@ -78,16 +90,19 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, strength, imageGuidance, posterior, imageHash: image, maskHash: mask, depthHash: depth, width, height, concepts, ...origin } = result.data;
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
   const sizes = {
     ...(eta === undefined ? {} : { eta }),
     ...(useKarrasSigmas === undefined ? {} : { useKarrasSigmas }),
+    ...(strength === undefined ? {} : { strength }),
+    ...(imageGuidance === undefined ? {} : { imageGuidance }),
+    ...(posterior === undefined ? {} : { posterior }),
     ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }),
   };
-  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...sizes }, subjects: concepts, ...origin };
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...sizes }, drawnFrom: { ...(image && { image }), ...(mask && { mask }), ...(depth && { depth }) }, subjects: concepts, ...origin };
 }
 
 function missing(problem: string): ConesError {

@@ -14,7 +14,7 @@ export interface UNetConfig extends NativeUNetConfig {
   sampleSize: [number, number] | null;
 }
 
-/** `AutoencoderKL`. */
+/** `AutoencoderKL`, `AsymmetricAutoencoderKL` (which decodes without a mask) or `AutoencoderTiny`. */
 export interface VaeConfig extends NativeVaeConfig {
   /** Latents are multiplied by this before they meet the UNet. */
   scalingFactor: number;

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { channels, count, invalid, layers, parseConfig } from './parse';
 import { type JsonObject, readJson } from './read-json';
 import type { VaeConfig } from './types';
+import { parseAsymmetric, parseTiny } from './other-autoencoders';
 import { findWeights, type WeightFiles } from './weights';
 
 const KEYS = {
@@ -37,6 +38,8 @@ export async function readVaeConfig(folder: string): Promise<VaeConfig> {
 
 /** @param file whose `json` it is, for messages */
 export function parseVaeConfig(file: string, json: JsonObject): Omit<VaeConfig, keyof WeightFiles> {
+  if (json['_class_name'] === 'AutoencoderTiny') return parseTiny(file, json);
+  if (json['_class_name'] === 'AsymmetricAutoencoderKL') return parseAsymmetric(file, json);
   const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
   for (const key of ['down_block_types', 'up_block_types'] as const) {

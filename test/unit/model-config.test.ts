@@ -151,6 +151,7 @@ test('Stable Diffusion 1.4', async () => {
     flipSinToCos: true,
     freqShift: 0,
     centerInput: false,
+    timeCondDim: 0,
     files: [path.join(root, 'unet/diffusion_pytorch_model.safetensors')],
   });
   expect(model.text).toEqual({
@@ -334,7 +335,7 @@ describe('unsupported values are named', () => {
     // UNet2DConditionModel raises for any value of it.
     ['unet/config.json', { num_attention_heads: 8 }, '"num_attention_heads" is 8'],
     ['unet/config.json', { num_attention_heads: [5, 10, 20, 20] }, '"num_attention_heads" is [ 5'],
-    ['unet/config.json', { in_channels: 9 }, '"in_channels" is 9'],
+    ['unet/config.json', { in_channels: 7 }, '"in_channels" is 7'],
     ['unet/config.json', { some_new_switch: true }, '"some_new_switch" is true'],
     ['text_encoder/config.json', { hidden_act: 'relu' }, '"hidden_act" is "relu"'],
     ['text_encoder/config.json', { model_type: 't5' }, '"model_type" is "t5"'],

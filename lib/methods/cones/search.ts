@@ -59,6 +59,7 @@ export class ConceptSearch {
   static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
     const settings = searchSettings(options);
     session.assertUsable();
+    session.assertTextToImage('findConcept');
     const { images, priorImages, cacheDir, report } = settings;
     session.assertPathsAllowed('findConcept', { images, priorImages, cacheDir, 'report.clip': report.clip });
     return ConceptSearch.#open(session, settings, await prepareInputs(session, settings));
@@ -68,6 +69,7 @@ export class ConceptSearch {
   static async startRefinement(session: Session, options: RefineConceptsOptions): Promise<ConceptSearch> {
     const settings = refineSettings(options);
     session.assertUsable();
+    session.assertTextToImage('refineConcepts');
     const { subjects, search } = settings;
     session.assertPathsAllowed('refineConcepts', { 'subjects.images': subjects.flatMap(({ images, priorImages = [] }) => [...images, ...priorImages]), cacheDir: search.cacheDir });
     return ConceptSearch.#open(session, settings.search, await refineInputs(session, settings));
