@@ -142,6 +142,8 @@ async function main(): Promise<void> {
     ['decode', (...v) => model.decode(...(v as unknown as [Float32Array, number, number, number, object])), [floats(2 * latent), 2, height, side, { abort }]],
     ['denoise', (o) => model.denoise(o), [denoise]],
     ['sample', (o) => model.sample(o), [sample]],
+    ['sample, from pictures', (o) => model.sample(o), [{ ...sample, imageGuidance: 1.5, known: { image: floats(2 * latent), noise: floats(2 * latent), mask: floats(2 * height * side), shares: Float64Array.of(1, 0.5, 1, 0) } }]],
+    ['sample, with conditions', (o) => model.sample(o), [{ ...sample, conditions: floats(4) }]],
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],
