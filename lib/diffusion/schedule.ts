@@ -7,6 +7,7 @@ import type { SchedulerConfig } from '../models/types';
 import { SAMPLER_NAMES, type SamplerName } from './sampler-names';
 import { lcm, tcd } from './samplers/consistency';
 import { ddim } from './samplers/ddim';
+import { deisMultistep } from './samplers/deis-multistep';
 import { dpmSolverMultistep } from './samplers/dpm-solver-multistep';
 import { dpmSolverMultistepSde } from './samplers/dpm-solver-multistep-sde';
 import { dpmSolverSinglestep } from './samplers/dpm-solver-singlestep';
@@ -39,10 +40,11 @@ const SAMPLERS = {
   'unipc-multistep': unipcMultistep,
   lcm,
   tcd,
+  'deis-multistep': deisMultistep,
 } as const satisfies Record<SamplerName, (config: SchedulerConfig, options: SamplerOptions) => SamplerSchedule>;
 
 /** Those whose diffusers class does not know `rescale_betas_zero_snr`, and goes without. */
-const NEVER_RESCALED: ReadonlySet<string> = new Set<SamplerName>(['heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm', 'dpm-solver-singlestep']);
+const NEVER_RESCALED: ReadonlySet<string> = new Set<SamplerName>(['heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm', 'dpm-solver-singlestep', 'deis-multistep']);
 
 
 /** Those whose latents are x0 + sigma · epsilon; the others' are scaled to unit variance. */

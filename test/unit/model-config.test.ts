@@ -358,13 +358,13 @@ describe('unsupported values are named', () => {
   const solvers = ['dpm-solver-multistep', 'dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep'] as const;
   // Which of diffusers' classes read the key.
   test.each<[Json, ...SamplerName[]]>([
-    [{ thresholding: true }, ...solvers, 'ddim', 'lcm', 'tcd'],
-    [{ solver_order: 3 }, ...solvers],
-    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep', 'dpm-solver-singlestep'],
+    [{ thresholding: true }, ...solvers, 'deis-multistep', 'ddim', 'lcm', 'tcd'],
+    [{ solver_order: 3 }, ...solvers, 'deis-multistep'],
+    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep', 'dpm-solver-singlestep', 'deis-multistep'],
     [{ use_lu_lambdas: true }, 'dpm-solver-multistep', 'dpm-solver-multistep-sde'],
     [{ variance_type: 'learned_range' }, 'dpm-solver-multistep', 'dpm-solver-multistep-sde', 'dpm-solver-singlestep'],
     [{ final_sigmas_type: 'sigma_min' }, ...solvers, 'euler'],
-    [{ use_exponential_sigmas: true }, ...solvers, 'euler', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms'],
+    [{ use_exponential_sigmas: true }, ...solvers, 'deis-multistep', 'euler', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms'],
     [{ interpolation_type: 'log_linear' }, 'euler'],
     [{ timestep_type: 'continuous' }, 'euler'],
     [{ solver_type: 'bh1' }, 'unipc-multistep'],
@@ -396,7 +396,7 @@ describe('unsupported values are named', () => {
     [{ _class_name: 'LCMScheduler' }, 'lcm'],
     [{ _class_name: 'DPMSolverMultistepScheduler', algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep-sde'],
     [{ _class_name: 'UniPCMultistepScheduler', solver_order: 3 }, 'ddim'],
-    [{ _class_name: 'DEISMultistepScheduler', algorithm_type: 'deis' }, 'dpm-solver-multistep'],
+    [{ _class_name: 'DEISMultistepScheduler', algorithm_type: 'deis' }, 'deis-multistep'],
   ] as const)('the scheduler %j draws with %s', async (change, sampler) => {
     expect((await loadModelConfig(writeModel({ 'scheduler/scheduler_config.json': change }))).scheduler.sampler).toBe(sampler);
   });

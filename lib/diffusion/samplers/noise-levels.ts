@@ -150,9 +150,10 @@ export function noisedLevels(config: SchedulerConfig, options: SamplerOptions): 
   return { ...later({ timesteps, sigmas: [...sigmas, 0] }, options), initialNoiseScale: spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax };
 }
 
-/** Of the DPM-Solver family and UniPC, whose latents have unit variance. `sampler` is for the message. */
-export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sampler: string, spacing = config.timestepSpacing ?? 'linspace'): NoiseLevels {
+/** Of the DPM-Solver family and UniPC, whose latents have unit variance; `least` is the model's first level. `sampler` is for the message. */
+export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sampler: string, spacing = config.timestepSpacing ?? 'linspace'): NoiseLevels & { least: number } {
   const table = sigmaTable(config);
+  const [first] = table;
   const timesteps = spacedTimesteps(config, spacing, options.steps, { dropLast: true }).map(roundHalfEven);
   if (options.useKarrasSigmas ?? config.useKarrasSigmas) {
     if (config.betaSchedule === 'squaredcos_cap_v2') {
@@ -164,10 +165,10 @@ export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sam
       );
     }
     const sigmas = karrasSigmas(table[0]!, table[table.length - 1]!, options.steps);
-    return later({ timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] }, options);
+    return { ...later({ timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] }, options), least: first! };
   }
   checkTimesteps(timesteps, config);
-  return later({ timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] }, options);
+  return { ...later({ timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] }, options), least: first! };
 }
 
 /** `count` noise levels from `sigmaMax` down to `sigmaMin`: Karras et al. 2022, Eq. 5 with rho = 7. */
