@@ -110,6 +110,8 @@ export interface NativeModelOptions extends NativePlace {
   unet: NativeUNetConfig;
   text: NativeTextConfig;
   vae: NativeVaeConfig;
+  /** Another autoencoder of the same latents, which decodes drafts. */
+  drafts?: NativeVaeConfig;
   /** The model serves plan…() alone, and all jobs are refused: no weights are read, and CUDA needs no card. */
   planOnly?: boolean;
 }
@@ -400,14 +402,14 @@ export class NativeModel {
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */
   planEncode(batch: number, height: number, width: number, available?: number): number;
-  planDecode(batch: number, height: number, width: number, available?: number): number;
+  planDecode(batch: number, height: number, width: number, available?: number, draft?: boolean): number;
   /** ids [rows × T] → last hidden state [rows, T, D]; `replace`: learned embeddings [R, D] for token ids [R]. */
   encodeText(ids: Int32Array, rows: number, job: NativeJob & { replaceIds?: Int32Array; replaceRows?: Float32Array }): Promise<Float32Array>;
   tokenGradient(options: NativeTokenGradient): Promise<Float32Array>;
   /** pixels [B, H, W, 3] in [-1, 1] → moments [B, 2C, h, w] (mean, log-variance). */
   encodeImages(pixels: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
   /** latents [B, C, h, w], divided by the scaling factor already → [B, H, W, 3]. */
-  decode(latents: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
+  decode(latents: Float32Array, batch: number, height: number, width: number, job: NativeJob & { draft?: boolean }): Promise<Float32Array>;
   denoise(options: NativeDenoise): Promise<Float32Array>;
   sample(options: NativeSample): Promise<Float32Array>;
   gradient(options: NativeGradient): Promise<NativeGradientResult>;

@@ -66,7 +66,11 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.unet = unet_config(object(o, "unet"));
   options.text = text_config(object(o, "text"));
   options.vae = vae_config(object(o, "vae"));
-  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae"))};
+  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae")), {}};
+  if (has(o, "drafts")) {
+    options.drafts = vae_config(object(o, "drafts"));
+    options.files.drafts = weight_files(object(o, "drafts"));
+  }
   const jobs::PlaceOptions where = place_options(o);
 
   Napi::Object holder = Napi::Object::New(env);
@@ -206,7 +210,7 @@ Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 3);
   return bytes(info.Env(), [&] {
     const auto& m = model(info.Env());
-    return jobs::plan_decode(*m, {s[0], s[1], s[2]}, available(info[3], *m));
+    return jobs::plan_decode(*m, {.count = s[0], .height = s[1], .width = s[2], .draft = info[4].ToBoolean().Value()}, available(info[3], *m));
   });
 }
 

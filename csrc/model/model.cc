@@ -30,6 +30,11 @@ Model::Model(const ModelOptions& options)
   text_ = std::make_unique<ClipText>(load, *text_weights_, options.text);
   unet_ = std::make_unique<UNet>(load, *unet_weights_, options.unet);
   vae_ = std::make_unique<Vae>(vae_context(nullptr), *vae_weights_, options.vae);
+  if (options.drafts) {
+    drafts_weights_ = std::make_unique<Weights>(options.files.drafts);
+    drafts_ = std::make_unique<Vae>(vae_context(nullptr), *drafts_weights_, *options.drafts);
+    drafts_weights_->check_all_used(kMaskEncoder);
+  }
   // A buffer that old files carry; the projection of a CLIPTextModelWithProjection, which the UNet does not see.
   text_weights_->check_all_used({"position_ids", "text_projection.weight"});
   unet_weights_->check_all_used();
@@ -53,7 +58,8 @@ const Parameter& Model::unet_parameter(const std::string& name) const {
 }
 
 void Model::check_unchanged() const {
-  for (const Weights* weights : {text_weights_.get(), unet_weights_.get(), vae_weights_.get()}) weights->check_unchanged();
+  for (const Weights* weights : {text_weights_.get(), unet_weights_.get(), vae_weights_.get(), drafts_weights_.get()})
+    if (weights != nullptr) weights->check_unchanged();
 }
 
 Model::MemoryUse Model::memory() const {

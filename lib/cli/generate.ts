@@ -70,6 +70,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--depth <file>', 'for models with depth: a picture of how near things are, white is near')
     .option('--image-guidance <scale>', 'for models that follow instructions: how closely they keep to the picture (default: 1.5)', number)
     .option('--posterior <name>', 'latents of the picture: mode, or sample, by the seed (default: mode)')
+    .option('--drafts <folder>', 'draw drafts, with another autoencoder for the same latents, such as taesd')
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
   addOutputFlags(command, { long: true });
@@ -144,6 +145,7 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     image: flags.image,
     mask: flags.mask,
     depth: flags.depth,
+    decoder: flags.drafts === undefined ? own.decoder : ('drafts' as const),
     // They say something of a picture to start from.
     strength: flags.strength ?? (flags.image === undefined ? undefined : own.strength),
     imageGuidance: flags.imageGuidance ?? (flags.image === undefined ? undefined : own.imageGuidance),

@@ -149,8 +149,9 @@ function parseLine(text: string): Line {
 }
 
 function settingsOf({ negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...from }: GenerateFlags) {
-  const { image, strength, mask, depth, imageGuidance, posterior } = from;
-  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, image, strength, mask, depth, imageGuidance, posterior };
+  const { image, strength, mask, depth, imageGuidance, posterior, drafts } = from;
+  const decoder = drafts === undefined ? undefined : ('drafts' as const);
+  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, image, strength, mask, depth, imageGuidance, posterior, decoder };
 }
 
 /** Those of the given concepts that have one of these identifiers. */

@@ -16,8 +16,8 @@ import { modelIsGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
 import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { chooseSolver } from './choose-solver';
-import { decodeLatents, latentSize, nativeSize } from './pictures';
-import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
+import { type Decoder, decodeLatents, latentSize, nativeSize } from './pictures';
+import { type Preview, previewMatrix, type Previews, smallPreviews, WholePreviews } from './preview';
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { encodeNegativePrompts, encodePrompts } from './text';
@@ -67,6 +67,8 @@ export interface GenerateOptions extends EditOptions {
   readonly embeddings?: Embeddings;
   /** The same in place of `negativePrompt`, or one for all; as many tokens. */
   readonly negativeEmbeddings?: Embeddings;
+  /** Which autoencoder makes pictures of the latents: the model's, or the one for drafts (`Engine.load`'s option `drafts`). Default 'own'. */
+  readonly decoder?: Decoder;
   /** 'latents': pictures are not decoded, and the result has their latents instead. Default 'pictures'. */
   readonly output?: 'pictures' | 'latents';
   /** Called after every step of a batch with its latents. */
@@ -128,6 +130,7 @@ const schema = z.strictObject({
   latents: latentsOption.optional(),
   embeddings: embeddingsOption.optional(),
   negativeEmbeddings: embeddingsOption.optional(),
+  decoder: z.enum(['own', 'drafts']).default('own'),
   output: z.enum(['pictures', 'latents']).default('pictures'),
   onLatents: functionOption<(step: StepLatents) => void>(),
   onPreview: functionOption<(preview: Preview) => void>(),
@@ -181,8 +184,11 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const edit = editOf(session, settings, prompts.length);
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
   const decoded = settings.output === 'pictures';
-  const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
-  const batchSize = await fittingBatch(session, { most, guided, latent, decoded, edit }, settings.signal);
+  const { decoder } = settings;
+  if (decoder === 'drafts' && !session.config.drafts) throw new ConesError('CONES_OPTION_INVALID', "generate: the option decoder: 'drafts' needs an engine with an autoencoder for drafts: Engine.load(model, { drafts: folder }).");
+  const whole = settings.onPreview && session.config.drafts ? new WholePreviews(session, settings.onPreview, settings.signal) : undefined;
+  const matrix = settings.onPreview && !whole ? await previewMatrix(session, settings.signal) : undefined;
+  const batchSize = await fittingBatch(session, { most, guided, latent, decoded, decoder, previewed: whole !== undefined, edit }, settings.signal);
   const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
@@ -207,7 +213,8 @@ export async function generate(session: Session, options: GenerateOptions, admit
   };
   for (const plain of batches) {
     const batch = edit && prepared ? await withInputs(session, edit, plain, (i) => prepared(Math.floor((first + i) / settings.count))) : plain;
-    const { latents, ...found } = await drawLatents(session, { ...settings, edit, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, matrix }));
+    const { latents, ...found } = await drawLatents(session, { ...settings, edit, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, preview: whole ?? (matrix && smallPreviews(matrix, settings.onPreview!)) }));
+    await whole?.shown();
     first += batch.length;
     for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
@@ -217,7 +224,7 @@ export async function generate(session: Session, options: GenerateOptions, admit
       drawn.push(latents.data);
       continue;
     }
-    const pixels = await decodeLatents(session, latents, settings.signal);
+    const pixels = await decodeLatents(session, latents, settings.signal, decoder);
     if (!allFinite(pixels)) {
       const wider = session.precision === 'fp16' ? "load the model with precision 'bf16', whose range is wider than fp16's, " : '';
       throw new ConesError('CONES_LOSS_NOT_FINITE', `The picture's values are not finite: ${wider}lower the guidance, or check the model's weights.`);
@@ -287,18 +294,18 @@ function cleanPicture({ cleanAfter }: SamplerStep, latents: Float32Array, predic
 type OnStep = (step: number, place?: number, latents?: Latents, predicted?: Latents) => void;
 
 /** Tells of a step of the batch that begins with picture `first`. */
-function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, progress: (taken: number, place?: number) => void, batch: { first: number; matrix: PreviewMatrix | undefined }): OnStep {
-  if (!onLatents && !onPreview) return progress;
-  const { first, matrix } = batch;
+function stepReporter({ steps, onLatents, previewEvery }: Settings, progress: (taken: number, place?: number) => void, batch: { first: number; preview: Previews | undefined }): OnStep {
+  const { first, preview } = batch;
+  if (!onLatents && !preview) return progress;
   return (step, place, latents, predicted) => {
     progress(step, place);
     if (!latents || !predicted) return;
     onLatents?.({ step, steps, first, latents, predicted });
-    if (!onPreview || !matrix || (step % previewEvery !== 0 && step !== steps)) return;
+    if (!preview || (step % previewEvery !== 0 && step !== steps)) return;
     const [pictures, , height, width] = predicted.shape;
     const size = predicted.data.length / pictures;
     for (let i = 0; i < pictures; i++) {
-      onPreview({ step, steps, index: first + i, image: previewOf(matrix, predicted.data.subarray(i * size, (i + 1) * size), width, height) });
+      preview.show({ step, steps, index: first + i }, predicted.data.subarray(i * size, (i + 1) * size), { width, height });
     }
   };
 }

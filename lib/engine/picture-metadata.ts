@@ -25,6 +25,8 @@ export interface DrawnWith {
   readonly strength?: number | undefined;
   readonly imageGuidance?: number | undefined;
   readonly posterior?: 'mode' | 'sample';
+  /** The autoencoder. */
+  readonly decoder?: 'own' | 'drafts';
   /** Inputs that were the caller's own, so that the picture cannot be drawn again; '' for none. */
   readonly given?: string;
 }
@@ -55,6 +57,7 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     ...(eta === undefined ? {} : { eta: String(eta) }),
     ...(KARRAS_SAMPLERS.has(sampler) ? { useKarrasSigmas: String(karras) } : {}),
     ...(settings.given ? { given: settings.given } : {}),
+    ...(settings.decoder === 'drafts' ? { decoder: settings.decoder } : {}),
     ...(hashes ? { imageHash: hashes.image, ...(hashes.mask ? { maskHash: hashes.mask } : {}), ...(hashes.depth ? { depthHash: hashes.depth } : {}) } : {}),
     ...(hashes && settings.strength !== undefined ? { strength: String(settings.strength) } : {}),
     ...(hashes && settings.imageGuidance !== undefined ? { imageGuidance: String(settings.imageGuidance) } : {}),

@@ -26,11 +26,13 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'imageGuidance' | 'width' | 'height'> & {
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'imageGuidance' | 'decoder' | 'width' | 'height'> & {
   /** Whether there is a picture to start from. A model that needs one has it anyway. */
   readonly image?: boolean;
   /** Whether there is a mask. */
   readonly mask?: boolean;
+  /** Whether there is an `onPreview`. */
+  readonly previews?: boolean;
 };
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
@@ -63,6 +65,8 @@ const generateSchema = z.strictObject({
   imageGuidance: z.number().min(0).max(1000).default(1.5),
   image: z.boolean().default(false),
   mask: z.boolean().default(false),
+  decoder: z.enum(['own', 'drafts']).default('own'),
+  previews: z.boolean().default(false),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
 });
@@ -96,7 +100,7 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
   const imageGuidance = conditions === 'picture' ? given.imageGuidance : undefined;
   const guided = modelIsGuided(session.config, { guidance, imageGuidance });
   const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
-  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, edit };
+  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, decoder: given.decoder, previewed: given.previews && session.config.drafts !== undefined, edit };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

@@ -25,6 +25,8 @@ export interface PictureSettings {
     readonly strength?: number;
     readonly imageGuidance?: number;
     readonly posterior?: 'mode' | 'sample';
+    /** Absent: the model's own. */
+    readonly decoder?: 'own' | 'drafts';
     /** Pixels of one picture. */
     readonly width?: number;
     readonly height?: number;
@@ -62,6 +64,7 @@ const schema = z.object({
   strength: number.optional(),
   imageGuidance: number.optional(),
   posterior: z.enum(['mode', 'sample']).optional(),
+  decoder: z.enum(['own', 'drafts']).optional(),
   imageHash: z.string().regex(sha256).optional(),
   maskHash: z.string().regex(sha256).optional(),
   depthHash: z.string().regex(sha256).optional(),
@@ -90,7 +93,7 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, strength, imageGuidance, posterior, imageHash: image, maskHash: mask, depthHash: depth, width, height, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, strength, imageGuidance, posterior, decoder, imageHash: image, maskHash: mask, depthHash: depth, width, height, concepts, ...origin } = result.data;
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
@@ -100,6 +103,7 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     ...(strength === undefined ? {} : { strength }),
     ...(imageGuidance === undefined ? {} : { imageGuidance }),
     ...(posterior === undefined ? {} : { posterior }),
+    ...(decoder === undefined ? {} : { decoder }),
     ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }),
   };
   return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...sizes }, drawnFrom: { ...(image && { image }), ...(mask && { mask }), ...(depth && { depth }) }, subjects: concepts, ...origin };

@@ -17,7 +17,7 @@ import { parseVaeConfig, readVaeConfig } from './vae';
 export { readSchedulerConfig } from './scheduler';
 export { readTextConfig } from './text-encoder';
 export { readUNetConfig } from './unet';
-export { readVaeConfig } from './vae';
+export { readDraftsConfig, readVaeConfig } from './vae';
 export type * from './types';
 
 /** Classes that each part of a model may have, in model_index.json. */

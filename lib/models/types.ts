@@ -61,6 +61,8 @@ export interface ModelConfig {
   text: TextConfig;
   unet: UNetConfig;
   vae: VaeConfig;
+  /** Of the same latents, for previews and drafts. */
+  drafts?: VaeConfig;
   scheduler: SchedulerConfig;
   tokenizer: TokenizerSource;
   /** The file tells nothing of its prediction, so that `scheduler.predictionType` is a guess. */

@@ -137,6 +137,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'generate, mask': (v) => engine.generate({ prompt: 'a', steps: 1, image, mask: v }),
   'generate, depth': (v) => engine.generate({ prompt: 'a', steps: 1, image, depth: v }),
   'generate, imageGuidance': (v) => engine.generate({ prompt: 'a', steps: 1, image, imageGuidance: v }),
+  'generate, decoder': (v) => engine.generate({ prompt: 'a', steps: 1, decoder: v }),
+  'Engine.load, drafts': async (v) => (await Engine.load(MODEL, { drafts: v })).dispose(),
   'generate, posterior': (v) => engine.generate({ prompt: 'a', steps: 1, image, posterior: v }),
   'generate, latents': (v) => engine.generate({ prompt: 'a', steps: 1, latents: v }),
   'generate, embeddings': (v) => engine.generate({ steps: 1, embeddings: v }),

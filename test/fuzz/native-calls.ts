@@ -119,6 +119,7 @@ async function main(): Promise<void> {
 
   const calls: Call[] = [
     ['loadModel', (o: never) => addon.loadModel(o), [load]],
+    ['loadModel, drafts', (o: never) => addon.loadModel(o), [{ ...load, drafts: { ...load.vae } }]],
     ['loadModel, tensors', (o: never) => addon.loadModel(o), [{ ...load, unet: { ...load.unet, tensors: await addon.readSafetensors(load.unet.files[0]!) } }]],
     ['readSafetensors', (file) => addon.readSafetensors(file), [load.unet.files[0]!]],
     ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
@@ -130,7 +131,7 @@ async function main(): Promise<void> {
     ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean])), [1, height, side, tokens, true]],
     ['planText', (...v) => model.planText(...(v as unknown as [number, number])), [1, tokens]],
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number, number, number])), [2, 64, 32, 1e6]],
-    ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number])), [2, height, side, 1e6]],
+    ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number, boolean])), [2, height, side, 1e6, false]],
     ['trim', (o) => model.trim(o), [{ abort }]],
     ['recentSteps', (v) => (model.recentSteps as (value: never) => unknown)(v), [undefined]],
     ['availableMemory', (o) => model.availableMemory(o), [{ abort }]],

@@ -2,7 +2,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Engine } from '../../lib';
+import { Engine, type Preview } from '../../lib';
 import { Golden } from '../goldens/golden';
 
 const models = path.join(__dirname, '../goldens/models');
@@ -64,6 +64,55 @@ test('pictures are drawn, and drawn from, with AutoencoderTiny', async () => {
   const mode = await engine.generate({ prompt: 'a cat', steps: 4, seed: 1, width: 64, height: 40, image: images[0]!, strength: 0.5 });
   // It has nothing to take a sample of.
   expect(Math.max(...again.images[0]!.data.map((value, i) => Math.abs(value - mode.images[0]!.data[i]!)))).toBeLessThanOrEqual(1);
+});
+
+describe('for drafts', () => {
+  const PIPELINE = path.join(models, 'pipeline');
+  const drafts = path.join(models, 'vae-tiny', 'vae');
+  const drawing = { prompt: 'a cat', steps: 5, seed: 1, width: 64, height: 40 };
+
+  test('a picture is what it decodes, and drawn again from its file', async () => {
+    await using engine = await Engine.load(PIPELINE, { threads: 1, drafts });
+    await using whole = await load('vae-tiny');
+    const { latents } = await engine.generate({ ...drawing, output: 'latents' });
+    const { images } = await engine.generate({ ...drawing, decoder: 'drafts' });
+    const pixels = await whole.decode(latents!);
+    expect(images[0]!.data).toEqual(Uint8Array.from(Uint8ClampedArray.from(pixels, (value) => (value + 1) * 127.5)));
+    expect((await engine.generate(drawing)).images[0]!.data).not.toEqual(images[0]!.data);
+    expect((await engine.drawAgain(await images[0]!.toBuffer())).images[0]!.data).toEqual(images[0]!.data);
+  });
+
+  test('previews are whole pictures, all shown before the result is there; memory as planned', async () => {
+    const previews: Preview[] = [];
+    const options = { ...drawing, count: 2, batchSize: 2, previewEvery: 2, onPreview: (preview: Preview) => void previews.push(preview) };
+    await using engine = await Engine.load(PIPELINE, { threads: 1, drafts });
+    const plan = engine.planGenerate({ count: 2, batchSize: 2, width: 64, height: 40, previews: true });
+    const { images } = await engine.generate({ ...options, decoder: 'drafts' });
+    expect(previews.map(({ step, index }) => [step, index])).toEqual([2, 4, 5].flatMap((step) => [[step, 0], [step, 1]]));
+    expect(new Set(previews.map(({ image }) => `${image.width} x ${image.height}`))).toEqual(new Set(['64 x 40']));
+    // PNDM's last prediction is no picture that the latents are: another sampler's is.
+    expect(images.map(({ width }) => width)).toEqual([64, 64]);
+    expect(engine.memory().peak).toBeLessThanOrEqual(plan.peak);
+    previews.length = 0;
+    const ended = await engine.generate({ ...options, sampler: 'euler', decoder: 'drafts' });
+    expect(previews.slice(-2).map(({ image }) => image.data)).toEqual(ended.images.map(({ data }) => data));
+  });
+
+  test('what throws in a preview ends the call', async () => {
+    await using engine = await Engine.load(PIPELINE, { threads: 1, drafts });
+    const onPreview = () => {
+      throw new Error('enough');
+    };
+    await expect(engine.generate({ ...drawing, onPreview })).rejects.toThrow('enough');
+  });
+
+  test('is refused where the latents are others, or there is none', async () => {
+    await expect(Engine.load(PIPELINE, { drafts: path.join(models, 'vae-small', 'vae') })).rejects.toMatchObject({ code: 'CONES_CONFIG_UNSUPPORTED' });
+    await expect(Engine.load(PIPELINE, { drafts: path.join(models, 'vae-asymmetric', 'vae') })).rejects.toMatchObject({ code: 'CONES_CONFIG_INVALID' });
+    await expect(Engine.load(PIPELINE, { drafts: path.join(models, 'nowhere') })).rejects.toMatchObject({ code: 'CONES_MODEL_NOT_FOUND' });
+    await using engine = await Engine.load(PIPELINE, { threads: 1 });
+    await expect(engine.generate({ ...drawing, decoder: 'drafts' })).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
+  });
 });
 
 test.each([

@@ -42,6 +42,8 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const edited = await engine.generate({ prompt: 'a', image: own.images[0]!, mask: 'mask.png', strength: 0.5, posterior: 'sample' });
   await engine.generate({ prompt: ['a', 'b'], image: ['a.png', Buffer.alloc(1)], depth: { width: 1, height: 2, data: Float32Array.of(0, 1) }, imageGuidance: 2 });
   await engine.drawAgain(await edited.images[0]!.toBuffer(), { image: own.images[0]!, mask: 'mask.png' });
+  await using drafting = await Engine.load('models/mini', { drafts: 'taesd' });
+  await drafting.generate({ prompt: 'a', decoder: 'drafts' });
   // @ts-expect-error -- no such posterior
   await engine.generate({ prompt: 'a', image: 'a.png', posterior: 'mean' });
   const final: Latents | undefined = own.latents;
