@@ -10,6 +10,7 @@ export { Engine } from './engine';
 export type { EngineOptions, MemoryUse } from './engine';
 export type { DrawAgainOptions } from './engine/draw-again';
 export type { GenerateOptions, GenerateProgress, GenerateResult } from './engine/generate';
+export type { Box, Region, RegionBitmap, Regions } from './engine/regions';
 export { Generation } from './engine/generation';
 export type { EncodeImageOptions, Moments, Pixels } from './engine/pictures';
 export type { GeneratePlanOptions, MemoryPlan, RefinementPlanOptions, SearchPlanOptions } from './engine/plan';

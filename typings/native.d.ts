@@ -130,9 +130,13 @@ export interface NativeDenoise extends NativeJob, NativeLatentShape {
 export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale. */
   latents: Float32Array;
-  /** [B, T, D] */
+  /** R: what each picture is blended of in every step, with a text and a mask each, one after another; absent: 1. */
+  regions?: number;
+  /** [B·R, h, w], with `regions`: the weight of a region's output at every position. */
+  weights?: Float32Array;
+  /** [B·R, T, D] */
   embeddings: Float32Array;
-  /** [B, T, D]; absent: no classifier-free guidance. */
+  /** [B·R, T, D]; absent: no classifier-free guidance. */
   negativeEmbeddings?: Float32Array;
   tokens: number;
   guidance: number;
@@ -140,6 +144,7 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   steps: Float64Array;
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
+  /** [B·R] */
   masks?: (NativeMask | null)[];
   /** Called on the JavaScript thread after every step. */
   onStep?: (step: number) => void;
@@ -235,6 +240,8 @@ export interface NativeIdentifier {
   ids: Int32Array;
   /** Adam's. */
   learningRate: number;
+  /** The embedding is scaled down to this length after every step; absent: it may grow. */
+  normLimit?: number;
 }
 
 /** What decides the memory of a search; see {@link NativeSearchOptions}. `batch`: rows per step. */
@@ -329,8 +336,10 @@ export class NativeModel {
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
   planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  /** The mean length of the vocabulary's token embeddings. */
+  wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;
-  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean): number;
+  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */

@@ -21,9 +21,13 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
       masks_(input_.masks),
       x_(std::exchange(input_.latents, Tensor())) {
-  check(masks_.empty() || static_cast<index_t>(masks_.size()) == x_.dim(0), "one mask per picture");
-  masks_.resize(static_cast<std::size_t>(x_.dim(0)));
+  const index_t regions = x_.dim(0) * input_.regions;
+  check(masks_.empty() || static_cast<index_t>(masks_.size()) == regions, "one mask per region");
+  check(input_.weights.defined() == (input_.regions > 1), "weights where there are several regions");
+  masks_.resize(static_cast<std::size_t>(regions));
   if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
+  if (input_.weights.defined()) weights_ = guided_ ? stack(context, {input_.weights, input_.weights}) : input_.weights;
+  input_.weights = Tensor();
   Tape tape(context);
   const Tensor text = guided_ ? stack(context, {input_.negative_embeddings, input_.embeddings}) : input_.embeddings;
   text_ = unet.project_text(tape, Var(text), KvView{.masks = masks_});
@@ -36,9 +40,9 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampl
   KvView view;
   TextKv text = together[0]->text_;
   for (Sampling* s : together) {
-    const SolverStep& step = s->input_.steps[s->done_];
-    inputs.insert(inputs.end(), s->guided_ ? 2 : 1, context.backend->scale_input(context, s->x_, step.input_scale));
-    timesteps.insert(timesteps.end(), s->masks_.size(), step.timestep);
+    const std::vector<Tensor> own = s->inputs(context);
+    inputs.insert(inputs.end(), own.begin(), own.end());
+    timesteps.insert(timesteps.end(), s->masks_.size(), s->input_.steps[s->done_].timestep);
     view.masks.insert(view.masks.end(), s->masks_.begin(), s->masks_.end());
   }
   if (together.size() > 1)
@@ -63,8 +67,20 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampl
   }
 }
 
-// output [rows, h, w, C]
-void Sampling::solve(const Context& context, const Tensor& output) {
+// Its rows of the UNet's input, one after another: every picture once for each of its regions, and all again with guidance.
+std::vector<Tensor> Sampling::inputs(const Context& context) const {
+  const Tensor scaled = context.backend->scale_input(context, x_, input_.steps[done_].input_scale);
+  if (input_.regions == 1) return std::vector<Tensor>(guided_ ? 2 : 1, scaled);
+  std::vector<Tensor> rows;
+  for (int half = 0; half < (guided_ ? 2 : 1); ++half)
+    for (index_t picture = 0; picture < x_.dim(0); ++picture)
+      rows.insert(rows.end(), static_cast<std::size_t>(input_.regions), scaled.slice(picture, picture + 1));
+  return rows;
+}
+
+// outputs [rows, h, w, C]
+void Sampling::solve(const Context& context, const Tensor& outputs) {
+  const Tensor output = weights_.defined() ? context.backend->blend_rows(context, outputs, weights_, input_.regions) : outputs;
   Tensor x0, next;
   context.backend->solver_step(context,
                                {.x = x_,

@@ -14,6 +14,7 @@ Drawing drawing_of(const DrawingSize& size) {
   drawing.shape = size.shape;
   drawing.tokens = size.tokens;
   drawing.guided = size.guided;
+  drawing.regions = size.regions;
   drawing.guidance = size.guided ? 2 : 1;
   drawing.steps.resize(2);  // the second holds the first's prediction, as all others do
   return drawing;
@@ -23,12 +24,15 @@ Drawing drawing_of(const DrawingSize& size) {
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in) {
   SampleInput input{.latents = in.upload_latents(context, DType::f32),
+                    .regions = in.regions,
+                    .weights = {},
                     .embeddings = in.upload_text(context, model),
                     .negative_embeddings = {},
                     .guidance = in.guidance,
                     .steps = in.steps,
                     .seeds = in.seeds,
                     .masks = mask_pointers(in.masks)};
+  if (in.regions > 1) input.weights = upload(context, in.weights, {in.shape[0] * in.regions, in.shape[1], in.shape[2]}, DType::f32);
   if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
   return Sampling(context, model.unet(), std::move(input));
 }

@@ -15,18 +15,20 @@ struct DrawingSize {
   Shape shape;  // of the latents, [B, h, w, C]
   index_t tokens;
   bool guided;
+  index_t regions = 1;  // of each picture
 
-  index_t rows() const { return guided ? 2 * shape[0] : shape[0]; }
+  index_t rows() const { return (guided ? 2 : 1) * shape[0] * regions; }
 };
 
 struct Drawing : LatentInput {
   bool guided = false;          // with negative texts, and a guidance other than 1
-  std::vector<float> negative;  // [B, T, D]
+  std::vector<float> negative;  // [B·R, T, D]
+  std::vector<float> weights;   // [B·R, h, w]: how much of a region there is in a position; empty where R is 1
   double guidance = 1;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
 
-  DrawingSize size() const { return {shape, tokens, guided}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

@@ -6,8 +6,9 @@ import { ConesError } from '../errors';
 import type { GeneratedImage } from '../images/generated-image';
 import { makeGrid, saveImage } from '../images/images';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
+import { brief } from '../util/show';
 import { SAMPLER_NAMES } from '../diffusion/schedule';
-import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
+import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, numbers, type OutputFlags, repeatable, seed } from './arguments';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { Rescue } from './rescue';
@@ -29,6 +30,10 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly width?: number;
   readonly height?: number;
   readonly batchSize?: number;
+  readonly region?: readonly string[];
+  readonly feather?: number;
+  readonly regionPrompt?: string;
+  readonly embeddingNorm?: number;
 }
 
 /** `cones generate`: pictures of a prompt with the neurons of any number of concepts shut. */
@@ -51,6 +56,10 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
     .option('--width <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)
+    .option('--region <place>', "where a subject is: V1*=x0,y0,x1,y1 in fractions of the picture, several times for more; or 'auto'", repeatable)
+    .option('--feather <fraction>', "width of the regions' soft edges, of the picture's (default: 0.1)", number)
+    .option('--region-prompt <which>', "what a region's row sees: own (without the other regions' identifiers) or whole (default: own)")
+    .option('--embedding-norm <factor>', "learned identifiers' embeddings are scaled down to so many times a word's length (default: as they are)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
   addOutputFlags(command);
@@ -108,7 +117,24 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     eta: flags.eta ?? (sampler === 'ddim' ? own.eta : undefined),
     width: flags.width ?? own.width,
     height: flags.height ?? own.height,
+    regions: flags.region ? regionsOf(flags.region) : own.regions,
+    feather: flags.feather ?? own.feather,
+    regionPrompt: flags.regionPrompt ?? own.regionPrompt,
+    embeddingNorm: flags.embeddingNorm ?? own.embeddingNorm,
   };
+}
+
+/** "V1*=0,0,0.5,1": whether the numbers make a box is for the engine to say. */
+export function regionsOf(flags: readonly string[]): unknown {
+  if (flags.length === 1 && flags[0] === 'auto') return 'auto';
+  const regions = new Map<string, number[][]>();
+  for (const flag of flags) {
+    const at = flag.lastIndexOf('=');
+    const identifier = flag.slice(0, Math.max(at, 0));
+    if (identifier === '') throw new ConesError('CONES_OPTION_INVALID', `--region "${brief(flag)}" names no subject: write it as V1*=0,0,0.5,1, or "auto" alone.`);
+    regions.set(identifier, [...(regions.get(identifier) ?? []), numbers(flag.slice(at + 1))]);
+  }
+  return Object.fromEntries(regions);
 }
 
 /** One after another: hundreds of files at once are more than a process may have open. */

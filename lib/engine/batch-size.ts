@@ -6,6 +6,8 @@ export interface DrawingOptions {
   /** Pictures that may go together at most. */
   readonly most: number;
   readonly guided: boolean;
+  /** Rows of the UNet for each picture, besides guidance. Default 1. */
+  readonly regions?: number;
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
@@ -19,14 +21,14 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, latent, decoded }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, regions = 1, latent, decoded }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided),
+      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, regions),
       decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });

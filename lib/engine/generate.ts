@@ -12,7 +12,9 @@ import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
+import { FEATHER, MOST_ROWS, type PictureRow, type Placed, placeSubjects, type Regions, regionsOption, rowsOf } from './regions';
 import type { Session } from './session';
+import { embeddingNormOption, withShortEmbeddings } from './word-norm';
 import { allFinite, rowMask } from './tensors';
 import { encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
@@ -44,6 +46,24 @@ export interface GenerateOptions {
   readonly height?: number;
   /** Pictures per UNet call, fewer where the memory limit asks for it; more are drawn one batch after another. Default 4. */
   readonly batchSize?: number;
+  /**
+   * Where each subject is, by its identifier: inside only its own concept acts. Regions may overlap; outside of all of them acts no concept
+   * that has a region. 'auto': side by side, as the prompt's words say. Each costs a row of the UNet (two with guidance). Default: all
+   * concepts act everywhere.
+   */
+  readonly regions?: Regions;
+  /** Width of the regions' soft edges as a fraction of the picture's width and height, 0 … 1. Default 0.1. */
+  readonly feather?: number;
+  /**
+   * The prompt that a region's row sees: 'own' is without the identifiers of the other regions' subjects ("a V1* cat next to a dog"),
+   * 'whole' is the whole prompt. Default 'own'.
+   */
+  readonly regionPrompt?: 'own' | 'whole';
+  /**
+   * Learned embeddings of identifiers are scaled down to this length, as a multiple of the mean length of the vocabulary's. Default: they
+   * are used as they are.
+   */
+  readonly embeddingNorm?: number;
   /** Called after every step. */
   readonly onProgress?: (progress: GenerateProgress) => void;
   readonly signal?: AbortSignal;
@@ -76,6 +96,10 @@ const schema = z.strictObject({
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   batchSize: z.int().min(1).max(1024).default(4),
+  regions: regionsOption.optional(),
+  feather: z.number().min(0).max(1).default(FEATHER),
+  regionPrompt: z.enum(['own', 'whole']).default('own'),
+  embeddingNorm: embeddingNormOption,
   onProgress: functionOption<(progress: GenerateProgress) => void>(),
   signal: signalOption,
 });
@@ -91,6 +115,9 @@ interface Job {
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
   readonly seed: bigint;
+  /** None: the picture is one row. */
+  readonly rows?: readonly PictureRow[];
+  readonly placed?: Placed;
 }
 
 /**
@@ -112,15 +139,18 @@ export async function generate(session: Session, options: GenerateOptions): Prom
   if (count > MOST_PICTURES) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
-  const most = Math.min(count, settings.batchSize);
-  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded: true }, settings.signal);
-  const jobs = listJobs(settings);
+  const jobs = listJobs(settings, latent);
+  const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
+  const guided = isGuided(settings.guidance);
+  // Several regions are several pictures to the UNet, of which more at once gain nothing.
+  const together = regions === 1 ? settings.batchSize : Math.max(Math.floor(MOST_ROWS / ((guided ? 2 : 1) * regions)), 1);
+  const most = Math.min(count, settings.batchSize, together);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded: true }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
 
-  const batches: Job[][] = [];
-  for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
+  const batches = inBatches(jobs, batchSize);
   const progress = progressReporter(settings, batches.length);
   const drawnWith: DrawnWith = {
     ...settings,
@@ -153,7 +183,7 @@ export async function generate(session: Session, options: GenerateOptions): Prom
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'>,
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'> & Partial<Pick<Settings, 'embeddingNorm'>>,
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: () => void,
@@ -168,18 +198,22 @@ export async function drawLatents(
   const scale = schedule.initialNoiseScale;
   if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
 
-  const subjects = jobs.map((job) => joinSubjects(job.concepts));
-  const text = await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal);
+  const rows = jobs.flatMap((job): readonly PictureRow[] => job.rows ?? [{ ...job, subjects: joinSubjects(job.concepts) }]);
+  const regions = rows.length / jobs.length;
+  const short = await withShortEmbeddings(session, settings.embeddingNorm, signal);
+  const subjects = rows.map((row) => row.subjects.map(short));
+  const text = await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal);
   const negative = isGuided(settings.guidance)
-    ? await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)
+    ? await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal)
     : undefined;
-  const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
+  const masks = await Promise.all(rows.map((row) => rowMask(session, row.concepts)));
 
   const data = await session.job(signal, (abort, guard) =>
     session.model.sample({
       latents,
       batch: jobs.length,
       ...latent,
+      ...(regions > 1 ? { regions, weights: weightsOf(rows, latent) } : {}),
       embeddings: text.data,
       ...(negative ? { negativeEmbeddings: negative.data } : {}),
       tokens: text.shape[1],
@@ -194,23 +228,43 @@ export async function drawLatents(
   return {
     latents: { data, shape: [jobs.length, inChannels, latent.height, latent.width] as const },
     warnings: [...text.warnings, ...(negative?.warnings ?? [])],
-    named: text.named.map((own, i) => [...own, ...(negative?.named[i] ?? [])]),
+    named: jobs.map((_, job) => {
+      const own = text.named.slice(job * regions, (job + 1) * regions);
+      return [...own, ...(negative?.named.slice(job * regions, (job + 1) * regions) ?? [])].flat();
+    }),
   };
 }
 
-function listJobs(settings: Settings): Job[] {
+/** Pictures of one call have as many rows each. */
+function inBatches(jobs: readonly Job[], most: number): Job[][] {
+  const batches: Job[][] = [];
+  const alike = (a: Job, b: Job) => (a.rows?.length ?? 1) === (b.rows?.length ?? 1);
+  for (const job of jobs) {
+    const last = batches.at(-1);
+    if (last && last.length < most && alike(last[0]!, job)) last.push(job);
+    else batches.push([job]);
+  }
+  return batches;
+}
+
+/** `[rows, h, w]` */
+function weightsOf(rows: readonly PictureRow[], { height, width }: { height: number; width: number }): Float32Array {
+  const weights = new Float32Array(rows.length * height * width);
+  rows.forEach((row, i) => weights.set(row.weights!, i * height * width));
+  return weights;
+}
+
+function listJobs(settings: Settings, latent: { height: number; width: number }): Job[] {
   const prompts = typeof settings.prompt === 'string' ? [settings.prompt] : settings.prompt;
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
-  return prompts.flatMap((prompt, i) =>
-    Array.from({ length: settings.count }, (_, j) => ({
-      prompt,
-      negativePrompt: negativePrompts[i]!,
-      concepts: concepts[i]!,
-      seed: BigInt.asUintN(64, seed + BigInt(j)),
-    })),
-  );
+  return prompts.flatMap((prompt, i) => {
+    const drawn = { prompt, negativePrompt: negativePrompts[i]!, concepts: concepts[i]! };
+    const placed = placeSubjects(settings.regions, drawn, latent);
+    const rows = placed.size > 0 ? { placed, rows: rowsOf(drawn, placed, settings, latent) } : {};
+    return Array.from({ length: settings.count }, (_, j) => ({ ...drawn, ...rows, seed: BigInt.asUintN(64, seed + BigInt(j)) }));
+  });
 }
 
 function conceptsPerPrompt(concepts: Settings['concepts'], prompts: number): (readonly Concept[])[] {

@@ -2,6 +2,7 @@
 import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
 import type { SamplerName } from '../diffusion/schedule';
+import { type Placed, regionsText } from './regions';
 import { version } from '../version';
 
 /** What all pictures of a call have in common. */
@@ -10,6 +11,9 @@ export interface DrawnWith {
   readonly steps: number;
   readonly guidance: number;
   readonly eta?: number | undefined;
+  readonly feather?: number;
+  readonly regionPrompt?: string;
+  readonly embeddingNorm?: number | undefined;
   readonly width: number;
   readonly height: number;
   /** The base model's fingerprint. */
@@ -29,9 +33,11 @@ export interface Drawn {
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
   readonly seed: bigint;
+  /** Where its subjects are. */
+  readonly placed?: Placed;
 }
 
-export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number }: Drawn): Record<string, string> {
+export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, placed }: Drawn): Record<string, string> {
   const { sampler, steps, guidance, width, height, model, instructionSet, device, precision, karras } = settings;
   const eta = sampler === 'ddim' ? (settings.eta ?? 0) : undefined;
   const subjects = concepts.flatMap((concept) => concept.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
@@ -47,6 +53,8 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     width: String(width),
     height: String(height),
     concepts: subjects.join(', '),
+    ...(placed ? { regions: regionsText(placed), feather: String(settings.feather), regionPrompt: String(settings.regionPrompt) } : {}),
+    ...(settings.embeddingNorm === undefined ? {} : { embeddingNorm: String(settings.embeddingNorm) }),
     conceptHashes: concepts.map(({ hash }) => hash).join(', '),
     model,
     instructionSet,

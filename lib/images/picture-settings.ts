@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConesError } from '../errors';
+import { readRegions, type Regions } from '../engine/regions';
 import { type ImageInput, readMetadata } from './images';
 import { pictureName } from './picture-source';
 import { SAMPLER_NAMES, type SamplerName } from '../diffusion/schedule';
@@ -22,6 +23,11 @@ export interface PictureSettings {
     /** Pixels of one picture. */
     readonly width?: number;
     readonly height?: number;
+    /** Where its subjects are. */
+    readonly regions?: Regions;
+    readonly feather?: number;
+    readonly regionPrompt?: 'own' | 'whole';
+    readonly embeddingNorm?: number;
   };
   /** The concepts' subjects, "V1* cat, V2* dog"; '' without concepts. */
   readonly subjects: string;
@@ -52,6 +58,13 @@ const schema = z.object({
   eta: number.optional(),
   width: number.optional(),
   height: number.optional(),
+  regions: z
+    .string()
+    .transform((text, issues) => readRegions(text) ?? (issues.addIssue({ code: 'custom', message: 'must be regions as cones writes them' }), z.NEVER))
+    .optional(),
+  feather: number.optional(),
+  regionPrompt: z.enum(['own', 'whole']).optional(),
+  embeddingNorm: number.optional(),
   concepts: z.string().default(''),
   conceptHashes: z
     .string()
@@ -74,11 +87,11 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, concepts, ...origin } = result.data;
+  const { prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...origin } = result.data;
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
-  const sizes = { ...(eta === undefined ? {} : { eta }), ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) };
-  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...sizes }, subjects: concepts, ...origin };
+  const given = Object.fromEntries(Object.entries({ eta, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined));
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...given }, subjects: concepts, ...origin };
 }
 
 function missing(problem: string): ConesError {

@@ -1,5 +1,6 @@
 // A sampler's arithmetic is fp64 per element in one order of operations, and its noise integers and correctly rounded fp32 (rng.h):
 // all bits are the CPU's. Only scale_input has 16 bits: an fp64 product rounded to them at once, or from the CPU's fp32.
+#include <array>
 #include <cmath>
 
 #include "case_table.h"
@@ -16,6 +17,15 @@ void scale_input(Run& run, const Shape& shape) {
                                  for (double& value : bounds) value = 0x1p-24 * std::abs(value);
                                  return bounds;
                                }});
+}
+
+/// Sums of fp64 products in one order: all bits.
+void blend_rows(Run& run, index_t pictures, index_t regions, index_t height, index_t width, index_t channels) {
+  const Tensor x = run.input({pictures * regions, height, width, channels}, {.scale = 2, .dtype = DType::f32});
+  const Tensor weights = run.input({pictures * regions, height, width}, {.dtype = DType::f32});
+  Tensor y;
+  run.op([&] { y = run.backend().blend_rows(run.context(), x, weights, regions); });
+  run.check("y", y, {.exact = true});
 }
 
 struct Solver {
@@ -69,6 +79,10 @@ void noise_alone(Run& run, std::uint64_t steps_done) {
 void sampling_cases(Table& table) {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{3, 5, 7, 4}, Shape{2, 16, 16, 4}})
     table.add("scale_input " + shape.text(), [=](Run& run) { scale_input(run, shape); });
+  for (const auto& [pictures, regions, height, width, channels] : std::initializer_list<std::array<index_t, 5>>{
+           {1, 1, 1, 1, 1}, {1, 2, 8, 8, 4}, {3, 4, 5, 7, 4}, {2, 8, 3, 1, 9}, {2, 3, 64, 96, 4}})
+    table.add("blend_rows " + sizes({pictures, regions, height, width, channels}),
+              [=](Run& run) { blend_rows(run, pictures, regions, height, width, channels); });
   for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, false, false},
                                                        {3, 5, 7, false, true, true, 3},
                                                        {2, 8, 8, true, false, false},

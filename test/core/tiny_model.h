@@ -27,5 +27,7 @@ std::shared_ptr<const ConceptMask> mask_of(const std::shared_ptr<const Model>& m
 jobs::TrainingInput training_input(const Model& model, index_t batch, unsigned seed);
 /// Its steps add noise.
 jobs::Drawing drawing_input(const Model& model, index_t batch, int steps, bool guided, unsigned seed);
+/// The same with `regions` texts for each picture, and weights that add up to 1.
+jobs::Drawing regional_input(const Model& model, index_t batch, index_t regions, bool guided, unsigned seed);
 
 }  // namespace cones::test

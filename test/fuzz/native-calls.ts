@@ -103,7 +103,7 @@ async function main(): Promise<void> {
     latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, algorithm: 'a2', optimizer: 'adam', learningRate: 1e-5,
     beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, shut: 2, ramp: 1, tensors: Int32Array.of(0, 3), within: [Uint32Array.of(1, 2), Uint32Array.of(0)], seed: 1n, checkpointing: false, abort,
   };
-  const identifier = { token: 1, start: Int32Array.of(2, 3), captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4 };
+  const identifier = { token: 1, start: Int32Array.of(2, 3), captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4, normLimit: 1 };
   /** What is wrong may show in the first step only. */
   const startSearch = async (o: NativeSearchOptions) => {
     const started = await model.createSearch(o);
@@ -125,10 +125,11 @@ async function main(): Promise<void> {
     ['randomNormal', (...v) => addon.randomNormal(...(v as unknown as [bigint, number, number])), [1n, 0, 16]],
     ['kvBytes', (i) => model.kvBytes(i), [0]],
     ['planDenoise', (...v) => model.planDenoise(...(v as unknown as [number, number, number, number])), [1, height, side, tokens]],
-    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean])), [1, height, side, tokens, true]],
+    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean, number])), [1, height, side, tokens, true, 2]],
     ['planText', (...v) => model.planText(...(v as unknown as [number, number])), [1, tokens]],
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number, number, number])), [2, 64, 32, 1e6]],
     ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number])), [2, height, side, 1e6]],
+    ['wordNorm', (o) => model.wordNorm(o), [{ abort }]],
     ['availableMemory', (o) => model.availableMemory(o), [{ abort }]],
     ['planGradient', (o) => model.planGradient(o), [{ ...job, tokens, tensors: names, checkpointing: true }]],
     ['planSearch', (o) => model.planSearch(o), [{ ...job, pictures: 3, captions: 2, tokens, tensors: Int32Array.of(0, 3), optimizer: 'adam', checkpointing: false, identifierRows: 1 }]],
@@ -138,6 +139,7 @@ async function main(): Promise<void> {
     ['decode', (...v) => model.decode(...(v as unknown as [Float32Array, number, number, number, object])), [floats(2 * latent), 2, height, side, { abort }]],
     ['denoise', (o) => model.denoise(o), [denoise]],
     ['sample', (o) => model.sample(o), [sample]],
+    ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, weights: floats(2 * height * side) }]],
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['loss', (o) => model.loss(o), [loss]],
     ['createMask', (o) => model.createMask(o), [nothing]],
