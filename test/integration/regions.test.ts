@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Concept, Engine, GenerateOptions } from '../../lib';
+import { fromFloat16Bits } from '../../lib/concept-file/float16';
 import { conceptOf, load, MODEL, pictures } from '../runtime/model';
 
 let engine: Engine;
@@ -50,8 +51,9 @@ test('a learned identifier is kept to the length of words, while it is learned o
   const length = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<string, { dtype: string; shape: [number, number]; data_offsets: [number, number] }>;
   const [, { dtype, shape, data_offsets: [begin, end] }] = Object.entries(header).find(([name]) => name.endsWith('token_embedding.weight'))!;
-  expect(dtype).toBe('F32');
-  const values = new Float32Array(file.buffer.slice(file.byteOffset + 8 + length + begin, file.byteOffset + 8 + length + end));
+  expect(dtype).toBe('F16');
+  const bits = new Uint16Array(file.buffer.slice(file.byteOffset + 8 + length + begin, file.byteOffset + 8 + length + end));
+  const values = Float32Array.from(bits, fromFloat16Bits);
   const norms = Array.from({ length: shape[0] }, (_, row) => Math.hypot(...values.subarray(row * shape[1], (row + 1) * shape[1])));
   const mean = norms.reduce((a, b) => a + b, 0) / norms.length;
 
