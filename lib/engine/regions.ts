@@ -115,7 +115,7 @@ export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt }: 
   const has = (concept: Concept, subject: Subject) => concept.subjects.some((one) => key(one) === key(subject));
   const everywhere = concepts.filter((concept) => !concept.subjects.some((subject) => places.has(key(subject))));
 
-  const row = (subject: Subject | undefined): Omit<PictureRow, 'weights'> => {
+  const row = (subject: Subject | undefined): PictureRow => {
     const own = concepts.filter((concept) => everywhere.includes(concept) || (subject && has(concept, subject)));
     if (subject && regionPrompt === 'whole') return { ...drawn, concepts: own, subjects: all };
     const kept = all.filter((one) => own.some((concept) => has(concept, one)) && (!places.has(key(one)) || (subject && key(one) === key(subject))));
@@ -125,11 +125,10 @@ export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt }: 
   };
   const planes = [...placed.values()].map((region) => soften(coverage(region, latent), latent, feather));
   const weights = normalise(planes);
-  const rows = [...placed.keys(), undefined].map((subject, i) => ({ ...row(subject), weights: weights[i]! }));
-  const seen = rows.filter(({ weights: own }) => own.some((value) => value > 0));
-  if (seen.length > 1) return seen;
-  const { weights: _, ...only } = seen[0]!;
-  return [only];
+  const seen = [...placed.keys(), undefined]
+    .map((subject, i) => ({ subject, weights: weights[i]! }))
+    .filter((one) => one.weights.some((value) => value > 0));
+  return seen.length === 1 ? [row(seen[0]!.subject)] : seen.map((one) => ({ ...row(one.subject), weights: one.weights }));
 }
 
 function boxesOf(region: Box | readonly Box[]): readonly Box[] {
