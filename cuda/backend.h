@@ -124,7 +124,7 @@ class Cuda final : public Backend {
 
   Tensor scale_input(const Context&, const Tensor& x, double factor) const override;
   Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const override;
-  void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& x0, Tensor& next) const override;
+  void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
 
   void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod, Prediction,
                    std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const override;
@@ -136,10 +136,11 @@ class Cuda final : public Backend {
   void limit_norm(const Context&, const Tensor& values, double limit) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
-  PreparedRef search_gamma(const Context&, const SearchState&, const Tensor* cut, bool backward) const override;
+  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const override;
   void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                            const Tensor& finite) const override;
-  Tensor highest(const Context&, std::span<const Tensor> tensors, std::int64_t count, const Tensor& guess) const override;
+  Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                 const Tensor& guess) const override;
 
  private:
   /// Queues one call of the library; nothing on a planner. All computing goes through this.

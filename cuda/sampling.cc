@@ -21,10 +21,12 @@ Tensor Cuda::blend_rows(const Context& context, const Tensor& x, const Tensor& w
   return y;
 }
 
-void Cuda::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& x0, Tensor& next) const {
+void Cuda::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& prediction,
+                       Tensor& next) const {
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
-  x0 = context.empty(in.x.shape(), DType::f32);
+  prediction = context.empty(in.x.shape(), DType::f32);
   next = context.empty(in.x.shape(), DType::f32);
+  const auto before = [&](std::size_t p) { return step.x_from_previous[p] != 0 && in.previous[p].defined() ? floats(in.previous[p]) : nullptr; };
   launch(library_.solver_step, {.batch = batch,
                                 .picture = picture,
                                 .latents = floats(in.x),
@@ -32,14 +34,15 @@ void Cuda::solver_step(const Context& context, const SolverInput& in, const Solv
                                 .output_type = cuda_type(in.output.dtype()),
                                 .guided = in.guided,
                                 .guidance = in.guidance,
-                                .previous_x0 = floats(in.previous_x0),
-                                .x0 = floats(x0),
+                                .previous = {before(0), before(1), before(2), before(3)},
+                                .prediction = floats(prediction),
                                 .next = floats(next),
-                                .x0_from_x = step.x0_from_x,
-                                .x0_from_output = step.x0_from_output,
+                                .prediction_from_x = step.prediction_from_x,
+                                .prediction_from_output = step.prediction_from_output,
                                 .x_from_x = step.x_from_x,
-                                .x_from_x0 = step.x_from_x0,
-                                .x_from_previous_x0 = step.x_from_previous_x0,
+                                .x_from_prediction = step.x_from_prediction,
+                                .x_from_previous = {step.x_from_previous[0], step.x_from_previous[1], step.x_from_previous[2],
+                                                    step.x_from_previous[3]},
                                 .noise = step.noise,
                                 .seeds = in.seeds.data(),
                                 .offset = static_cast<std::uint64_t>(picture) * (in.steps_done + 1)});

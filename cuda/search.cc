@@ -9,7 +9,7 @@ Tensor Cuda::search_theta(const Context&, const Parameter&, const PreparedRef& p
   return CudaWeights::of(*prepared).weight;
 }
 
-PreparedRef Cuda::search_gamma(const Context& context, const SearchState& state, const Tensor* cut, bool) const {
+PreparedRef Cuda::search_gamma(const Context& context, const SearchState& state, const SearchCut* cut, bool) const {
   auto gamma = std::make_shared<CudaGamma>();
   Tensor made = context.empty(state.theta.shape());
   launch(library_.search_gamma, {.type = type(),
@@ -17,7 +17,10 @@ PreparedRef Cuda::search_gamma(const Context& context, const SearchState& state,
                                  .count = made.size(),
                                  .theta = state.theta.raw(),
                                  .displacement = floats(state.displacement),
-                                 .cut = floats(cut),
+                                 .score = cut ? floats(state.score) : nullptr,
+                                 .last = cut ? static_cast<const std::uint32_t*>(cut->last.raw()) : nullptr,
+                                 .per_step = cut ? cut->per_step : 0,
+                                 .first = cut ? state.first : 0,
                                  .gamma = made.raw()});
   gamma->weight = cut ? made : state.theta;
   if (!cut) gamma->delta = made;
@@ -49,21 +52,27 @@ void Cuda::search_update_outer(const Context& context, const Tensor& x, const Te
           .arrived = counters()});
 }
 
-Tensor Cuda::highest(const Context& context, std::span<const Tensor> tensors, std::int64_t count, const Tensor&) const {
-  Tensor result = context.empty({1}, DType::f32);
+Tensor Cuda::highest(const Context& context, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                     const Tensor&) const {
+  Tensor result = context.empty({3}, DType::f32);
   const Tensor bins = scratch(context, cuda::kSearchHighestScratch);
-  std::vector<const float*> values;
-  std::vector<std::int64_t> sizes;
-  for (const Tensor& tensor : tensors) {
-    values.push_back(floats(tensor));
-    sizes.push_back(tensor.size());
+  std::vector<const float*> values, seconds;
+  std::vector<std::int64_t> sizes, firsts;
+  for (const RankedWeights& weights : tensors) {
+    values.push_back(floats(weights.values));
+    seconds.push_back(weights.seconds.defined() ? floats(weights.seconds) : nullptr);
+    sizes.push_back(weights.values.size());
+    firsts.push_back(weights.first);
   }
   launch(library_.search_highest, {.tensors = static_cast<std::int64_t>(tensors.size()),
                                    .values = values.data(),
+                                   .seconds = seconds.data(),
                                    .sizes = sizes.data(),
+                                   .firsts = firsts.data(),
+                                   .per_step = per_step,
                                    .count = count,
                                    .scratch = bins.raw(),
-                                   .result = floats(result)});
+                                   .result = static_cast<std::uint32_t*>(result.raw())});
   return result;
 }
 

@@ -38,7 +38,7 @@ int search_update_outer(Stream* stream, const SearchUpdateOuterArgs& args);
 /// What the forward pass sees of the searched weights.
 enum class SearchView : int {
   scale,  // gamma = −(1 − ξ) ⊙ θ: `delta` of kv_project beside θ as its weight
-  shut,   // straight-through: gamma = 0 where 1 − ξ ≥ *cut, θ elsewhere
+  shut,   // straight-through: gamma = 0 where the weight is chosen, θ elsewhere
 };
 struct SearchGammaArgs {
   Type type;  // of theta and gamma: f16 or bf16
@@ -46,22 +46,30 @@ struct SearchGammaArgs {
   std::int64_t count;         // N · K
   const void* theta;          // [count]
   const float* displacement;  // [count]
-  const float* cut;           // on the device, from search_highest; null for `scale`
+  // All null or 0 for `scale`:
+  const float* score;         // [count]
+  const std::uint32_t* last;  // on the device, from search_highest
+  float per_step;
+  std::int64_t first;         // the place of the first of these weights among all
   void* gamma;                // [count]
 };
 int search_gamma(Stream* stream, const SearchGammaArgs& args);
 
-/// *result = the count-th highest value of all tensors (csrc/concepts/highest.h), of positive ones; with fewer than `count` of those
-/// the lowest; +inf without any or with count 0, as ConceptSearch::cut. Nothing waits on the host.
+/// result = the key of the count-th weight in the order of csrc/device/ranking.h; with fewer positive values than `count` one that all
+/// of them pass; with none, or count 0, one that no weight has. Nothing waits on the host.
 struct SearchHighestArgs {
   std::int64_t tensors;
-  const float* const* values;  // host memory: where each tensor lies on the device
-  const std::int64_t* sizes;   // host memory: how many values each has
+  // In host memory, of each tensor:
+  const float* const* values;   // where it lies on the device
+  const float* const* seconds;  // of the same size; may be null
+  const std::int64_t* sizes;    // how many values it has
+  const std::int64_t* firsts;   // the place of its first weight among all, below 2^32
+  float per_step;
   std::int64_t count;
-  void* scratch;  // kSearchHighestScratch bytes, aligned to 16
-  float* result;  // on the device
+  void* scratch;          // kSearchHighestScratch bytes, aligned to 16
+  std::uint32_t* result;  // [3], on the device
 };
-constexpr std::int64_t kSearchHighestScratch = (65536 + 32768 + 4) * 4;
+constexpr std::int64_t kSearchHighestScratch = (65536 + 4) * 4;
 int search_highest(Stream* stream, const SearchHighestArgs& args);
 
 }  // namespace cones::cuda

@@ -30,15 +30,17 @@ KERNEL void LAUNCH_BOUNDS(kThreads)
     o = dev::add(negative, dev::multiply(a.guidance, dev::subtract(o, negative)));
   }
   const double old = static_cast<double>(a.latents[j]);
-  const double clean = dev::add(dev::multiply(a.x0_from_x, old), dev::multiply(a.x0_from_output, o));
-  double value = dev::add(dev::multiply(a.x_from_x, old), dev::multiply(a.x_from_x0, clean));
-  if (a.previous_x0 != nullptr)
-    value = dev::add(value, dev::multiply(a.x_from_previous_x0, static_cast<double>(a.previous_x0[j])));
+  const double m = dev::add(dev::multiply(a.prediction_from_x, old), dev::multiply(a.prediction_from_output, o));
+  double value = dev::add(dev::multiply(a.x_from_x, old), dev::multiply(a.x_from_prediction, m));
+  UNROLL
+  for (int p = 0; p < 4; ++p)
+    if (a.previous[p] != nullptr)
+      value = dev::add(value, dev::multiply(a.x_from_previous[p], static_cast<double>(a.previous[p][j])));
   if (a.noise != 0) {
     const float z = normal_at(seeds.of[dev::block_y()], a.offset + static_cast<std::uint64_t>(k));
     value = dev::add(value, dev::multiply(a.noise, static_cast<double>(z)));
   }
-  a.x0[j] = static_cast<float>(clean);
+  a.prediction[j] = static_cast<float>(m);
   a.next[j] = static_cast<float>(value);
 }
 

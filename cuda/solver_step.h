@@ -1,7 +1,7 @@
 // One step of a sampler for the pictures of one call, as Sampling::solve of csrc/diffusion/sampler.cc: with the guided model
 // output o,
-//   x0   = x0_from_x·x + x0_from_output·o
-//   next = x_from_x·x + x_from_x0·x0 + x_from_previous_x0·(x0 of the step before) + noise·z,  z ~ N(0, I)
+//   m    = prediction_from_x·x + prediction_from_output·o
+//   next = x_from_x·x + x_from_prediction·m + Σₖ x_from_previous[k]·(m of k + 1 steps before) + noise·z,  z ~ N(0, I)
 // in fp64 for each element, in the CPU's order of operations: with an fp32 output, the CPU's bits.
 #pragma once
 
@@ -16,10 +16,10 @@ struct SolverStepArgs {
   Type output_type;
   int guided;                   // 0: rows = batch, o = output
   double guidance;              // o = o_negative + guidance·(o_positive − o_negative)
-  const float* previous_x0;     // [batch, picture], or null: there is no step before
-  float* x0;                    // [batch, picture]; may be previous_x0
+  const float* previous[4];     // [batch, picture] each, the latest first; null: its coefficient is not looked at
+  float* prediction;            // m [batch, picture]; may be one of previous
   float* next;                  // [batch, picture]; may be latents
-  double x0_from_x, x0_from_output, x_from_x, x_from_x0, x_from_previous_x0;
+  double prediction_from_x, prediction_from_output, x_from_x, x_from_prediction, x_from_previous[4];
   double noise;                 // 0: none is made
   const std::uint64_t* seeds;   // [batch], in host memory, read before this returns; null where noise is 0
   std::uint64_t offset;         // z of a picture: values [offset, offset + picture) of its seed's normal stream

@@ -108,7 +108,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 
 struct Library {
   int version;

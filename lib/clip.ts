@@ -5,18 +5,19 @@ import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from '
 import { ConesError } from './errors';
 import { loadImage, type ImageInput } from './images/images';
 import { type ClipConfig, readClipConfig } from './models/clip';
+import { downloadOptions, type DownloadOptions, modelFolder } from './models/hub';
 import { folderPath } from './models/read-json';
 import { loadWithin } from './models/loading-memory';
 import { fromNative, native } from './native';
 import { imageOption, parseOptions, refusePaths } from './util/options';
 import { Tokenizer } from './text/tokenizer';
 
-export interface ClipOptions extends DeviceOptions {
+export interface ClipOptions extends DeviceOptions, DownloadOptions {
   /** False: pictures are bytes, and no text makes the pair read a file. Default true. */
   readonly allowPaths?: boolean;
 }
 
-const clipOptions = z.strictObject({ ...deviceOptions, allowPaths: z.boolean().default(true) });
+const clipOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, allowPaths: z.boolean().default(true) });
 
 /** Vectors of norm 1, one per picture or text: the cosine of two is their dot product. */
 export type ClipEmbedding = Float32Array;
@@ -44,16 +45,20 @@ export class Clip implements AsyncDisposable {
     this.precision = clip.precision as Precision;
   }
 
-  /** @throws ConesError as {@link Engine.load} */
-  static async load(folder: string, options: ClipOptions = {}): Promise<Clip> {
+  /**
+   * @param model the path of its folder, or a name on the hub (`hf:openai/clip-vit-large-patch14`), as for {@link Engine.load}
+   * @throws ConesError as {@link Engine.load}
+   */
+  static async load(model: string, options: ClipOptions = {}): Promise<Clip> {
     const settings = parseOptions('Clip.load', clipOptions, options);
-    const root = folderPath(folder);
+    const root = folderPath(await modelFolder(model, settings));
     const config = await readClipConfig(root);
-    const { text, vision, projectionSize, eosTokenId, files } = config;
+    const { text, vision, projectionSize, eosTokenId, files, tensors } = config;
+    const weights = tensors === undefined ? { files } : { files, tensors };
     const tokenizer = await Tokenizer.load(root, text);
     const place = nativePlace(settings);
-    const clip = await loadWithin(place, files, (within) =>
-      native().loadClip({ text, vision, projectionSize, eosTokenId, files, ...within }),
+    const clip = await loadWithin(place, [weights], (within) =>
+      native().loadClip({ text, vision, projectionSize, eosTokenId, ...weights, ...within }),
     );
     return new Clip(clip, config, tokenizer, settings.allowPaths);
   }

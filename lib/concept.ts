@@ -9,7 +9,7 @@ import { difference, equal, intersection, union } from './concept-file/sets';
 import type { ConceptData, ConceptTensor, Json, Subject } from './concept-file/types';
 import { ConesError } from './errors';
 import { readBeginning, readRegularFile, writeFileAtomic } from './util/files';
-import { inNfc } from './text/identifier-key';
+import { identifierKey, inNfc } from './text/identifier-key';
 import { joinSubjects } from './text/prompt';
 import { ownOptions, reading } from './util/reading';
 import { brief, show } from './util/show';
@@ -152,6 +152,24 @@ export class Concept implements ConceptData {
     return Concept.create({ ...this.#data(), ...own });
   }
 
+  /**
+   * This concept with another name for its subject, so that it goes with one that has the same: concepts of different users are both
+   * found as `V1*`.
+   *
+   * @param instead which of several subjects is meant: its identifier so far
+   * @throws ConesError `CONES_OPTION_INVALID` when the name is none, another subject has it, or it is not clear which one is meant
+   */
+  withIdentifier(identifier: string, instead?: string): Concept {
+    const [only, more] = this.subjects;
+    const key = typeof instead === 'string' ? identifierKey(instead) : instead;
+    const renamed = key === undefined ? (more ? undefined : only) : this.subjects.find((subject) => identifierKey(subject.identifier) === key);
+    if (renamed === undefined) {
+      const names = brief(this.subjects.map((subject) => subject.identifier).join(', '));
+      throw new ConesError('CONES_OPTION_INVALID', `concept.withIdentifier: say which subject is meant, as the second argument: this concept has ${names}.`);
+    }
+    return this.with({ subjects: this.subjects.map((subject) => (subject === renamed ? { ...subject, identifier } : subject)) });
+  }
+
   /** Its parts, not copied. */
   #data(): ConceptData {
     const { fingerprint, subjects, method, steps, engineVersion, device, precision, report } = this;
@@ -244,7 +262,7 @@ export class Concept implements ConceptData {
    * (paper §3.2, "Additivity of Concept Neurons").
    *
    * @throws ConesError `CONES_CONCEPT_MISMATCH` when the base models differ, `CONES_OPTION_INVALID` when two
-   *   concepts use one identifier for different subjects (rename one with {@link with})
+   *   concepts use one identifier for different subjects (rename one with {@link withIdentifier})
    */
   static union(first: Concept, ...others: Concept[]): Concept {
     return combine('union', union, [first, ...others], 'all');

@@ -1,7 +1,10 @@
+import type { SamplerName } from './diffusion/sampler-names';
 import { z } from 'zod';
 import type { Concept } from './concept';
 import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
+import { Admission, admissionOptions, type Limits } from './engine/admission';
 import { machineWarnings } from './engine/machine-warnings';
+import { modelWarnings } from './engine/model-warnings';
 import { encodePrompt, type EncodedPrompts, type EncodePromptOptions } from './engine/text';
 import { drawAgain, type DrawAgainOptions } from './engine/draw-again';
 import type { GenerateOptions, GenerateResult } from './engine/generate';
@@ -16,6 +19,7 @@ import {
   type RefinementPlanOptions,
   type SearchPlanOptions,
 } from './engine/plan';
+import { noised, type Schedule, schedule, type ScheduleOptions } from './engine/noise';
 import { Session } from './engine/session';
 import {
   conceptGradient,
@@ -25,6 +29,9 @@ import {
   type Embeddings,
   type GradientOptions,
   type Latents,
+  vjp,
+  type Vjp,
+  type VjpOptions,
 } from './engine/tensors';
 import type { FindConceptOptions } from './methods/cones/options';
 import type { RefineConceptsOptions } from './methods/cones/refine-options';
@@ -32,13 +39,14 @@ import { ConceptSearch } from './methods/cones/search';
 import type { ImageInput } from './images/images';
 import { loadWithin } from './models/loading-memory';
 import { loadModelConfig } from './models';
+import { downloadOptions, type DownloadOptions, modelFolder } from './models/hub';
 import { fromNative, native } from './native';
 import { parseOptions } from './util/options';
 import { readRareTokens } from './text/prompt';
 import { Tokenizer } from './text/tokenizer';
 import type { Warning } from './warning';
 
-export interface EngineOptions extends DeviceOptions {
+export interface EngineOptions extends DeviceOptions, DownloadOptions {
   /**
    * The engine plans, and does nothing else: no weights are read, and `device: 'cuda'` needs no GPU (without one, give the `memoryLimit`
    * that it would have). Default false.
@@ -49,6 +57,34 @@ export interface EngineOptions extends DeviceOptions {
    * make the engine read or write no files; pictures are bytes then. Default true.
    */
   readonly allowPaths?: boolean;
+  /**
+   * Of a model in one file: what its UNet predicts. Default: 'epsilon', but 'v_prediction' for Stable Diffusion 2.x, unless the file has
+   * the step of its base model (the tensors do not tell; `engine.warnings` says where it is a guess).
+   */
+  readonly prediction?: 'epsilon' | 'v_prediction';
+  /** Of a model in one file: the averaged (EMA) weights of the UNet, where it has both. Default false, as diffusers. */
+  readonly ema?: boolean;
+  /**
+   * Of a model in one file: a folder in diffusers layout, whose configs, scheduler and tokenizer are taken. It needs no weights. Default:
+   * sizes are told from the tensors, all else is as in Stable Diffusion 1.x or 2.x, with CLIP's vocabulary.
+   */
+  readonly config?: string;
+  /** Calls of generate that may be waiting or being drawn at once; one more is CONES_QUEUE_FULL. Default: any number. */
+  readonly maxQueue?: number;
+  /** The most that one call of generate may ask for; more is CONES_LIMIT_EXCEEDED. Default: no limits. */
+  readonly limits?: Limits;
+}
+
+/** What an engine has to do. Other numbers than `memory` are of its drawings. */
+export interface EngineStats {
+  /** Calls of generate that have not taken a step yet. */
+  readonly waiting: number;
+  /** Calls that have, and are not done. */
+  readonly running: number;
+  /** UNet calls a second, and their rows (two a picture with guidance), over the last ten seconds. */
+  readonly stepsPerSecond: number;
+  readonly rowsPerStep: number;
+  readonly memory: MemoryUse;
 }
 
 /** Memory of an engine in bytes. */
@@ -59,10 +95,17 @@ export interface MemoryUse {
   readonly inUse: number;
   /** The most that was held at once. */
   readonly peak: number;
+  /** Kept for the next job of the same size, and not in use; {@link Engine.trim} gives it back. Not more than was ever in use. */
+  readonly cached: number;
   readonly limit: number;
 }
 
-const engineOptions = z.strictObject({ ...deviceOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true) });
+const singleFileOptions = {
+  prediction: z.enum(['epsilon', 'v_prediction']).optional(),
+  ema: z.boolean().optional(),
+  config: z.string().min(1).optional(),
+};
+const engineOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true), ...singleFileOptions, ...admissionOptions });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -83,32 +126,38 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Loads a model folder in diffusers layout (Stable Diffusion 1.x or 2.x-base, or models/mini).
-   * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
-   *   CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
+   * Loads a model (Stable Diffusion 1.x or 2.x, or models/mini).
+   * @param model the path of a folder in diffusers layout, or of a single file, `.safetensors` or `.ckpt`, as CompVis,
+   *   stable-diffusion-webui and Civitai have them (a checkpoint's pickle is read, never executed); or a name on the Hugging Face hub,
+   *   `hf:organisation/model` or `hf:organisation/model@revision`: downloaded where the cache does not have it ({@link pullModel}), without
+   *   a request where it has
+   * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_MODEL_GATED, CONES_DOWNLOAD_FAILED, CONES_ABORTED, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_SAFETENSORS_INVALID,
+   *   CONES_CHECKPOINT_INVALID, CONES_TENSOR_MISSING, CONES_TENSOR_SHAPE, CONES_TENSOR_UNEXPECTED, CONES_OUT_OF_MEMORY, CONES_NATIVE_MISSING, CONES_IO,
    *   CONES_OPTION_INVALID, CONES_DEVICE_UNAVAILABLE; and every call CONES_DEVICE_LOST once the engine's GPU has failed
    */
-  static async load(folder: string, options: EngineOptions = {}): Promise<Engine> {
+  static async load(model: string, options: EngineOptions = {}): Promise<Engine> {
     const settings = parseOptions('Engine.load', engineOptions, options);
     const addon = native();
-    const config = await loadModelConfig(folder);
+    const { prediction, ema } = settings;
+    const config = await loadModelConfig(await modelFolder(model, settings), { prediction, ema, config: settings.config });
     const [tokenizer, rareTokens] = await Promise.all([
-      Tokenizer.load(config.tokenizerFolder, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
+      Tokenizer.load(config.tokenizer, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
     ]);
     const place = nativePlace(settings);
     const { threads } = place;
     const { unet, text, vae } = config;
-    const files = [unet, text, vae].flatMap((part) => part.files);
     const { planOnly, allowPaths } = settings;
-    const model = await loadWithin(place, files, (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
-    return new Engine(await fromNative(() => Session.open({ model, config, tokenizer, rareTokens, threads, allowPaths })));
+    const admission = new Admission(settings);
+    const loaded = await loadWithin(place, [unet, text, vae], (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
+    return new Engine(await fromNative(() => Session.open({ model: loaded, config, tokenizer, rareTokens, threads, allowPaths, admission })));
   }
 
   /**
    * Draws pictures. Await the result, or iterate over the steps first.
    * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_CONFIG_UNSUPPORTED (the sampler cannot do
-   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   *   what the model's scheduler config asks for), CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED,
+   *   CONES_QUEUE_FULL, CONES_LIMIT_EXCEEDED
    */
   generate(options: GenerateOptions): Generation {
     return new Generation(this.#session, options);
@@ -152,8 +201,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens.
-   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
+   * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. Those of '' are the unconditional ones.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
    *   CONES_DISPOSED
    */
   encodePrompt(prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
@@ -194,6 +243,30 @@ export class Engine implements AsyncDisposable {
     return conceptGradient(this.#session, latents, timesteps, embeddings, options);
   }
 
+  /**
+   * Gradients of any loss L whose gradient at the UNet's output is given, `upstream` = ∂L/∂output `[B, C, h, w]`: a vector-Jacobian product.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
+  vjp(latents: Latents, timesteps: readonly number[], embeddings: Embeddings, upstream: Float32Array, options: VjpOptions = {}): Promise<Vjp> {
+    return vjp(this.#session, latents, timesteps, embeddings, upstream, options);
+  }
+
+  /**
+   * Timesteps, noise levels and ᾱ of a drawing, as {@link generate} would have them.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_DISPOSED
+   */
+  schedule(options: ScheduleOptions = {}): Schedule {
+    return schedule(this.#session, options);
+  }
+
+  /**
+   * Latents with noise for training timesteps, √ᾱ x + √(1 − ᾱ) ε; one timestep per row, or one for all.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
+  addNoise(latents: Latents, noise: Float32Array, timesteps: readonly number[]): Latents {
+    return noised(this.#session, 'addNoise', latents, noise, timesteps).noisy;
+  }
+
   /** Identifies the base model in concept files. */
   get fingerprint(): string {
     return this.#session.fingerprint;
@@ -220,15 +293,37 @@ export class Engine implements AsyncDisposable {
     return this.#session.model.isa;
   }
 
+  /** The sampler of the model's own scheduler: what {@link generate} draws with unless another is chosen. */
+  get sampler(): SamplerName {
+    this.#session.assertUsable();
+    return this.#session.config.scheduler.sampler;
+  }
+
   /** What is worth knowing about this engine on this machine: 'slow-instruction-set', 'cpu-fallback', mostly nothing. */
   get warnings(): readonly Warning[] {
-    return [...machineWarnings(this.instructionSet), ...this.#session.warnings];
+    return [...machineWarnings(this.instructionSet), ...this.#session.warnings, ...modelWarnings(this.#session.config)];
   }
 
   /** Bytes of weights and tensors, now and at most so far. Concepts' masks and JavaScript's own arrays are not among them. */
   memory(): MemoryUse {
     this.#session.assertUsable();
     return this.#session.model.memory();
+  }
+
+  /**
+   * Gives the operating system the memory that is kept for the next job (`memory().cached`), once the jobs before have ended: for an
+   * engine that will have nothing to do for long. The next job takes its time to get it again.
+   * @throws ConesError CONES_DISPOSED
+   */
+  async trim(): Promise<void> {
+    await this.#session.job(undefined, (abort) => this.#session.model.trim({ abort }));
+  }
+
+  /** What this engine has to do just now. */
+  stats(): EngineStats {
+    this.#session.assertUsable();
+    const { admission, model } = this.#session;
+    return { waiting: admission.waiting, running: admission.running, ...model.recentSteps(), memory: model.memory() };
   }
 
   /**

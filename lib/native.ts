@@ -25,12 +25,21 @@ export function native(): NativeAddon {
 }
 
 function load(): NativeAddon {
-  let file: string | undefined;
   try {
-    file = (require('node-gyp-build') as typeof nodeGypBuild).path(packageRoot);
-    return require(file) as NativeAddon;
+    // In just these words: by this call Turbopack and @vercel/nft, which collect the files of a Next.js app, find the addon.
+    // (`path.join`, as tsc compiles it, Turbopack does not follow.)
+    return (require('node-gyp-build') as typeof nodeGypBuild)(__dirname + '/..') as NativeAddon;
   } catch (cause) {
-    throw new ConesError('CONES_NATIVE_MISSING', whyMissing(file, cause), { cause });
+    throw new ConesError('CONES_NATIVE_MISSING', whyMissing(findAddon(), cause), { cause });
+  }
+}
+
+/** The addon's file, or undefined where there is none for this machine. */
+function findAddon(): string | undefined {
+  try {
+    return (require('node-gyp-build') as typeof nodeGypBuild).path(packageRoot);
+  } catch {
+    return undefined;
   }
 }
 

@@ -4,7 +4,7 @@
 
 CAPTIONS.tsv: any tab-separated file whose second and third columns are texts; every tenth row is used. Without it only
 tokenizer-added.json is written: folders with special and added tokens. The vocabulary is the full CLIP one, built from
-test/fixtures/clip-bpe/merges.txt.gz.
+models/clip-bpe/merges.txt.gz.
 """
 
 import gzip
@@ -91,7 +91,7 @@ def write(name, golden, key, rows):
 
 def main():
     transformers.logging.set_verbosity_error()
-    merges = gzip.open(ROOT / "test/fixtures/clip-bpe/merges.txt.gz", "rt", encoding="utf-8").read()
+    merges = gzip.open(ROOT / "models/clip-bpe/merges.txt.gz", "rt", encoding="utf-8").read()
     golden = {"transformers": transformers.__version__}
     folders = []
     for name, files in ADDED.items():

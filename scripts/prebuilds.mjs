@@ -1,5 +1,6 @@
 // Makes prebuilds/<platform>-<arch>/ with prebuildify, which calls node-gyp, whose binding.gyp calls
-// scripts/build-native.mjs; then loads the result as a machine without a compiler would.
+// scripts/build-native.mjs; then loads the result as a machine without a compiler would,
+// and checks what it needs of a machine.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -24,5 +25,6 @@ await script(async () => {
   // prebuildify moved the addon out of build/Release; put a working copy back (nothing is compiled).
   await buildNative();
   await run(process.execPath, ['-e', "require('node-gyp-build')(process.cwd())"], { env: { PREBUILDS_ONLY: '1', PATH: '' } });
+  await run(process.execPath, ['scripts/check-prebuild.mjs']);
   console.log(`prebuilds/${process.platform}-${process.arch} is ready and loads.`);
 });

@@ -12,11 +12,12 @@ export interface RunOptions {
   /** Is stderr a terminal? Default false. */
   readonly tty?: boolean;
   readonly signal?: AbortSignal;
+  readonly stdin?: AsyncIterable<Uint8Array | string>;
   /** Called with everything that is written to stderr. */
   readonly onStderr?: (text: string) => void;
 }
 
-export async function runCli(args: readonly string[], { tty = false, signal, onStderr }: RunOptions = {}): Promise<Run> {
+export async function runCli(args: readonly string[], { tty = false, signal, stdin, onStderr }: RunOptions = {}): Promise<Run> {
   let stdout = '';
   let stderr = '';
   const stream = Object.assign(new PassThrough(), { isTTY: tty });
@@ -27,6 +28,7 @@ export async function runCli(args: readonly string[], { tty = false, signal, onS
   const code = await main(args, {
     stdout: { write: (text: string) => (stdout += text) },
     stderr: stream,
+    stdin,
     signal: signal ?? new AbortController().signal,
   });
   return { code, stdout, stderr };

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInstrumenter } from 'istanbul-lib-instrument';
 import ts from 'typescript';
 
-type Counters = Record<string, { readonly s: Record<string, number> }>;
+type Counters = Record<string, { readonly s: Record<string, number>; readonly b: Record<string, number[]> }>;
 
 /** A library of its own, whose statements are counted. */
 export class CountedLibrary {
@@ -30,6 +30,20 @@ export class CountedLibrary {
       restore();
     }
     return this.#total() - before;
+  }
+
+  /** The statements and branches that `work` runs, each with the power of two up to which it runs them. */
+  async reached(work: () => unknown): Promise<string[]> {
+    for (const { s, b } of Object.values(this.#counters)) {
+      for (const key of Object.keys(s)) s[key] = 0;
+      for (const taken of Object.values(b)) taken.fill(0);
+    }
+    await work();
+    const often = (count: number) => Math.ceil(Math.log2(count));
+    return Object.entries(this.#counters).flatMap(([file, { s, b }]) => [
+      ...Object.entries(s).flatMap(([key, count]) => (count > 0 ? [`${file} ${key} ${often(count)}`] : [])),
+      ...Object.entries(b).flatMap(([key, taken]) => taken.flatMap((count, i) => (count > 0 ? [`${file} ${key}.${i} ${often(count)}`] : []))),
+    ]);
   }
 
   #total(): number {

@@ -7,15 +7,33 @@
  * an `Error` whose `code` is one of lib/errors.ts.
  */
 
-/** Stops jobs between two of their blocks. Shared by any number of jobs. */
+/**
+ * Stops jobs, also in the middle of an op. Shared by any number of jobs. A search's step whose backward has begun, and one that a drawing
+ * takes with others, go on; their promises reject all the same.
+ */
 export class NativeAbort {
   constructor();
   abort(): void;
 }
 
+/** Where a tensor lies. Its elements lie together, the last dimension's beside each other. */
+export interface NativeTensor {
+  /** The one that the model asks for: as in diffusers and transformers. */
+  name: string;
+  /** As safetensors calls it: 'F32', 'F16', 'BF16'; others are refused when the model asks for them. */
+  dtype: string;
+  shape: number[];
+  /** Index into `files`. */
+  file: number;
+  /** Of the first byte in the file. */
+  offset: number;
+}
+
 export interface NativeFiles {
-  /** Absolute paths of safetensors files (one, or all shards). */
+  /** Absolute paths of files (one, or all shards). */
   files: string[];
+  /** What is in them. Absent: they are safetensors, which say so themselves. */
+  tensors?: NativeTensor[];
 }
 
 export interface NativeUNetConfig extends NativeFiles {
@@ -26,6 +44,8 @@ export interface NativeUNetConfig extends NativeFiles {
   downAttention: boolean[];
   /** Per up block, in the order of `up_block_types`. */
   upAttention: boolean[];
+  /** Between down and up blocks; distilled models have none. */
+  midBlock: boolean;
   layersPerBlock: number[];
   /** Number of heads per level. */
   heads: number[];
@@ -103,7 +123,8 @@ export interface NativeKvTensor {
 
 /** Numbers of one solver step; see `SamplerStep` in lib/diffusion/schedule.ts. Flattened in this order into `steps`. */
 export type NativeStepField =
-  | 'timestep' | 'inputScale' | 'x0FromX' | 'x0FromOutput' | 'xFromX' | 'xFromX0' | 'xFromPreviousX0' | 'noise';
+  | 'timestep' | 'inputScale' | 'predictionFromX' | 'predictionFromOutput' | 'xFromX' | 'xFromPrediction'
+  | 'xFromPrevious0' | 'xFromPrevious1' | 'xFromPrevious2' | 'xFromPrevious3' | 'noise';
 
 export interface NativeJob {
   abort?: NativeAbort;
@@ -140,21 +161,28 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   negativeEmbeddings?: Float32Array;
   tokens: number;
   guidance: number;
-  /** [steps × 8], see {@link NativeStepField}. */
+  /** [steps × 11], see {@link NativeStepField}. */
   steps: Float64Array;
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
   /** [B·R] */
   masks?: (NativeMask | null)[];
-  /** Called on the JavaScript thread after every step. */
-  onStep?: (step: number) => void;
+  /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. Its pictures then keep pace. */
+  latentsEvery?: number;
+  /**
+   * Called on the JavaScript thread after every step, x and the step's prediction [B, C, h, w] with it; and before the first, when the
+   * drawing has to wait: with 0 steps and its place among those who wait, from 1.
+   */
+  onStep?: (step: number, place?: number, latents?: Float32Array, predicted?: Float32Array) => void;
 }
 
 export interface NativeGradient extends NativeDenoise {
-  /** What the UNet should have predicted, [B, C, h, w]. */
-  target: Float32Array;
+  /** What the UNet should have predicted, [B, C, h, w]; with `weights`, or `upstream` in place of both. */
+  target?: Float32Array;
   /** [B]: loss = Σ_b weight_b · mean((output_b − target_b)²) */
-  weights: Float64Array;
+  weights?: Float64Array;
+  /** ∂loss/∂output of any loss, [B, C, h, w]. */
+  upstream?: Float32Array;
   /** Names of UNet weights whose gradients are wanted. Only these are paid for. */
   tensors: string[];
   wantLatents?: boolean;
@@ -163,9 +191,12 @@ export interface NativeGradient extends NativeDenoise {
 }
 
 export interface NativeGradientResult {
+  /** Of a target; 0 with `upstream`. */
   loss: number;
-  /** Unweighted mean squared error per row [B]. */
+  /** Unweighted mean squared error per row [B]; empty with `upstream`. */
   rows: Float64Array;
+  /** With `upstream`: what the UNet predicts, [B, C, h, w]. */
+  output?: Float32Array;
   /** In the order of `tensors`, each as long as its weight. */
   gradients: Float32Array[];
   latents?: Float32Array;
@@ -258,6 +289,8 @@ export interface NativeSearchPlan extends NativeLatentShape {
 
 export interface NativeSearchRun extends NativeJob {
   steps: number;
+  /** Of the time, between 0 and 1, that searches have while others have something to do. Default 0.5. */
+  share?: number;
   /** After every step: steps done so far, L_con, L_sub, L_pr, milliseconds. */
   onStep?: (step: number, loss: number, subjectLoss: number, priorLoss: number, ms: number) => void;
 }
@@ -288,6 +321,7 @@ export class NativeSearch {
   selectThreshold(by: 'displacement' | 'score', threshold: number): Promise<Uint32Array[]>;
   /** The `count` highest-ranked weights over all searched tensors (ranking > 0 only); and the threshold they pass. */
   selectCount(by: 'displacement' | 'score', count: number): Promise<{ indices: Uint32Array[]; threshold: number }>;
+  /** A step under way is not taken to its end. */
   dispose(): void;
 }
 
@@ -315,6 +349,8 @@ export interface NativeMemory {
   weights: number;
   inUse: number;
   peak: number;
+  /** Bytes of blocks that are kept for the next job. */
+  cached: number;
   limit: number;
 }
 
@@ -331,6 +367,10 @@ export class NativeModel {
   /** With device 'auto': which cards were there and are not used, and why; else empty. */
   readonly note: string;
   memory(): NativeMemory;
+  /** Gives back what is kept for the next job, as a job. */
+  trim(job: NativeJob): Promise<void>;
+  /** UNet calls of drawings and their rows, over the last ten seconds. */
+  recentSteps(): { stepsPerSecond: number; rowsPerStep: number };
   /** Bytes that are free, or will be when the drawings under way have ended: asked as a job, so that no step is running meanwhile. */
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
@@ -400,6 +440,8 @@ export class NativeClip {
 export interface NativeAddon {
   /** The CPU first. */
   listDevices(): Promise<NativeDevice[]>;
+  /** The tensors of a safetensors file, in the order of their names. */
+  readSafetensors(file: string): Promise<NativeTensor[]>;
   loadClip(options: NativeClipOptions): Promise<NativeClip>;
   loadModel(options: NativeModelOptions): Promise<NativeModel>;
   /** Standard normal values [offset, offset + count) of stream `seed` (Philox 4×32-10). */

@@ -4,8 +4,6 @@ import path from 'node:path';
 import { root, run } from '../../scripts/run.mjs';
 
 const requirements = path.join(root, 'scripts', 'requirements.txt');
-// PyTorch's own index has wheels without CUDA, a tenth of the size; what it lacks comes from PyPI.
-const CPU_WHEELS = 'https://download.pytorch.org/whl/cpu';
 
 /** A Python with scripts/requirements.txt: $PYTHON, or one of our own, made when first needed and when the file changes. */
 export async function findPython() {
@@ -21,7 +19,7 @@ export async function findPython() {
   } catch (cause) {
     throw new Error('A Python environment could not be made. Install one (sudo apt-get install -y python3-venv), or set PYTHON to a Python that has scripts/requirements.txt.', { cause });
   }
-  await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--extra-index-url', CPU_WHEELS, '-r', requirements]);
+  await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements]);
   writeFileSync(installed, wanted);
   return python;
 }

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,14 +22,18 @@ class NativeAbort : public Napi::ObjectWrap<NativeAbort> {
   /// Tells these objects from all others; `instanceof` would believe a prototype.
   static constexpr napi_type_tag kTag{0x6b0d2f4c9e1a4d37, 0x9c5e8a71b2f04d16};
 
-  /// `flag` is set when abort() is called, at once if it already was.
-  void watch(const jobs::AbortFlag& flag);
+  /// `flag` is set when abort() is called, at once if it already was; then `told` is called on the JavaScript thread.
+  void watch(const jobs::AbortFlag& flag, std::function<void()> told);
 
  private:
   void abort(const Napi::CallbackInfo& info);
 
   bool aborted_ = false;
-  std::vector<std::weak_ptr<std::atomic<bool>>> watchers_;
+  struct Watcher {
+    std::weak_ptr<std::atomic<bool>> flag;
+    std::function<void()> told;
+  };
+  std::vector<Watcher> watchers_;
 };
 
 }  // namespace cones::addon

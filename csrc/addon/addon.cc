@@ -31,6 +31,32 @@ Napi::Value random_normal(const Napi::CallbackInfo& info) {
   return values;
 }
 
+// readSafetensors(file: string): Promise<NativeTensor[]>
+Napi::Value read_safetensors(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsString()) invalid(env, "readSafetensors needs the path of a file.");
+  Napi::Object holder = Napi::Object::New(env);
+  PromiseQueue* queue = PromiseQueue::owned_by(env, holder);
+  return queue->add(env, {.keep = holder}, [path = info[0].As<Napi::String>().Utf8Value()](const std::atomic<bool>&, const Progress&) -> Settle {
+    return [entries = parse_safetensors(WeightFile(path))](Napi::Env e) -> Napi::Value {
+      Napi::Array list = Napi::Array::New(e, entries.size());
+      std::uint32_t i = 0;
+      for (const auto& [name, entry] : entries) {
+        Napi::Object tensor = Napi::Object::New(e);
+        Napi::Array shape = Napi::Array::New(e, entry.shape.size());
+        for (std::uint32_t d = 0; d < entry.shape.size(); ++d) shape.Set(d, static_cast<double>(entry.shape[d]));
+        tensor.Set("name", name);
+        tensor.Set("dtype", entry.dtype);
+        tensor.Set("shape", shape);
+        tensor.Set("file", 0.0);
+        tensor.Set("offset", static_cast<double>(entry.offset));
+        list.Set(i++, tensor);
+      }
+      return list;
+    };
+  });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* instance = new Instance(env);
   env.SetInstanceData(instance);
@@ -46,6 +72,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("listDevices", Napi::Function::New(env, list_devices, "listDevices"));
   exports.Set("loadClip", Napi::Function::New(env, &NativeClip::load, "loadClip"));
   exports.Set("loadModel", Napi::Function::New(env, &NativeModel::load, "loadModel"));
+  exports.Set("readSafetensors", Napi::Function::New(env, read_safetensors, "readSafetensors"));
   exports.Set("randomNormal", Napi::Function::New(env, random_normal, "randomNormal"));
   return exports;
 }

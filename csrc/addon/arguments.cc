@@ -101,15 +101,20 @@ std::vector<std::string> strings(const Napi::Object& object, const char* key) {
   return values;
 }
 
-std::vector<int> integers(const Napi::Object& object, const char* key, int low, int high) {
+std::vector<std::int64_t> wholes(const Napi::Object& object, const char* key, std::int64_t low, std::int64_t high) {
   const Napi::Array list = array(object.Get(key), key);
-  std::vector<int> values;
+  std::vector<std::int64_t> values;
   for (std::uint32_t i = 0; i < list.Length(); ++i) {
     const Napi::Value value = list.Get(i);
     const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
-    values.push_back(static_cast<int>(whole(number, object.Env(), key, low, high)));
+    values.push_back(whole(number, object.Env(), key, low, high));
   }
   return values;
+}
+
+std::vector<int> integers(const Napi::Object& object, const char* key, int low, int high) {
+  const std::vector<std::int64_t> values = wholes(object, key, low, high);
+  return std::vector<int>(values.begin(), values.end());
 }
 
 std::vector<bool> booleans(const Napi::Object& object, const char* key) {

@@ -29,6 +29,7 @@ std::string text(const Napi::Object& object, const char* key);
 std::uint64_t seed(const Napi::Object& object, const char* key);
 std::vector<std::string> strings(const Napi::Object& object, const char* key);
 /// Whole numbers in [low, high].
+std::vector<std::int64_t> wholes(const Napi::Object& object, const char* key, std::int64_t low, std::int64_t high);
 std::vector<int> integers(const Napi::Object& object, const char* key, int low, int high);
 std::vector<bool> booleans(const Napi::Object& object, const char* key);
 Napi::Object object(const Napi::Object& parent, const char* key);

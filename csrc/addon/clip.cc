@@ -52,7 +52,7 @@ Napi::Value NativeClip::load(const Napi::CallbackInfo& info) {
   options.config.vision = vision_config(object(o, "vision"));
   options.config.projection_size = static_cast<int>(integer(o, "projectionSize", 1, 1 << 16));
   options.config.eos_token_id = static_cast<int>(integer(o, "eosTokenId", 0, 1 << 24));
-  options.files = strings(o, "files");
+  options.files = weight_files(o);
   jobs::PlaceOptions where = place_options(o);
   where.planning = false;
 

@@ -6,6 +6,7 @@ namespace cones::addon {
 namespace {
 
 constexpr std::size_t kMaxLevels = 16;
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 53;  // JavaScript counts no further
 constexpr int kMaxCount = 1 << 20, kMaxLayers = 1 << 10;  // as lib/models/parse.ts
 
 /// Channels per level, which the groups of the norms must divide.
@@ -32,6 +33,7 @@ UNetConfig unet_config(const Napi::Object& o) {
   c.block_out_channels = level_channels(o, c.norm_groups);
   c.down_attention = booleans(o, "downAttention");
   c.up_attention = booleans(o, "upAttention");
+  c.mid_block = boolean(o, "midBlock", true);
   c.layers_per_block = integers(o, "layersPerBlock", 1, kMaxLayers);
   c.heads = integers(o, "heads", 1, kMaxCount);
   c.transformer_layers = integers(o, "transformerLayers", 1, kMaxLayers);
@@ -45,7 +47,7 @@ UNetConfig unet_config(const Napi::Object& o) {
       c.layers_per_block.size() != levels || c.heads.size() != levels || c.transformer_layers.size() != levels)
     invalid(o.Env(), "The UNet config's lists must have one entry per level.");
   for (std::size_t i = 0; i < levels; ++i) {
-    const bool attends = c.down_attention[i] || c.up_attention[levels - 1 - i] || i + 1 == levels;
+    const bool attends = c.down_attention[i] || c.up_attention[levels - 1 - i] || (c.mid_block && i + 1 == levels);
     if (attends && c.block_out_channels[i] % c.heads[i] != 0)
       invalid(o.Env(), "heads must divide the channels of their level.");
   }
@@ -67,6 +69,28 @@ TextConfig text_config(const Napi::Object& o) {
   c.layer_norm_eps = static_cast<float>(number(o, "layerNormEps"));
   if (c.hidden_size % c.heads != 0) invalid(o.Env(), "heads must divide hiddenSize.");
   return c;
+}
+
+WeightFiles weight_files(const Napi::Object& o) {
+  WeightFiles files(strings(o, "files"));
+  if (!has(o, "tensors")) return files;
+  const Napi::Value value = o.Get("tensors");
+  if (!value.IsArray()) invalid(o.Env(), "tensors must be an array.");
+  const auto list = value.As<Napi::Array>();
+  auto& tensors = files.tensors.emplace();
+  for (std::uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value entry = list.Get(i);
+    if (!entry.IsObject()) invalid(o.Env(), "tensors must hold objects.");
+    const auto t = entry.As<Napi::Object>();
+    StoredTensor tensor;
+    tensor.name = text(t, "name");
+    tensor.dtype = text(t, "dtype");
+    for (const std::int64_t dim : wholes(t, "shape", 0, kMostBytes)) tensor.shape.push_back(static_cast<std::uint64_t>(dim));
+    tensor.file = static_cast<std::size_t>(integer(t, "file", 0, static_cast<std::int64_t>(files.paths.size()) - 1));
+    tensor.offset = static_cast<std::uint64_t>(integer(t, "offset", 0, kMostBytes));
+    tensors.push_back(std::move(tensor));
+  }
+  return files;
 }
 
 VaeConfig vae_config(const Napi::Object& o) {

@@ -22,6 +22,7 @@ Settle gradient_result(jobs::GradientResult result) {
     Napi::Array list = Napi::Array::New(e, result.gradients.size());
     for (std::uint32_t i = 0; i < result.gradients.size(); ++i) list.Set(i, hand_over(e, result.gradients[i]));
     value.Set("gradients", list);
+    if (!result.output.empty()) value.Set("output", hand_over(e, std::move(result.output)));
     if (!result.latents.empty()) value.Set("latents", hand_over(e, std::move(result.latents)));
     if (!result.embeddings.empty()) value.Set("embeddings", hand_over(e, std::move(result.embeddings)));
     return value;
@@ -34,7 +35,13 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object o = options_of(info);
   jobs::GradientInput in;
-  read_training(o, *model(env), in);
+  in.own_upstream = has(o, "upstream");
+  if (in.own_upstream) {
+    read_denoise(o, *model(env), in);
+    in.upstream = elements<float>(o, "upstream");
+  } else {
+    read_training(o, *model(env), in);
+  }
   in.tensors = strings(o, "tensors");
   in.want_latents = boolean(o, "wantLatents");
   in.want_embeddings = boolean(o, "wantEmbeddings");
@@ -53,7 +60,7 @@ Napi::Value NativeModel::token_gradient(const Napi::CallbackInfo& info) {
   in.rows = has(o, "rows") ? integer(o, "rows", 1, 1 << 16) : 1;
   in.upstream = elements<float>(o, "upstream");
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-    return [values = jobs::token_gradient(m->context(&aborted), *m, in)](Napi::Env e) { return to_array(e, values); };
+    return [values = jobs::run(jobs::token_gradient, *m, in, aborted)](Napi::Env e) { return to_array(e, values); };
   });
 }
 

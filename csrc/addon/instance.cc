@@ -57,15 +57,18 @@ void Instance::reject(Napi::Env env, std::uint64_t id, const std::string& code, 
 
 void Instance::notify(Napi::Env env, std::uint64_t id,
                       const std::function<std::vector<napi_value>(Napi::Env)>& arguments) {
-  Pending& pending = pending_.at(id);
+  const auto found = pending_.find(id);
+  if (found == pending_.end()) return;  // an aborted job may end before its step
+  Pending& pending = found->second;
   if (pending.callback.IsEmpty() || pending.thrown) return;
   try {
     pending.callback.Call(arguments(env));
   } catch (const Napi::Error& error) {
-    // The callback may have settled nothing, but it may have added promises: look the entry up again.
-    Pending& again = pending_.at(id);
-    again.thrown = std::make_unique<Napi::Error>(error);
-    again.flag->store(true);
+    // The callback may have added promises, and have aborted this job: look the entry up again.
+    const auto again = pending_.find(id);
+    if (again == pending_.end()) return;
+    again->second.thrown = std::make_unique<Napi::Error>(error);
+    again->second.flag->store(true);
   }
 }
 

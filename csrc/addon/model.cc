@@ -11,6 +11,7 @@
 #include "jobs/encode_text.h"
 #include "jobs/pictures.h"
 #include "jobs/plan.h"
+#include "base/heap.h"
 #include "cpu/backend.h"
 
 namespace cones::addon {
@@ -24,6 +25,8 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceAccessor("note", &NativeModel::note, nullptr),
                       InstanceMethod("kvBytes", &NativeModel::kv_bytes),
                       InstanceMethod("memory", &NativeModel::memory),
+                      InstanceMethod("trim", &NativeModel::trim),
+                      InstanceMethod("recentSteps", &NativeModel::recent_steps),
                       InstanceMethod("availableMemory", &NativeModel::available_memory),
                       InstanceMethod("planText", &NativeModel::plan_text),
                       InstanceMethod("wordNorm", &NativeModel::word_norm),
@@ -64,8 +67,7 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.unet = unet_config(object(o, "unet"));
   options.text = text_config(object(o, "text"));
   options.vae = vae_config(object(o, "vae"));
-  options.files = {strings(object(o, "text"), "files"), strings(object(o, "unet"), "files"),
-                   strings(object(o, "vae"), "files")};
+  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae"))};
   const jobs::PlaceOptions where = place_options(o);
 
   Napi::Object holder = Napi::Object::New(env);
@@ -135,6 +137,7 @@ Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
   result.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(use.weights)));
   result.Set("inUse", Napi::Number::New(info.Env(), static_cast<double>(use.in_use)));
   result.Set("peak", Napi::Number::New(info.Env(), static_cast<double>(use.peak)));
+  result.Set("cached", Napi::Number::New(info.Env(), static_cast<double>(model(info.Env())->context(nullptr).memory->held() - use.in_use)));
   result.Set("limit", Napi::Number::New(info.Env(), std::min(static_cast<double>(use.limit), 0x1p53)));
   return result;
 }
@@ -225,6 +228,7 @@ Napi::Value NativeModel::dispose(const Napi::CallbackInfo& info) {
   // keeps this object, and with it the queue, until then.
   return queue_->add(env, {.keep = Value()}, [owned, this](const std::atomic<bool>&, const Progress&) -> Settle {
     owned->reset();
+    trim_heap();
     return [this](Napi::Env e) {
       queue_ = nullptr;  // joins the queue's thread, which has nothing left to do
       return e.Undefined();

@@ -35,6 +35,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value precision(const Napi::CallbackInfo& info);
   Napi::Value note(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
+  Napi::Value trim(const Napi::CallbackInfo& info);
+  Napi::Value recent_steps(const Napi::CallbackInfo& info);
   Napi::Value available_memory(const Napi::CallbackInfo& info);
   Napi::Value plan_text(const Napi::CallbackInfo& info);
   Napi::Value plan_sample(const Napi::CallbackInfo& info);
@@ -58,8 +60,9 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
 
   /// Throws CONES_DISPOSED when there is no model any more.
   const std::shared_ptr<Model>& model(Napi::Env env) const;
-  /// Queues `work` on this model; `options` is the call's options object (abort, callbacks).
-  Napi::Value run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work);
+  /// Queues `work` on this model; `options` is the call's options object (abort, callbacks), `schedule` the rest of the queue's.
+  Napi::Value run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work,
+                  PromiseQueue::Options schedule = {});
 
   std::shared_ptr<Model> model_;
   std::string note_;

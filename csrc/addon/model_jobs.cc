@@ -8,6 +8,7 @@
 #include "addon/latent_arguments.h"
 #include "addon/mask.h"
 #include "addon/model.h"
+#include "base/heap.h"
 #include "jobs/denoise.h"
 #include "jobs/encode_text.h"
 #include "jobs/pictures.h"
@@ -43,14 +44,14 @@ Work picture_job(const Napi::CallbackInfo& info, const char* name, std::shared_p
 
 }  // namespace
 
-Napi::Value NativeModel::run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work) {
+Napi::Value NativeModel::run(Napi::Env env, const Napi::Object& options, const char* callback_key, Work work,
+                             PromiseQueue::Options schedule) {
   if (model(env)->options().place.planning)
     throw make_error(env, "CONES_OPTION_INVALID", "This engine was loaded for plans alone. Load the model without planOnly.");
-  return queue_->add(env,
-                     {.keep = Value(),
-                      .callback = callback_key ? callback(options, callback_key) : Napi::Function(),
-                      .abort = abort_option(options)},
-                     std::move(work));
+  schedule.keep = Value();
+  if (callback_key) schedule.callback = callback(options, callback_key);
+  schedule.abort = abort_option(options);
+  return queue_->add(env, schedule, std::move(work));
 }
 
 Napi::Value NativeModel::available_memory(const Napi::CallbackInfo& info) {
@@ -69,6 +70,24 @@ Napi::Value NativeModel::word_norm(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value NativeModel::recent_steps(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  static_cast<void>(model(env));
+  const jobs::SamplingGroup::Recent recent = samplings_->recent();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("stepsPerSecond", Napi::Number::New(env, recent.steps_per_second));
+  result.Set("rowsPerStep", Napi::Number::New(env, recent.rows_per_step));
+  return result;
+}
+
+Napi::Value NativeModel::trim(const Napi::CallbackInfo& info) {
+  return run(info.Env(), options_of(info, 0), nullptr, [m = model(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
+    m->context(nullptr).memory->trim();
+    trim_heap();
+    return [](Napi::Env env) { return env.Undefined(); };
+  });
+}
+
 Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   jobs::TextInput in;
@@ -80,7 +99,7 @@ Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
     in.replace_rows = elements<float>(o, "replaceRows");
   }
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-    return array_result(jobs::encode_text(m->context(&aborted), *m, in));
+    return array_result(jobs::run(jobs::encode_text, *m, in, aborted));
   });
 }
 

@@ -31,10 +31,21 @@ PromiseQueue* PromiseQueue::owned_by(Napi::Env env, Napi::Object holder) {
 Napi::Promise PromiseQueue::add(Napi::Env env, const Options& options, Work work) {
   jobs::Job job;
   job.series = options.series;
-  if (options.abort) options.abort->watch(job.aborted);
+  job.share = options.share;
+  job.together = options.together;
+  job.ready = options.ready;
+  job.unstoppable = options.unstoppable;
+  if (options.abort)
+    options.abort->watch(job.aborted, [queue = weak_from_this()] {
+      if (const auto own = queue.lock(); own && !own->stopped_) own->jobs_.end_aborted();
+    });
   Napi::Promise promise;
   const std::uint64_t id = instance_.add_pending(env, options.keep, options.callback, job.aborted, &promise);
   const auto result = std::make_shared<Settle>();  // of the last step
+  if (options.waits)
+    job.waits = [progress = Progress(instance_, id), arguments = options.waits](std::size_t place) {
+      progress.notify([arguments, place](Napi::Env e) { return arguments(e, place); });
+    };
   job.step = [work = std::move(work), progress = Progress(instance_, id), result](const std::atomic<bool>& aborted) {
     std::optional<Settle> settle = work(aborted, progress);
     if (settle) *result = std::move(*settle);

@@ -42,7 +42,14 @@ class PromiseQueue : public std::enable_shared_from_this<PromiseQueue> {
     Napi::Object keep;                 // stays alive until the job ends
     Napi::Function callback = {};      // for Progress::notify
     NativeAbort* abort = nullptr;
-    const void* series = nullptr;      // jobs::Job::series
+    /// What else jobs::Job has: how it is scheduled.
+    const void* series = nullptr;
+    double share = 0;
+    const void* together = nullptr;
+    std::function<bool()> ready = {};
+    std::shared_ptr<const std::atomic<bool>> unstoppable = {};
+    /// Makes the callback's arguments for jobs::Job::waits.
+    std::function<std::vector<napi_value>(Napi::Env, std::size_t place)> waits = {};
   };
   Napi::Promise add(Napi::Env env, const Options& options, Work work);
   void abort_all() { jobs_.abort_all(); }

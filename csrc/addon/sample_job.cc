@@ -13,10 +13,17 @@ namespace {
 std::vector<SolverStep> solver_steps(const Napi::Object& o) {
   const auto flat = elements<double>(o, "steps");
   constexpr std::size_t fields = sizeof(SolverStep) / sizeof(double);
-  if (flat.empty() || flat.size() % fields != 0) invalid(o.Env(), "steps must hold 8 numbers per step.");
+  if (flat.empty() || flat.size() % fields != 0) invalid(o.Env(), "steps must hold 11 numbers per step.");
   std::vector<SolverStep> steps;
   for (std::size_t i = 0; i < flat.size(); i += fields)
-    steps.push_back({flat[i], flat[i + 1], flat[i + 2], flat[i + 3], flat[i + 4], flat[i + 5], flat[i + 6], flat[i + 7]});
+    steps.push_back({.timestep = flat[i],
+                     .input_scale = flat[i + 1],
+                     .prediction_from_x = flat[i + 2],
+                     .prediction_from_output = flat[i + 3],
+                     .x_from_x = flat[i + 4],
+                     .x_from_prediction = flat[i + 5],
+                     .x_from_previous = {flat[i + 6], flat[i + 7], flat[i + 8], flat[i + 9]},
+                     .noise = flat[i + 10]});
   return steps;
 }
 
@@ -36,17 +43,40 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   in.seeds = elements<std::uint64_t>(o, "seeds");
   in.guidance = number(o, "guidance");
   in.guided = !in.negative.empty() && in.guidance != 1;
+  const std::int64_t every = has(o, "latentsEvery") ? integer(o, "latentsEvery", 0, 1 << 20) : 0;
+  const auto steps = static_cast<std::int64_t>(in.steps.size());
+  in.in_step = every > 0;
+  const auto job = std::make_shared<jobs::SampleJob>(model(env), samplings_, std::move(in));
+  PromiseQueue::Options options;
+  options.together = samplings_.get();
+  options.ready = [watched = std::weak_ptr(job)] {
+    const auto own = watched.lock();
+    return own && own->finished();
+  };
+  options.unstoppable = job->shared();
+  options.waits = [](Napi::Env e, std::size_t place) -> std::vector<napi_value> {
+    return {Napi::Number::New(e, 0), Napi::Number::New(e, static_cast<double>(place))};
+  };
   return run(env, o, "onStep",
-             [job = jobs::SampleJob(model(env), samplings_, std::move(in))](
-                 const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
-               const auto stepped = [progress](std::size_t steps) {
-                 progress.notify([steps](Napi::Env e) -> std::vector<napi_value> {
-                   return {Napi::Number::New(e, static_cast<double>(steps))};
+             [m = model(env), every, steps, job](const std::atomic<bool>& aborted, const Progress& progress) -> std::optional<Settle> {
+               const auto stepped = [progress, m, every, steps](const Sampling& after) {
+                 const auto step = static_cast<std::int64_t>(after.steps_done());
+                 std::shared_ptr<jobs::StepLatents> latents;
+                 if (every > 0 && (step % every == 0 || step == steps))
+                   latents = std::make_shared<jobs::StepLatents>(jobs::step_latents(*m, after));
+                 progress.notify([step, latents](Napi::Env e) -> std::vector<napi_value> {
+                   std::vector<napi_value> arguments{Napi::Number::New(e, static_cast<double>(step)), e.Undefined()};
+                   if (latents) {
+                     arguments.push_back(hand_over(e, latents->latents.data(), latents->latents.size(), latents));
+                     arguments.push_back(hand_over(e, latents->predicted.data(), latents->predicted.size(), latents));
+                   }
+                   return arguments;
                  });
                };
-               if (!job.step(aborted, stepped)) return std::nullopt;
-               return [values = job.latents()](Napi::Env e) mutable { return hand_over(e, std::move(values)); };
-             });
+               if (!job->step(aborted, stepped)) return std::nullopt;
+               return [values = job->latents()](Napi::Env e) mutable { return hand_over(e, std::move(values)); };
+             },
+             std::move(options));
 }
 
 }  // namespace cones::addon

@@ -179,7 +179,13 @@ Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) invalid(env, "run needs its options.");
   const auto o = info[0].As<Napi::Object>();
-  return queue(env, {.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)},
+  const double share = has(o, "share") ? number(o, "share") : 0.5;
+  if (!(share > 0 && share < 1)) invalid(env, "share must lie between 0 and 1.");
+  PromiseQueue::Options options{.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)};
+  options.share = share;
+  // A step whose backward has begun is taken to its end, but nobody waits for that.
+  options.unstoppable = std::make_shared<std::atomic<bool>>(true);
+  return queue(env, std::move(options),
                [search_run = jobs::SearchRun(job(env), integer(o, "steps", 0, std::int64_t{1} << 40))](
                    const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
                  const auto stepped = [&progress](const jobs::SearchProgress& step) {
@@ -280,6 +286,7 @@ Napi::Value NativeSearch::select_count(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::dispose(const Napi::CallbackInfo& info) {
+  if (job_) job_->give_up();
   job_ = nullptr;  // a running job keeps its own reference until it ends
   return info.Env().Undefined();
 }

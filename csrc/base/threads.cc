@@ -3,6 +3,7 @@
 #include <system_error>
 
 #include "base/denormals.h"
+#include "base/error.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
@@ -13,6 +14,10 @@ namespace {
 
 // Longer than nearly all pauses between two rounds of a model (docs/log/optimisation-log.md).
 constexpr auto kPatience = std::chrono::microseconds(100);
+
+void check_aborted(const std::atomic<bool>* aborted) {
+  if (aborted != nullptr && aborted->load(std::memory_order_relaxed)) fail("CONES_ABORTED", "The job was aborted.");
+}
 
 void relax() {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -45,10 +50,14 @@ ThreadPool::~ThreadPool() {
   for (auto& worker : workers_) worker.join();
 }
 
-void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, int)>& task) {
+void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, int)>& task, const std::atomic<bool>* aborted) {
   const FlushDenormals flush;
+  check_aborted(aborted);
   if (workers_.empty() || count <= 1) {
-    for (std::int64_t i = 0; i < count; ++i) task(i, 0);
+    for (std::int64_t i = 0; i < count; ++i) {
+      check_aborted(aborted);
+      task(i, 0);
+    }
     return;
   }
   const std::int64_t lanes = threads();
@@ -58,6 +67,7 @@ void ThreadPool::run(std::int64_t count, const std::function<void(std::int64_t, 
     part.end = count * (lane + 1) / lanes;
   }
   task_ = &task;
+  aborted_ = aborted;
   error_ = nullptr;
   opened_ = Clock::now();
   open_ = ++rounds_;
@@ -133,7 +143,10 @@ void ThreadPool::drain(const Task& task, int lane) {
   try {
     for (std::size_t k = 0; k < lanes; ++k) {
       Part& part = parts_[(static_cast<std::size_t>(lane) + k) % lanes];
-      for (std::int64_t i; (i = part.next.fetch_add(1, std::memory_order_relaxed)) < part.end;) task(i, lane);
+      for (std::int64_t i; (i = part.next.fetch_add(1, std::memory_order_relaxed)) < part.end;) {
+        check_aborted(aborted_);
+        task(i, lane);
+      }
     }
   } catch (...) {
     for (Part& part : parts_) part.next.store(part.end, std::memory_order_relaxed);

@@ -34,7 +34,8 @@ class ThreadPool {
   /// Runs task(i, lane) for every i in [0, count), each exactly once, in any order; returns when all are done.
   /// lane ∈ [0, threads()) names the running thread (for scratch buffers). The first exception is rethrown.
   /// Denormals count as zero in tasks (base/denormals.h). One caller at a time; tasks must not call run() again.
-  void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
+  /// Once `aborted` (may be null) is set no more tasks begin, and CONES_ABORTED is thrown.
+  void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task, const std::atomic<bool>* aborted = nullptr);
 
  private:
   using Task = std::function<void(std::int64_t, int)>;
@@ -54,6 +55,7 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::vector<Part> parts_;  // by lane
   const Task* task_ = nullptr;
+  const std::atomic<bool>* aborted_ = nullptr;  // of this round
   std::uint64_t rounds_ = 0;                // begun so far
   std::atomic<Clock::time_point> opened_{};  // when the last round began
 

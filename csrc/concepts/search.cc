@@ -17,6 +17,7 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
     fail("CONES_OPTION_INVALID", "`within` needs one index list per searched tensor.");
   if (options.shut > 0 && options.algorithm == Algorithm::one)
     fail("CONES_OPTION_INVALID", "Straight-through goes with Algorithm A2: Algorithm 1 has no score for a weight that is 0.");
+  index_t place = 0;
   for (std::size_t i = 0; i < options.tensors.size(); ++i) {
     const auto kv = static_cast<std::size_t>(options.tensors[i]);
     if (kv >= position_.size() || position_[kv] != -1)
@@ -33,7 +34,10 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
                       .first_moment = adam ? zeros() : Tensor(),
                       .second_moment = adam ? zeros() : Tensor(),
                       .score = zeros(),
-                      .allowed = nullptr};
+                      .allowed = nullptr,
+                      .first = place};
+    place += shape.size();
+    check(place <= std::int64_t{1} << 32, "places of weights have 32 bits");
     if (!options.within.empty()) {
       for (std::uint32_t index : options.within[i])
         if (index >= shape.size()) fail("CONES_OPTION_INVALID", "An index in `within` is out of range.");
@@ -43,32 +47,44 @@ ConceptSearch::ConceptSearch(const Context& context, const UNet& unet, const Sea
   }
 }
 
-// Straight-through: the displacement from which on weights are shut in this step; undefined where none is.
-Tensor ConceptSearch::cut(const Context& context) {
+// Displacements under Adam are told apart by a 1024th of a whole step of it.
+float ConceptSearch::per_step(Ranking by) const {
+  if (by != Ranking::displacement || options_.optimizer != Optimizer::adam) return 0;
+  const auto steps = static_cast<float>(1024 / options_.learning_rate);
+  return std::isfinite(steps) ? steps : 0;
+}
+
+// Straight-through: the last weight that is shut in this step.
+SearchCut ConceptSearch::cut(const Context& context) {
   // A plan is for a step that has all, and the last one's cut beside its own.
   const bool grows = options_.ramp > 0 && !context.planning();
-  if (context.planning()) last_cut_ = context.empty({1}, DType::f32);
+  if (context.planning()) last_cut_ = context.empty({3}, DType::f32);
   const double full = grows ? std::min(1.0, static_cast<double>(steps_) / static_cast<double>(options_.ramp)) : 1;
   const std::int64_t count = std::llround(static_cast<double>(options_.shut) * full);
-  if (count == 0) return {};
-  return last_cut_ = context.backend->highest(context, values(Ranking::displacement), count, last_cut_);
+  const float steps = per_step(Ranking::displacement);
+  if (count == 0) {  // θ itself, and from the first step on all that is held between steps
+    std::vector<float> none(kNoneChosen.size());
+    std::memcpy(none.data(), kNoneChosen.data(), sizeof kNoneChosen);
+    return {last_cut_ = upload(context, none, {3}, DType::f32), steps};
+  }
+  return {last_cut_ = context.backend->highest(context, ranked(Ranking::displacement), steps, count, last_cut_), steps};
 }
 
 // γ = ξ ⊙ θ, or M ⊙ θ, as the kernels read it. Text states need a gradient only where the identifier is learned.
 void ConceptSearch::make_gammas(const Context& context, bool text_gradient) {
-  const Tensor lowest = options_.shut > 0 ? cut(context) : Tensor();
+  const SearchCut shut = options_.shut > 0 ? cut(context) : SearchCut();
   for (Searched& tensor : tensors_) {
     const bool backward = text_gradient || tensor.weights->source() == KvWeights::Source::self;
     tensor.gamma = nullptr;  // the last step's, before the next takes memory
-    tensor.gamma = context.backend->search_gamma(context, tensor.state, lowest.defined() ? &lowest : nullptr, backward);
+    tensor.gamma = context.backend->search_gamma(context, tensor.state, shut.last.defined() ? &shut : nullptr, backward);
   }
 }
 
 StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier) {
+  if (given_up_) fail("CONES_DISPOSED", "The search was disposed. Start another one.");
   make_gammas(context, identifier != nullptr);
   const KvView view{.masks = {}, .scaled = this};
-  // Once backward has begun, ξ changes tensor by tensor: the abort flag counts only until then.
-  Context uninterrupted = context;
+  Context uninterrupted = context;  // from backward on
   uninterrupted.gradient_scale = context.backend->gradient_scale(batch.target.size() / batch.target.dim(0));
   Tape tape(uninterrupted, this);
   const Var states = identifier ? identifier->encode(tape, batch) : Var(batch.embeddings);
@@ -76,19 +92,26 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view,
                         .checkpointing = options_.checkpointing};
   const Var output = unet_.forward(tape, input);
-  uninterrupted.aborted = nullptr;
+  // Once backward has begun, ξ changes tensor by tensor: from now on nothing ends the step but the end of the search.
+  uninterrupted = uninterrupted.watching(&given_up_);
+  torn_ = true;
 
   // Nobody waits for the loss before backward: where it is not finite, the updates leave the state as it is.
   MseResult loss = mse_loss(uninterrupted, output.value(), batch.target, batch.weights, true);
   finite_ = loss.finite;
-  Tape::accumulate(context, output.gradient(), std::exchange(loss.gradient, Tensor()));
+  Tape::accumulate(uninterrupted, output.gradient(), std::exchange(loss.gradient, Tensor()));
   tape.backward();
   if (identifier) identifier->update(uninterrupted, steps_ + 1, finite_);
   finite_ = Tensor();
-  const MseLoss values = read_loss(context, loss, batch.weights);
-  if (!std::isfinite(values.loss))
-    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) +
-                                      ". Lower the learning rate, or check the pictures and the model's weights.");
+  const MseLoss values = read_loss(uninterrupted, loss, batch.weights);
+  torn_ = false;
+  if (!std::isfinite(values.loss)) {
+    const bool narrow = context.backend->activation() == DType::f16;
+    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) + ". " +
+                                      (narrow ? "Load the model with precision 'bf16', whose range is wider than fp16's, lower"
+                                              : "Lower") +
+                                      " the learning rate, or check the pictures and the model's weights.");
+  }
   ++steps_;
   return {values.loss, values.means};
 }
@@ -137,10 +160,13 @@ const Tensor& ConceptSearch::ranking(Ranking by, std::size_t i) const {
   return by == Ranking::displacement ? state.displacement : state.score;
 }
 
-std::vector<Tensor> ConceptSearch::values(Ranking by) const {
-  std::vector<Tensor> values;
-  for (std::size_t i = 0; i < tensors_.size(); ++i) values.push_back(ranking(by, i));
-  return values;
+std::vector<RankedWeights> ConceptSearch::ranked(Ranking by) const {
+  std::vector<RankedWeights> ranked;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const SearchState& state = tensors_[i].state;
+    ranked.push_back({ranking(by, i), by == Ranking::displacement ? state.score : Tensor(), state.first});
+  }
+  return ranked;
 }
 
 std::vector<std::vector<std::uint32_t>> ConceptSearch::select_threshold(const Context& context, Ranking by,
@@ -157,21 +183,20 @@ std::vector<std::vector<std::uint32_t>> ConceptSearch::select_threshold(const Co
 ConceptSearch::Selection ConceptSearch::select_count(const Context& context, Ranking by, std::int64_t count) const {
   Selection selection{std::vector<std::vector<std::uint32_t>>(tensors_.size()), 0};
   if (count == 0) return selection;
-  const float lowest = download(context, context.backend->highest(context, values(by), count, {}))[0];
-  if (!std::isfinite(lowest)) return selection;
-  // Equal values fill up what the strictly higher ones leave.
-  selection.indices = select_threshold(context, by, static_cast<double>(lowest));
-  for (const auto& indices : selection.indices) count -= static_cast<std::int64_t>(indices.size());
-  for (std::size_t t = 0; t < tensors_.size() && count > 0; ++t) {
-    const std::vector<float> all = download(context, ranking(by, t));
-    std::vector<std::uint32_t>& indices = selection.indices[t];
-    const auto higher = static_cast<std::ptrdiff_t>(indices.size());
-    for (std::size_t i = 0; i < all.size() && count > 0; ++i)
-      if (all[i] == lowest) {
-        indices.push_back(static_cast<std::uint32_t>(i));
-        --count;
+  const std::vector<RankedWeights> weights = ranked(by);
+  const std::vector<float> words = download(context, context.backend->highest(context, weights, per_step(by), count, {}));
+  RankKey last;
+  std::memcpy(last.data(), words.data(), sizeof last);
+  if (last == kNoneChosen) return selection;
+  float lowest = std::numeric_limits<float>::infinity();
+  for (std::size_t t = 0; t < weights.size(); ++t) {
+    const std::vector<float> values = download(context, weights[t].values);
+    const std::vector<float> seconds = weights[t].seconds.defined() ? download(context, weights[t].seconds) : std::vector<float>();
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (is_chosen(last, per_step(by), values[i], seconds.empty() ? nullptr : &seconds[i], weights[t].first + static_cast<index_t>(i))) {
+        selection.indices[t].push_back(static_cast<std::uint32_t>(i));
+        lowest = std::min(lowest, values[i]);
       }
-    std::inplace_merge(indices.begin(), indices.begin() + higher, indices.end());
   }
   selection.threshold = static_cast<double>(lowest);
   return selection;

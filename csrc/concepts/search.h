@@ -58,6 +58,11 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   /// One step on one batch. Aborts before ξ changes or not at all, so the state is always that of a whole step.
   /// CONES_LOSS_NOT_FINITE leaves the state as it was. `identifier` (null for none) takes the same step.
   StepResult step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier = nullptr);
+  /// From any thread: the search is over, and a step under way need not be taken to its end. Once backward has begun it is torn then,
+  /// and nothing may be asked of the search any more; steps fail with CONES_DISPOSED.
+  void give_up() { given_up_ = true; }
+  /// Whether a step was broken off so.
+  bool torn() const { return torn_ && given_up_; }
   /// May be read while another thread runs step().
   std::int64_t steps_done() const { return steps_.load(std::memory_order_relaxed); }
 
@@ -73,7 +78,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
     double threshold;  // the lowest ranking selected
   };
   /// The `count` highest-ranked weights over all searched tensors, never one whose ranking is not positive (its scaling
-  /// down did not lower the loss). Equal values go in order of tensor and index.
+  /// down did not lower the loss). Displacements that Adam's rounding alone tells apart go by their score; equal values go in order of
+  /// tensor and index (device/ranking.h).
   Selection select_count(const Context& context, Ranking by, std::int64_t count) const;
 
   /// The whole state: steps, then per tensor displacement, first and second moment, S. Little-endian.
@@ -101,8 +107,9 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   template <class F>
   void each_saved(const F& f) const;
   const SearchState& find(const Parameter& parameter) const;
-  Tensor cut(const Context& context);
-  std::vector<Tensor> values(Ranking by) const;
+  SearchCut cut(const Context& context);
+  std::vector<RankedWeights> ranked(Ranking by) const;
+  float per_step(Ranking by) const;
   void make_gammas(const Context& context, bool text_gradient);
   SearchUpdate update_of_step() const;
 
@@ -113,6 +120,8 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   Tensor last_cut_;            // straight-through: a guess of the next step's
   Tensor finite_;              // of the step under way: whether its loss is
   std::atomic<std::int64_t> steps_{0};
+  std::atomic<bool> given_up_ = false;
+  bool torn_ = false;  // backward is under way, or did not end
 };
 
 }  // namespace cones

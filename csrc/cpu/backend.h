@@ -15,18 +15,20 @@ struct Kernels;  // kernels/kernels.h
 
 class Cpu final : public Backend {
  public:
-  Cpu(std::shared_ptr<ThreadPool> pool, const Kernels* kernels) : Cpu(std::move(pool), kernels, false) {}
+  Cpu(std::shared_ptr<ThreadPool> pool, const Kernels* kernels) : Cpu(std::move(pool), kernels, false, nullptr) {}
 
   int threads() const { return pool_->threads(); }
   const Kernels& kernels() const { return *kernels_; }
   /// ThreadPool::run; nothing while planning. All computing goes through this and parallel().
   void run(index_t count, const std::function<void(index_t, int)>& task) const;
-  /// Splits [0, count) into ranges of at least `grain` and runs f(begin, end, lane) on the pool.
+  /// Splits [0, count) into ranges of at least `grain` and runs f(begin, end, lane) on the pool. Where an op is long, ranges are many:
+  /// an abort waits for one of them.
   void parallel(index_t count, index_t grain, const std::function<void(index_t, index_t, int)>& f) const;
 
   const char* name() const override { return "cpu"; }
   DType activation() const override { return DType::f32; }
   std::shared_ptr<const Backend> planner() const override;
+  std::shared_ptr<const Backend> watching(const std::atomic<bool>* aborted) const override;
   float gradient_scale(index_t) const override { return 1; }
 
   PreparedRef prepare_linear(const Context&, const Parameter& weight, const Parameter* bias) const override;
@@ -86,7 +88,7 @@ class Cpu final : public Backend {
 
   Tensor scale_input(const Context&, const Tensor& x, double factor) const override;
   Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const override;
-  void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& x0, Tensor& next) const override;
+  void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
 
   void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod, Prediction,
                    std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const override;
@@ -98,18 +100,20 @@ class Cpu final : public Backend {
   void limit_norm(const Context&, const Tensor& values, double limit) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
-  PreparedRef search_gamma(const Context&, const SearchState&, const Tensor* cut, bool backward) const override;
+  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const override;
   void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                            const Tensor& finite) const override;
-  Tensor highest(const Context&, std::span<const Tensor> tensors, std::int64_t count, const Tensor& guess) const override;
+  Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                 const Tensor& guess) const override;
 
  private:
-  Cpu(std::shared_ptr<ThreadPool> pool, const Kernels* kernels, bool planning)
-      : pool_(std::move(pool)), kernels_(kernels), planning_(planning) {}
+  Cpu(std::shared_ptr<ThreadPool> pool, const Kernels* kernels, bool planning, const std::atomic<bool>* aborted)
+      : pool_(std::move(pool)), kernels_(kernels), planning_(planning), aborted_(aborted) {}
 
   std::shared_ptr<ThreadPool> pool_;
   const Kernels* kernels_;
   bool planning_;
+  const std::atomic<bool>* aborted_;  // of the job that this is for, may be null
 };
 
 /// The backend of a context whose tensors the CPU computes.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "cpu/backend.h"
@@ -84,7 +85,10 @@ void merge_moments(const Layout& layout, const float* moments, float eps, float*
       group_m2 += m2[c] + rows * (mean[c] - group_mean) * (mean[c] - group_mean);
     const double variance = group_m2 / (rows * static_cast<double>(size));
     statistics[2 * g] = static_cast<float>(group_mean);
-    statistics[2 * g + 1] = static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(eps)));
+    // 1/√∞ = 0 would make an overflow look like the bias.
+    statistics[2 * g + 1] = std::isfinite(static_cast<float>(variance))
+                                ? static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(eps)))
+                                : std::numeric_limits<float>::quiet_NaN();
   }
 }
 

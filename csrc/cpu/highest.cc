@@ -1,33 +1,51 @@
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstdint>
-#include <limits>
+#include <cstring>
 #include <numeric>
 #include <vector>
 
 #include "cpu/backend.h"
+#include "device/ranking.h"
 
 namespace cones {
 namespace {
 
-// Positive floats are ordered as their bits are: first by the 16 above the lowest 15 (the sign is 0), then by those 15.
-constexpr int kLow = 15;
-constexpr std::int32_t kBins = 1 << 16, kLowMask = (1 << kLow) - 1;
+// The last key that is chosen is found 16 bits at a time: how many weights have those before it and which of these?
+constexpr std::uint32_t kBins = 1 << 16;
+constexpr int kDigits = 6;
 
-/// How many values there are in each bin, of those with bits in [from, to].
-template <class F>
-std::vector<std::int64_t> count_bins(const Context& context, std::span<const Tensor> tensors, std::int32_t from,
-                                     std::int32_t to, const F& bin_of) {
+struct Digit {
+  RankKey key;  // the digits before this one; zeros from here on
+  int number;
+};
+
+std::uint32_t digit_of(std::uint32_t word, int number) { return number % 2 == 0 ? word >> 16 : word & 0xffff; }
+
+/// How many weights have each value of a digit, of those with the same digits before it; of the first digit only from `lowest` on.
+std::vector<std::int64_t> count_bins(const Context& context, std::span<const RankedWeights> tensors, float per_step, const Digit& digit,
+                                     std::uint32_t lowest) {
+  const auto same = [&](std::uint32_t word, int which) {  // the digits of this word before this one, or all where it is a later word's
+    if (digit.number >= 2 * which + 2) return word == digit.key[static_cast<std::size_t>(which)];
+    return digit.number == 2 * which || word >> 16 == digit.key[static_cast<std::size_t>(which)] >> 16;
+  };
   std::vector<std::vector<std::uint32_t>> lanes(static_cast<std::size_t>(cpu_of(context).threads()));
   cpu_of(context).run(static_cast<std::int64_t>(tensors.size()), [&](std::int64_t t, int lane) {
     std::vector<std::uint32_t>& bins = lanes[static_cast<std::size_t>(lane)];
     bins.resize(kBins);
-    const Tensor& tensor = tensors[static_cast<std::size_t>(t)];
-    const float* values = tensor.host();
-    for (index_t i = 0; i < tensor.size(); ++i) {
-      const auto bits = std::bit_cast<std::int32_t>(values[i]);  // below 0 for negative values
-      if (bits >= from && bits <= to) ++bins[static_cast<std::size_t>(bin_of(bits))];
+    const RankedWeights& weights = tensors[static_cast<std::size_t>(t)];
+    const float* values = weights.values.host();
+    const float* seconds = weights.seconds.defined() ? weights.seconds.host() : nullptr;
+    for (index_t i = 0; i < weights.values.size(); ++i) {
+      std::uint32_t word = value_word(values[i], per_step);
+      if (word < lowest || !same(word, 0)) continue;
+      if (digit.number >= 2) {
+        word = seconds != nullptr ? second_word(seconds[i]) : 0;
+        if (!same(word, 1)) continue;
+      }
+      if (digit.number >= 4) {
+        word = place_word(weights.first + i);
+        if (!same(word, 2)) continue;
+      }
+      ++bins[digit_of(word, digit.number)];
     }
   });
   std::vector<std::int64_t> sum(kBins);
@@ -36,44 +54,45 @@ std::vector<std::int64_t> count_bins(const Context& context, std::span<const Ten
   return sum;
 }
 
-/// The bin of the count-th value from above, of which `count` are left within it; with too few values the lowest bin that has any.
-std::int32_t find_bin(const std::vector<std::int64_t>& bins, std::int64_t& count) {
-  std::int32_t found = -1;
-  for (std::int32_t bin = kBins - 1; bin >= 0; --bin) {
-    const std::int64_t here = bins[static_cast<std::size_t>(bin)];
-    if (here == 0) continue;
-    found = bin;
-    if (count <= here) return found;
-    count -= here;
+RankKey last_chosen(const Context& context, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                    std::uint32_t guess) {
+  constexpr std::uint32_t kLowest = 1;  // of the least positive value
+  Digit digit{{}, 0};
+  std::vector<std::int64_t> bins;
+  for (; digit.number < kDigits; ++digit.number) {
+    bins = count_bins(context, tensors, per_step, digit, digit.number == 0 ? std::max(guess, kLowest) : kLowest);
+    if (digit.number == 0) {
+      std::int64_t all = std::reduce(bins.begin(), bins.end());
+      if (guess > kLowest && all < count) {
+        bins = count_bins(context, tensors, per_step, digit, kLowest);
+        all = std::reduce(bins.begin(), bins.end());
+      }
+      if (all == 0) return kNoneChosen;
+      if (all < count) return {kLowest, 0, 0};
+    }
+    std::uint32_t bin = kBins - 1;
+    while (count > bins[bin]) count -= bins[bin--];
+    digit.key[static_cast<std::size_t>(digit.number / 2)] |= digit.number % 2 == 0 ? bin << 16 : bin;
+    if (count == bins[bin]) break;  // all of them
   }
-  if (found >= 0) count = bins[static_cast<std::size_t>(found)];
-  return found;
-}
-
-float highest_value(const Context& context, std::span<const Tensor> tensors, std::int64_t count, float guess) {
-  const auto upper = [&](std::int32_t from) {
-    return count_bins(context, tensors, from, INT32_MAX, [](std::int32_t bits) { return bits >> kLow; });
-  };
-  constexpr std::int32_t kLowest = 1;  // the least positive value
-  const std::int32_t likely = std::max(kLowest, std::bit_cast<std::int32_t>(0.8f * guess));
-  std::vector<std::int64_t> bins = upper(likely);
-  if (likely > kLowest && std::reduce(bins.begin(), bins.end()) < count) bins = upper(kLowest);
-  const std::int32_t high = find_bin(bins, count);
-  if (high < 0) return 0;
-  const std::int32_t first = std::max(kLowest, high << kLow);
-  const auto lower = count_bins(context, tensors, first, first | kLowMask, [](std::int32_t bits) { return bits & kLowMask; });
-  return std::bit_cast<float>((high << kLow) | find_bin(lower, count));
+  return digit.key;
 }
 
 }  // namespace
 
-Tensor Cpu::highest(const Context& context, std::span<const Tensor> tensors, std::int64_t count, const Tensor& guess) const {
-  Tensor cut = context.empty({1});
-  float likely = 0;
-  run(1, [&](index_t, int) { likely = guess.defined() && std::isfinite(*guess.host()) ? *guess.host() : 0; });
-  const float value = highest_value(context, tensors, count, likely);
-  run(1, [&](index_t, int) { *cut.host() = value > 0 ? value : std::numeric_limits<float>::infinity(); });
-  return cut;
+Tensor Cpu::highest(const Context& context, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                    const Tensor& guess) const {
+  Tensor last = context.empty({3});
+  std::uint32_t likely = 0;
+  run(1, [&](index_t, int) {
+    RankKey known{};
+    if (guess.defined()) std::memcpy(known.data(), guess.host(), sizeof known);
+    // Four fifths of the value, say: what lies below is not even counted.
+    if (known != kNoneChosen) likely = value_word(0.8f * std::bit_cast<float>(known[0]), 0);
+  });
+  const RankKey key = count > 0 ? last_chosen(context, tensors, per_step, count, likely) : kNoneChosen;
+  run(1, [&](index_t, int) { std::memcpy(last.host(), key.data(), sizeof key); });
+  return last;
 }
 
 }  // namespace cones

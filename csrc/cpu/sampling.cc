@@ -39,9 +39,10 @@ Tensor Cpu::blend_rows(const Context& context, const Tensor& x, const Tensor& we
   return y;
 }
 
-void Cpu::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& x0, Tensor& next) const {
+void Cpu::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& prediction,
+                      Tensor& next) const {
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
-  x0 = context.empty(in.x.shape());
+  prediction = context.empty(in.x.shape());
   next = context.empty(in.x.shape());
   run(batch, [&](index_t b, int) {
     // Values [0, picture) of a seed are the initial latents; every step takes the next stretch.
@@ -57,11 +58,12 @@ void Cpu::solver_step(const Context& context, const SolverInput& in, const Solve
         o = negative + in.guidance * (o - negative);
       }
       const double old = static_cast<double>(in.x.host()[j]);
-      const double clean = step.x0_from_x * old + step.x0_from_output * o;
-      double value = step.x_from_x * old + step.x_from_x0 * clean;
-      if (in.previous_x0.defined()) value += step.x_from_previous_x0 * static_cast<double>(in.previous_x0.host()[j]);
+      const double m = step.prediction_from_x * old + step.prediction_from_output * o;
+      double value = step.x_from_x * old + step.x_from_prediction * m;
+      for (std::size_t p = 0; p < in.previous.size(); ++p)
+        if (step.x_from_previous[p] != 0 && in.previous[p].defined()) value += step.x_from_previous[p] * static_cast<double>(in.previous[p].host()[j]);
       if (step.noise != 0) value += step.noise * static_cast<double>(noise[static_cast<std::size_t>(k)]);
-      x0.host()[j] = static_cast<float>(clean);
+      prediction.host()[j] = static_cast<float>(m);
       next.host()[j] = static_cast<float>(value);
     }
   });

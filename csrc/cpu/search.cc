@@ -1,3 +1,5 @@
+#include <cstring>
+
 #include "cpu/gemm.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kv_project.h"
@@ -31,6 +33,13 @@ void update(const Kernels& kernels, const SearchState& state, const SearchUpdate
   }
 }
 
+// γ of weights [place, place + n).
+void shut(const SearchCut& cut, const RankKey& last, index_t n, const float* theta, const float* displacement, const float* score,
+          index_t place, float* gamma) {
+  for (index_t i = 0; i < n; ++i)
+    gamma[i] = is_chosen(last, cut.per_step, displacement[i], score + i, place + i) ? 0 : theta[i];
+}
+
 }  // namespace
 
 PreparedRef Cpu::prepare_allowed(const Context&, index_t n, index_t k, std::span<const std::uint32_t> allowed) const {
@@ -45,7 +54,7 @@ Tensor Cpu::search_theta(const Context& context, const Parameter& weight, const 
 }
 
 // Both layouts in one pass, row by row of γ, while the row is in the first-level cache.
-PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, const Tensor* cut, bool backward) const {
+PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, const SearchCut* cut, bool backward) const {
   const index_t out = state.displacement.dim(0), in = state.displacement.columns();
   auto gamma = std::make_shared<CpuGamma>();
   if (backward) gamma->backward = PackedMatrix(context, out, in);
@@ -53,7 +62,9 @@ PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, 
     const float* theta = state.theta.host() + row * in;
     const float* displacement = state.displacement.host() + row * in;
     if (cut != nullptr) {
-      kernels().search->shut(in, theta, displacement, *cut->host(), values);
+      RankKey last;
+      std::memcpy(last.data(), cut->last.host(), sizeof last);
+      shut(*cut, last, in, theta, displacement, state.score.host() + row * in, state.first + row * in, values);
     } else {
       kernels().search->scale(in, theta, displacement, values);
     }

@@ -8,6 +8,7 @@
 // gradients of parameters (fp32) do not.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/parameter.h"
 #include "device/context.h"
 #include "device/options.h"
+#include "device/ranking.h"
 
 namespace cones {
 
@@ -38,6 +40,13 @@ struct SearchState {
   Tensor displacement;                        // 1 − ξ
   Tensor first_moment, second_moment, score;  // the moments only with Adam
   PreparedRef allowed;                        // of prepare_allowed, null: all weights
+  index_t first = 0;                          // the place of the first of these weights among all that are searched
+};
+
+/// Which weights of a search are shut (device/ranking.h).
+struct SearchCut {
+  Tensor last;         // of highest
+  float per_step = 0;  // of the displacement
 };
 
 struct MseResult {
@@ -56,6 +65,9 @@ class Backend {
   virtual DType activation() const = 0;
   /// The same backend on a device that is not there.
   virtual std::shared_ptr<const Backend> planner() const = 0;
+  /// The same backend for one job: once `aborted` (may be null) is set, its entries throw CONES_ABORTED, also in the middle of their
+  /// work. Null where entries never take long.
+  virtual std::shared_ptr<const Backend> watching(const std::atomic<bool>*) const { return nullptr; }
   /// A power of two for the gradients of a loss over `row` elements per sample, so that 16 bits hold them: 1 in fp32.
   virtual float gradient_scale(index_t row) const = 0;
 
@@ -134,21 +146,22 @@ class Backend {
   /// Each row scaled to length 1, fp32.
   virtual Tensor normalize_rows(const Context&, const Tensor& x) const = 0;
 
-  // ---- sampling: latents x, x0 are fp32 ----
+  // ---- sampling: latents and predictions are fp32 ----
   /// factor · x.
   virtual Tensor scale_input(const Context&, const Tensor& x, double factor) const = 0;
   /// Outputs of one picture's regions as one: y[p] = Σ_r weights[p·regions + r] ⊙ x[p·regions + r], for x [P·regions, h, w, C] and
   /// weights [P·regions, h, w] → y [P, h, w, C], all fp32. In fp64, in the order of the rows.
   virtual Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const = 0;
   struct SolverInput {
-    Tensor x, previous_x0;  // [B, h, w, C]; previous_x0 undefined in the first step
-    Tensor output;          // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
+    Tensor x;       // [B, h, w, C]
+    std::array<Tensor, SolverStep::kPrevious> previous;  // predictions [B, h, w, C], the latest first; undefined: none, or not wanted
+    Tensor output;  // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
     bool guided = false;
     double guidance = 1;
     std::span<const std::uint64_t> seeds;  // [B]
     std::uint64_t steps_done = 0;          // which stretch of a seed's noise this step takes
   };
-  virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& x0, Tensor& next) const = 0;
+  virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const = 0;
 
   // ---- training ----
   /// moments [N, h, w, 2C] fp32 → latents [rows, h, w, C] and target, fp32, of the same shape (diffusion/training_batch.h).
@@ -167,16 +180,17 @@ class Backend {
 
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
-  /// γ: ξ ⊙ θ, or with `cut` (of highest) θ where the displacement is below it and 0 elsewhere. With `backward` also as
-  /// kv_project_backward_input reads it.
-  virtual PreparedRef search_gamma(const Context&, const SearchState&, const Tensor* cut, bool backward) const = 0;
+  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere. With `backward` also
+  /// as kv_project_backward_input reads it.
+  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const = 0;
   /// The gradient of γ for x [M, K], dy [M, N] becomes one step of the state, tile by tile as it is computed.
   virtual void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                                    const Tensor& finite) const = 0;
-  /// [1] fp32: the value that `count` ≥ 1 values of the tensors (fp32) reach or pass, the count-th highest of all. Only positive
-  /// values count: with fewer than `count` of them it is the lowest one, and +∞ without any. By counting, so it does not depend
-  /// on any order. `guess` (the last result, or undefined) changes nothing but the time.
-  virtual Tensor highest(const Context&, std::span<const Tensor> tensors, std::int64_t count, const Tensor& guess) const = 0;
+  /// The RankKey that `count` weights have or pass, in the order of device/ranking.h; with fewer positive values than `count` the one
+  /// that all of those pass. By counting, so it does not depend on any order. `guess` (the last result, or undefined) changes nothing
+  /// but the time.
+  virtual Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,
+                         const Tensor& guess) const = 0;
 };
 
 }  // namespace cones

@@ -1,5 +1,7 @@
 #include "device/context.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "device/backend.h"
 
@@ -7,6 +9,13 @@ namespace cones {
 
 Context Context::plan() const {
   return {.memory = Memory::create_planning(memory->device()), .backend = backend->planner()};
+}
+
+Context Context::watching(const std::atomic<bool>* flag) const {
+  Context job = *this;
+  job.aborted = flag;
+  if (auto watching = backend->watching(flag)) job.backend = std::move(watching);
+  return job;
 }
 
 Tensor Context::empty(const Shape& shape) const { return empty(shape, backend->activation()); }

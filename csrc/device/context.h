@@ -22,12 +22,14 @@ struct Context {
   bool planning() const { return memory->planning(); }
   /// The same on a device that is not there, with memory of its own: what runs with it is its own plan.
   Context plan() const;
+  /// The same for a job that ends once `flag` (may be null) is set: between two ops, and within those that take long.
+  Context watching(const std::atomic<bool>* flag) const;
   /// Of the type that activations have on this backend.
   Tensor empty(const Shape& shape) const;
   Tensor empty(const Shape& shape, DType dtype) const { return Tensor(*memory, shape, dtype); }
   Tensor zeros(const Shape& shape) const;
   Tensor zeros(const Shape& shape, DType dtype) const;
-  /// Throws CONES_ABORTED when the job's signal has fired. Called between blocks of the models.
+  /// Throws CONES_ABORTED when the job's signal has fired. Called between blocks of the models; the CPU's ops look by themselves.
   void check_aborted() const;
 };
 

@@ -1,6 +1,7 @@
 // What ops are told besides tensors: named, and with the defaults of, PyTorch's and diffusers' layers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "base/tensor.h"
@@ -28,10 +29,14 @@ struct AttentionOptions {
 };
 
 /// Coefficients of one sampling step. The UNet sees input_scale·x at `timestep`; then, with the guided model output o,
-///   x0 = x0_from_x·x + x0_from_output·o
-///   x  = x_from_x·x + x_from_x0·x0 + x_from_previous_x0·(x0 of the step before) + noise·z,  z ~ N(0, I)
+///   m = prediction_from_x·x + prediction_from_output·o
+///   x = x_from_x·x + x_from_prediction·m + Σₖ x_from_previous[k]·(m of k + 1 steps before) + noise·z,  z ~ N(0, I)
+/// where m is whatever the solver keeps of each step: the clean picture x0, or ε.
 struct SolverStep {
-  double timestep, input_scale, x0_from_x, x0_from_output, x_from_x, x_from_x0, x_from_previous_x0, noise;
+  static constexpr int kPrevious = 4;  // PNDM's first steps reach so far back
+  double timestep, input_scale, prediction_from_x, prediction_from_output, x_from_x, x_from_prediction;
+  std::array<double, kPrevious> x_from_previous;  // 0 where there is no such step
+  double noise;
 };
 
 /// What the UNet predicts.

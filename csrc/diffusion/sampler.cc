@@ -1,5 +1,6 @@
 #include "diffusion/sampler.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -19,38 +20,146 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
       size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
-      masks_(input_.masks),
-      x_(std::exchange(input_.latents, Tensor())) {
-  const index_t regions = x_.dim(0) * input_.regions;
-  check(masks_.empty() || static_cast<index_t>(masks_.size()) == regions, "one mask per region");
+      masks_(input_.masks) {
+  Tensor x = std::exchange(input_.latents, Tensor());
+  const index_t count = x.dim(0), rows = count * input_.regions;
+  check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
   check(input_.weights.defined() == (input_.regions > 1), "weights where there are several regions");
-  masks_.resize(static_cast<std::size_t>(regions));
+  masks_.resize(static_cast<std::size_t>(rows));
   if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
-  if (input_.weights.defined()) weights_ = guided_ ? stack(context, {input_.weights, input_.weights}) : input_.weights;
-  input_.weights = Tensor();
   Tape tape(context);
   const Tensor text = guided_ ? stack(context, {input_.negative_embeddings, input_.embeddings}) : input_.embeddings;
   text_ = unet.project_text(tape, Var(text), KvView{.masks = masks_});
   input_.embeddings = input_.negative_embeddings = Tensor();
+  // All that is held between steps is held from the start, so that who comes next knows what is left.
+  Block all{.first = 0, .count = count, .done = 0, .x = std::move(x), .previous = {}};
+  for (Tensor& previous : all.previous) previous = context.empty(all.x.shape(), DType::f32);
+  blocks_.push_back(std::move(all));
 }
 
-void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampling* const> together) {
+std::size_t Sampling::steps_done() const { return std::ranges::min(blocks_, {}, &Block::done).done; }
+
+index_t Sampling::unfinished() const {
+  index_t count = 0;
+  for (const Block& block : blocks_)
+    if (block.done < input_.steps.size()) count += block.count;
+  return count;
+}
+
+index_t Sampling::available() const {
+  if (!input_.in_step) return unfinished();
+  const std::size_t done = steps_done();
+  index_t count = 0;
+  for (const Block& block : blocks_)
+    if (block.done == done && done < input_.steps.size()) count += block.count;
+  return count;
+}
+
+Tensor Sampling::predicted(const Context& context) const {
+  std::vector<Tensor> parts;
+  for (const Block& block : blocks_) parts.push_back(block.previous[0]);
+  return stack(context, parts);
+}
+
+Tensor Sampling::latents(const Context& context) const {
+  std::vector<Tensor> parts;
+  for (const Block& block : blocks_) parts.push_back(block.x);
+  return stack(context, parts);
+}
+
+/// The first `count` pictures of a block become one of their own.
+void Sampling::split(const Context& context, std::size_t index, index_t count) {
+  const Block whole = blocks_[index];
+  const auto part = [&](index_t begin, index_t end) {
+    // Copies: a slice would keep all of the memory.
+    const auto copy = [&](const Tensor& from) {
+      const Tensor rows = from.slice(begin, end);
+      Tensor to = context.empty(rows.shape(), DType::f32);
+      if (!context.planning()) context.memory->device().copy(to.raw(), rows.raw(), rows.bytes());
+      return to;
+    };
+    Block rows{.first = whole.first + begin, .count = end - begin, .done = whole.done, .x = copy(whole.x), .previous = {}};
+    std::ranges::transform(whole.previous, rows.previous.begin(), copy);
+    return rows;
+  };
+  Block first = part(0, count), rest = part(count, whole.count);
+  blocks_[index] = std::move(first);
+  blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(index) + 1, std::move(rest));
+}
+
+/// Blocks, in their order, of as many pictures as are to take a step.
+std::vector<std::size_t> Sampling::choose(const Context& context, index_t pictures) {
+  check(pictures >= 1 && pictures <= unfinished(), "pictures that are not finished take a step");
+  std::vector<index_t> firsts;  // of chosen blocks
+  for (index_t left = pictures; left > 0;) {
+    std::size_t next = blocks_.size();
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+      if (std::ranges::find(firsts, blocks_[i].first) == firsts.end() && (next == blocks_.size() || blocks_[i].done < blocks_[next].done))
+        next = i;
+    if (blocks_[next].count > left) split(context, next, left);
+    firsts.push_back(blocks_[next].first);
+    left -= blocks_[next].count;
+  }
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; i < blocks_.size(); ++i)
+    if (std::ranges::find(firsts, blocks_[i].first) != firsts.end()) chosen.push_back(i);
+  return chosen;
+}
+
+index_t Sampling::pictures_in(const std::vector<std::size_t>& chosen) const {
+  index_t count = 0;
+  for (const std::size_t i : chosen) count += blocks_[i].count;
+  return count;
+}
+
+void Sampling::advance(const Context& context, const UNet& unet, std::span<const Part> together) {
+  std::vector<std::vector<std::size_t>> chosen;
+  for (const auto& [sampling, pictures] : together) chosen.push_back(sampling->choose(context, pictures));
+
+  // Rows of each: with guidance the negative prompts' of all its pictures, then the others; of every picture one for each region.
   std::vector<Tensor> inputs;
   std::vector<double> timesteps;
   KvView view;
-  TextKv text = together[0]->text_;
-  for (Sampling* s : together) {
-    const std::vector<Tensor> own = s->inputs(context);
-    inputs.insert(inputs.end(), own.begin(), own.end());
-    timesteps.insert(timesteps.end(), s->masks_.size(), s->input_.steps[s->done_].timestep);
-    view.masks.insert(view.masks.end(), s->masks_.begin(), s->masks_.end());
+  struct Rows {
+    const Sampling* sampling;
+    index_t begin, end;
+  };
+  std::vector<Rows> text_rows;
+  for (std::size_t p = 0; p < together.size(); ++p) {
+    const Sampling& s = *together[p].sampling;
+    std::vector<Tensor> scaled;
+    for (const std::size_t i : chosen[p]) {
+      const Tensor x = context.backend->scale_input(context, s.blocks_[i].x, s.input_.steps[s.blocks_[i].done].input_scale);
+      if (s.input_.regions == 1) {
+        scaled.push_back(x);
+      } else {
+        for (index_t picture = 0; picture < x.dim(0); ++picture)
+          scaled.insert(scaled.end(), static_cast<std::size_t>(s.input_.regions), x.slice(picture, picture + 1));
+      }
+    }
+    for (index_t side = 0; side < s.sides(); ++side) {
+      inputs.insert(inputs.end(), scaled.begin(), scaled.end());
+      for (const std::size_t i : chosen[p]) {
+        const Block& block = s.blocks_[i];
+        const index_t pictures = s.blocks_.back().end(), regions = s.input_.regions;
+        const index_t begin = (side * pictures + block.first) * regions, end = (side * pictures + block.end()) * regions;
+        timesteps.insert(timesteps.end(), static_cast<std::size_t>(end - begin), s.input_.steps[block.done].timestep);
+        view.masks.insert(view.masks.end(), s.masks_.begin() + begin, s.masks_.begin() + end);
+        if (!text_rows.empty() && text_rows.back().sampling == &s && text_rows.back().end == begin) {
+          text_rows.back().end = end;
+        } else {
+          text_rows.push_back({&s, begin, end});
+        }
+      }
+    }
   }
-  if (together.size() > 1)
+  TextKv text = together[0].sampling->text_;
+  if (together.size() > 1 || !together[0].sampling->whole(chosen[0]))
     for (std::size_t layer = 0; layer < text.keys.size(); ++layer) {
       std::vector<Tensor> keys, values;
-      for (const Sampling* s : together) {
-        keys.push_back(s->text_.keys[layer].value());
-        values.push_back(s->text_.values[layer].value());
+      for (const auto& [s, begin, end] : text_rows) {
+        keys.push_back(s->text_.keys[layer].value().slice(begin, end));
+        values.push_back(s->text_.values[layer].value().slice(begin, end));
       }
       text.keys[layer] = Var(stack(context, keys));
       text.values[layer] = Var(stack(context, values));
@@ -61,39 +170,50 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<Sampl
   const Tensor output =
       unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .text = text, .view = view}).value();
   index_t row = 0;
-  for (Sampling* s : together) {
-    s->solve(context, output.slice(row, row + s->rows()));
-    row += s->rows();
+  for (std::size_t p = 0; p < together.size(); ++p) {
+    Sampling& s = *together[p].sampling;
+    const index_t rows = s.rows_per_picture() * s.pictures_in(chosen[p]);
+    s.solve(context, chosen[p], output.slice(row, row + rows));
+    row += rows;
   }
 }
 
-// Its rows of the UNet's input, one after another: every picture once for each of its regions, and all again with guidance.
-std::vector<Tensor> Sampling::inputs(const Context& context) const {
-  const Tensor scaled = context.backend->scale_input(context, x_, input_.steps[done_].input_scale);
-  if (input_.regions == 1) return std::vector<Tensor>(guided_ ? 2 : 1, scaled);
-  std::vector<Tensor> rows;
-  for (int half = 0; half < (guided_ ? 2 : 1); ++half)
-    for (index_t picture = 0; picture < x_.dim(0); ++picture)
-      rows.insert(rows.end(), static_cast<std::size_t>(input_.regions), scaled.slice(picture, picture + 1));
-  return rows;
+// outputs [count·R, h, w, C] → [count, h, w, C]
+Tensor Sampling::blend(const Context& context, const Tensor& outputs, const Block& block) const {
+  const index_t regions = input_.regions;
+  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), regions);
 }
 
-// outputs [rows, h, w, C]
-void Sampling::solve(const Context& context, const Tensor& outputs) {
-  const Tensor output = weights_.defined() ? context.backend->blend_rows(context, outputs, weights_, input_.regions) : outputs;
-  Tensor x0, next;
-  context.backend->solver_step(context,
-                               {.x = x_,
-                                .previous_x0 = previous_x0_,
-                                .output = output,
-                                .guided = guided_,
-                                .guidance = input_.guidance,
-                                .seeds = input_.seeds,
-                                .steps_done = done_},
-                               input_.steps[done_], x0, next);
-  x_ = std::move(next);
-  previous_x0_ = std::move(x0);
-  ++done_;
+// output [rows, h, w, C]
+void Sampling::solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output) {
+  const index_t rows = pictures_in(chosen) * input_.regions;
+  index_t at = 0;
+  for (const std::size_t i : chosen) {
+    Block& block = blocks_[i];
+    std::vector<Tensor> own;
+    for (index_t side = 0; side < sides(); ++side) {
+      const Tensor of_regions = output.slice(side * rows + at, side * rows + at + block.count * input_.regions);
+      own.push_back(input_.regions == 1 ? of_regions : blend(context, of_regions, block));
+    }
+    at += block.count * input_.regions;
+    // What a block holds from the start means nothing before as many steps.
+    std::array<Tensor, SolverStep::kPrevious> previous;
+    for (std::size_t p = 0; p < std::min(previous.size(), block.done); ++p) previous[p] = block.previous[p];
+    Tensor prediction, next;
+    context.backend->solver_step(context,
+                                 {.x = block.x,
+                                  .previous = std::move(previous),
+                                  .output = chosen.size() == 1 && input_.regions == 1 ? output : stack(context, own),
+                                  .guided = guided_,
+                                  .guidance = input_.guidance,
+                                  .seeds = std::span(input_.seeds).subspan(static_cast<std::size_t>(block.first), static_cast<std::size_t>(block.count)),
+                                  .steps_done = block.done},
+                                 input_.steps[block.done], prediction, next);
+    block.x = std::move(next);
+    std::ranges::rotate(block.previous, block.previous.end() - 1);
+    block.previous[0] = std::move(prediction);
+    ++block.done;
+  }
 }
 
 }  // namespace cones

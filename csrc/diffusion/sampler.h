@@ -1,7 +1,8 @@
 // The sampling loop: from initial latents to a picture's latents with one UNet call per step.
 //
-// Every solver (DPM-Solver++ 2M, DDIM, Euler) is linear in its tensors, so lib/diffusion/samplers computes coefficients and this one
-// loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own schedule.
+// Every solver is linear in its tensors (latents, model output, what earlier steps predicted, noise), so lib/diffusion/samplers computes
+// coefficients and this one loop runs them all. Several calls' pictures take their steps together, each wherever it is in its own
+// schedule; and a call's own pictures need not keep pace.
 #pragma once
 
 #include <array>
@@ -23,38 +24,63 @@ struct SampleInput {
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
   std::vector<const ConceptMask*> masks;    // [B·R] or empty; a mask serves its negative prompt too
+  bool in_step = false;                     // no picture takes a step before all have taken the one before: for who looks on
 };
 
-/// The pictures of one call on their way. Between steps it holds latents, the last prediction and the text's keys and
+/// The pictures of one call on their way. Between steps it holds latents, earlier predictions and the text's keys and
 /// values, which do not change from step to step.
 class Sampling {
  public:
   Sampling(const Context& context, const UNet& unet, SampleInput input);
 
-  std::size_t steps_done() const { return done_; }
-  bool finished() const { return done_ == input_.steps.size(); }
+  /// Steps that all of its pictures have taken.
+  std::size_t steps_done() const;
+  bool finished() const { return unfinished() == 0; }
+  /// Pictures that are not finished.
+  index_t unfinished() const;
   /// The latents so far [B, h, w, C].
-  const Tensor& latents() const { return x_; }
-  /// Rows of its UNet calls: one for each region of a picture, two with guidance.
-  index_t rows() const { return static_cast<index_t>(masks_.size()); }
+  Tensor latents(const Context& context) const;
+  /// The last step's prediction [B, h, w, C], of most solvers its x0; means nothing before the first.
+  Tensor predicted(const Context& context) const;
+  /// Pictures that may take a step now: all that are not finished, or with `in_step` those that have taken the fewest.
+  index_t available() const;
+  /// Rows of a UNet call for each picture: one for each region, two with guidance.
+  index_t rows_per_picture() const { return sides() * input_.regions; }
   /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
   std::array<index_t, 3> size() const { return size_; }
 
-  /// One step of all, none of which is finished, in one UNet call. Nobody's pictures depend on who else is there: every op
-  /// computes a row by itself. After an error all are where they were.
-  static void advance(const Context& context, const UNet& unet, std::span<Sampling* const> together);
+  /// `pictures` of a sampling's available() ones, at least one: those that have taken the fewest steps, the first of them first.
+  struct Part {
+    Sampling* sampling;
+    index_t pictures;
+  };
+  /// One step of each in one UNet call. Nobody's pictures depend on who else is there: every op computes a row by itself. After an
+  /// error all are where they were.
+  static void advance(const Context& context, const UNet& unet, std::span<const Part> together);
 
  private:
-  std::vector<Tensor> inputs(const Context& context) const;
-  void solve(const Context& context, const Tensor& output);
+  index_t sides() const { return guided_ ? 2 : 1; }
+  /// Pictures that have taken as many steps, and lie in one tensor.
+  struct Block {
+    index_t first, count;
+    std::size_t done;
+    Tensor x;  // [count, h, w, C]
+    // Predictions of the steps before, the latest first; they mean something once so many steps were taken.
+    std::array<Tensor, SolverStep::kPrevious> previous;
+    index_t end() const { return first + count; }
+  };
+  std::vector<std::size_t> choose(const Context& context, index_t pictures);
+  void split(const Context& context, std::size_t block, index_t count);
+  bool whole(const std::vector<std::size_t>& chosen) const { return chosen.size() == blocks_.size(); }
+  index_t pictures_in(const std::vector<std::size_t>& chosen) const;
+  Tensor blend(const Context& context, const Tensor& outputs, const Block& block) const;
+  void solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output);
   SampleInput input_;
   std::array<index_t, 3> size_;
   bool guided_;
-  std::vector<const ConceptMask*> masks_;  // [rows]
-  Tensor weights_;                         // [rows, h, w], undefined where pictures have one region
-  TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
-  Tensor x_, previous_x0_;
-  std::size_t done_ = 0;
+  std::vector<const ConceptMask*> masks_;  // [sides·B·R]
+  TextKv text_;                            // [sides·B·R, T, C]; the negative prompts' rows first, as in diffusers
+  std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };
 
 }  // namespace cones

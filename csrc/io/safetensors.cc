@@ -21,20 +21,6 @@ constexpr std::size_t kMostDimensions = 64;
   fail(kInvalid, source + " is not a valid safetensors file: " + what + ". Download or export it again.");
 }
 
-/// Bytes per element; nothing for dtypes that this version does not know.
-std::optional<std::uint64_t> element_size(std::string_view dtype) {
-  struct Known {
-    std::string_view name;
-    std::uint64_t size;
-  };
-  static constexpr Known known[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
-                                    {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},
-                                    {"I32", 4},  {"F32", 4}, {"U64", 8}, {"I64", 8},     {"F64", 8}};
-  for (const Known& k : known)
-    if (k.name == dtype) return k.size;
-  return std::nullopt;
-}
-
 struct Record {
   std::string name;
   std::string dtype;
@@ -120,6 +106,19 @@ void check_size(const Record& record, const std::string& source) {
 
 }  // namespace
 
+std::optional<std::uint64_t> element_size(std::string_view dtype) {
+  struct Known {
+    std::string_view name;
+    std::uint64_t size;
+  };
+  static constexpr Known known[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
+                                    {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},
+                                    {"I32", 4},  {"F32", 4}, {"U64", 8}, {"I64", 8},     {"F64", 8}};
+  for (const Known& k : known)
+    if (k.name == dtype) return k.size;
+  return std::nullopt;
+}
+
 SafetensorsEntries parse_safetensors(const ReadBytes& read, std::uint64_t size, const std::string& source) {
   if (size < kLengthBytes) invalid(source, "it has only " + std::to_string(size) + " bytes");
   std::byte prefix[kLengthBytes];
@@ -161,13 +160,14 @@ SafetensorsEntries parse_safetensors(const ReadBytes& read, std::uint64_t size, 
   return entries;
 }
 
-SafetensorsFile::SafetensorsFile(const std::string& path)
-    : file_(path),
-      tensors_(parse_safetensors([this](std::uint64_t offset, std::span<std::byte> out) { file_.read(offset, out); },
-                                 file_.size(), path)) {}
-
-ReadBytes SafetensorsFile::bytes_of(const SafetensorsEntry& entry) const {
-  return [this, begin = entry.offset](std::uint64_t offset, std::span<std::byte> out) { file_.read(begin + offset, out); };
+SafetensorsEntries parse_safetensors(const WeightFile& file) {
+  return parse_safetensors([&file](std::uint64_t offset, std::span<std::byte> out) { file.read(offset, out); }, file.size(), file.path());
 }
+
+ReadBytes bytes_of(const WeightFile& file, const SafetensorsEntry& entry) {
+  return [&file, begin = entry.offset](std::uint64_t offset, std::span<std::byte> out) { file.read(begin + offset, out); };
+}
+
+SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path), tensors_(parse_safetensors(file_)) {}
 
 }  // namespace cones

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "io/json.h"
@@ -29,18 +30,39 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return text + "]";
 }
 
+/// A listed tensor, which must lie inside its file.
+SafetensorsEntry entry_of(const StoredTensor& tensor, const WeightFile& file) {
+  std::uint64_t size = element_size(tensor.dtype).value_or(0), end = 0;
+  bool fits = true;
+  for (const std::uint64_t dim : tensor.shape) fits = fits && !__builtin_mul_overflow(size, dim, &size);
+  fits = fits && !__builtin_add_overflow(tensor.offset, size, &end) && end <= file.size();
+  if (!fits)
+    fail("CONES_CHECKPOINT_INVALID", in_quotes(tensor.name) + " does not end inside " + file.path() +
+                                         ", which is damaged or still being written. Download or save it again.");
+  return {tensor.dtype, tensor.shape, tensor.offset, size};
+}
+
 }  // namespace
 
-Weights::Weights(const std::vector<std::string>& files) {
-  for (const std::string& path : files) {
-    const SafetensorsFile& file = files_.emplace_back(path);
-    for (const auto& [name, entry] : file.tensors()) {
-      const auto [known, is_new] = tensors_.try_emplace(name, Tensor{&file, &entry, false, {}});
-      if (!is_new)
-        fail("CONES_SAFETENSORS_INVALID", in_quotes(name) + " is both in " + known->second.file->path() + " and in " +
-                                              path + ". Keep only the files that the index lists.");
-    }
+Weights::Weights(const WeightFiles& files) {
+  for (const std::string& path : files.paths) {
+    const WeightFile& file = files_.emplace_back(path);
+    if (files.tensors) continue;
+    for (auto& [name, entry] : parse_safetensors(file)) add(file, name, std::move(entry));
   }
+  if (!files.tensors) return;
+  for (const StoredTensor& tensor : *files.tensors) {
+    check(tensor.file < files_.size(), "a tensor is in one of the files");
+    const WeightFile& file = files_[tensor.file];
+    add(file, tensor.name, entry_of(tensor, file));
+  }
+}
+
+void Weights::add(const WeightFile& file, const std::string& name, SafetensorsEntry entry) {
+  const auto [known, is_new] = tensors_.try_emplace(name, Tensor{&file, std::move(entry), false, {}});
+  if (!is_new)
+    fail("CONES_SAFETENSORS_INVALID", in_quotes(name) + " is both in " + known->second.file->path() + " and in " +
+                                          file.path() + ". Keep only the files that the index lists.");
 }
 
 const Parameter* Weights::find(const std::string& name, const Shape& shape) { return find_either(name, shape, shape); }
@@ -54,7 +76,7 @@ const Parameter* Weights::find_either(const std::string& name, const Shape& shap
                                      ". Check that config.json and the weights belong together.");
   }
   Tensor& tensor = found->second;
-  const SafetensorsEntry& entry = *tensor.entry;
+  const SafetensorsEntry& entry = tensor.entry;
   const std::optional<DType> dtype = weight_dtype(entry.dtype);
   if (!dtype)
     fail("CONES_TENSOR_SHAPE", in_quotes(name) + " in " + tensor.file->path() + " is of type " + in_quotes(entry.dtype) +
@@ -67,7 +89,7 @@ const Parameter* Weights::find_either(const std::string& name, const Shape& shap
                                    ". Check that config.json and the weights belong together.");
   if (!tensor.used) {
     tensor.used = true;
-    tensor.parameter = {name, first ? shape : other, *dtype, tensor.file->bytes_of(entry)};
+    tensor.parameter = {name, first ? shape : other, *dtype, bytes_of(*tensor.file, entry)};
   }
   return &tensor.parameter;
 }
@@ -94,7 +116,7 @@ void Weights::check_all_used(const std::vector<std::string_view>& ignored) const
 }
 
 void Weights::check_unchanged() const {
-  for (const SafetensorsFile& file : files_) file.check_unchanged();
+  for (const WeightFile& file : files_) file.check_unchanged();
 }
 
 }  // namespace cones

@@ -15,7 +15,7 @@
 namespace cones::jobs {
 
 struct ClipOptions {
-  std::vector<std::string> files;  // safetensors, one or all shards
+  WeightFiles files;
   ClipConfig config;
   Placement place;
   std::size_t memory_limit = SIZE_MAX;
@@ -25,6 +25,7 @@ class ClipPair {
  public:
   explicit ClipPair(const ClipOptions& options);
 
+  // CONES_OUT_OF_MEMORY before anything runs where memory is short.
   /// pixels [B, S, S, channels], normalised → [B, P]
   std::vector<float> embed_images(std::span<const float> pixels, index_t batch, const std::atomic<bool>& aborted) const;
   /// ids [B × T] → [B, P]
@@ -34,8 +35,12 @@ class ClipPair {
 
  private:
   Context context(const std::atomic<bool>* aborted) const;
+  /// What `job`(context) makes, when its memory is sure to be there.
+  template <class F>
+  std::vector<float> run(const std::atomic<bool>& aborted, const F& job) const;
 
   Placement place_;
+  std::size_t memory_limit_;
   std::shared_ptr<Memory> memory_;
   Weights weights_;
   Clip clip_;

@@ -1,5 +1,6 @@
 #include "jobs/drawing.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -31,7 +32,8 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
                     .guidance = in.guidance,
                     .steps = in.steps,
                     .seeds = in.seeds,
-                    .masks = mask_pointers(in.masks)};
+                    .masks = mask_pointers(in.masks),
+                    .in_step = in.in_step};
   if (in.regions > 1) input.weights = upload(context, in.weights, {in.shape[0] * in.regions, in.shape[1], in.shape[2]}, DType::f32);
   if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
   return Sampling(context, model.unet(), std::move(input));
@@ -40,10 +42,14 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
 Plan plan_together(const Model& model, const std::vector<DrawingSize>& drawings) {
   return plan_of(model.context(nullptr), [&](const Context& context) {
     std::vector<std::unique_ptr<Sampling>> samplings;
-    std::vector<Sampling*> together;
-    for (const DrawingSize& size : drawings) {
-      samplings.push_back(std::make_unique<Sampling>(begin(context, model, drawing_of(size))));
-      together.push_back(samplings.back().get());
+    for (const DrawingSize& size : drawings) samplings.push_back(std::make_unique<Sampling>(begin(context, model, drawing_of(size))));
+    std::vector<Sampling::Part> together;
+    for (index_t rows = 0; const auto& sampling : samplings) {
+      const index_t fitting = drawings.size() == 1 ? sampling->unfinished() : (kMostRows - rows) / sampling->rows_per_picture();
+      const index_t pictures = std::min(sampling->unfinished(), fitting);
+      if (pictures == 0) continue;
+      together.push_back({sampling.get(), pictures});
+      rows += pictures * sampling->rows_per_picture();
     }
     for (int step = 0; step < 2; ++step) Sampling::advance(context, model.unet(), together);
     return samplings;

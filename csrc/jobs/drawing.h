@@ -17,7 +17,9 @@ struct DrawingSize {
   bool guided;
   index_t regions = 1;  // of each picture
 
-  index_t rows() const { return (guided ? 2 : 1) * shape[0] * regions; }
+  index_t pictures() const { return shape[0]; }
+  index_t rows_per_picture() const { return (guided ? 2 : 1) * regions; }
+  index_t rows() const { return rows_per_picture() * pictures(); }
 };
 
 struct Drawing : LatentInput {
@@ -27,13 +29,18 @@ struct Drawing : LatentInput {
   double guidance = 1;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
+  bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
   DrawingSize size() const { return {shape, tokens, guided, regions}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);
 
-/// Drawings, alike but for their rows, that take their steps together: the peak of a step, and what they hold between steps.
+/// The most rows of one UNet call where several drawings share it. Larger batches gain nothing more (docs/log/optimisation-log.md).
+constexpr index_t kMostRows = 16;
+
+/// Drawings, alike but for their rows, that take their steps together, up to kMostRows in each: the peak of a step, and what they hold
+/// between steps. (One of them alone takes all of its own rows.)
 Plan plan_together(const Model& model, const std::vector<DrawingSize>& drawings);
 
 }  // namespace cones::jobs

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "jobs/upstream.h"
 #include "ops/mse_loss.h"
 #include "ops/stored_gradients.h"
 #include "ops/transfer.h"
@@ -29,19 +30,14 @@ void give_away(const Context& context, Tensor& gradient, const Shape& shape) {
   gradient.give_away();
 }
 
-// Gradients of inputs carry the gradient scale.
-std::vector<float> unscaled(std::vector<float> values, float scale) {
-  if (scale != 1)
-    for (float& value : values) value /= scale;
-  return values;
-}
-
 }  // namespace
 
 GradientResult gradient(const Context& given, const Model& model, const GradientInput& in) {
-  in.check();
+  if (in.own_upstream) in.check_rows(in.timesteps.size(), "timesteps");
+  else in.check();
   Context context = given;
-  context.gradient_scale = context.backend->gradient_scale(in.shape.size() / in.shape[0]);
+  context.gradient_scale = in.own_upstream ? upstream_scale(context, in.upstream)
+                                           : context.backend->gradient_scale(in.shape.size() / in.shape[0]);
   const std::vector<const Parameter*> parameters = unet_parameters(model, in.tensors);
   StoredGradients stored(parameters);
   Tape tape(context, &stored);
@@ -52,19 +48,28 @@ GradientResult gradient(const Context& given, const Model& model, const Gradient
   const UNetInput input{.latents = latents, .timesteps = in.timesteps, .text = text, .view = view,
                         .checkpointing = in.checkpointing};
   const Var output = model.unet().forward(tape, input);
-  MseResult result_of_loss =
-      mse_loss(context, output.value(), upload_channels_last(context, in.target, in.shape, DType::f32), in.weights, true);
-  Tape::accumulate(context, output.gradient(), std::exchange(result_of_loss.gradient, Tensor()));
-  tape.backward();
-
-  const MseLoss loss = read_loss(context, result_of_loss, in.weights);
-  GradientResult result{loss.loss, loss.means, std::move(stored.gradients()), {}, {}};
+  GradientResult result{};
+  if (in.own_upstream) {
+    const Tensor& value = output.value();
+    Tape::accumulate(context, output.gradient(),
+                     upload_channels_last(context, scaled(in.upstream, context.gradient_scale), in.shape, value.dtype()).reshape(value.shape()));
+    result.output = download_channels_first(context, value.reshape(in.shape));
+    tape.backward();
+  } else {
+    MseResult loss = mse_loss(context, output.value(), upload_channels_last(context, in.target, in.shape, DType::f32), in.weights, true);
+    Tape::accumulate(context, output.gradient(), std::exchange(loss.gradient, Tensor()));
+    tape.backward();
+    const MseLoss values = read_loss(context, loss, in.weights);
+    result.loss = values.loss;
+    result.rows = values.means;
+  }
+  result.gradients = std::move(stored.gradients());
   for (std::size_t i = 0; i < parameters.size(); ++i) give_away(context, result.gradients[i], parameters[i]->shape);
   if (in.want_latents)
     result.latents =
-        unscaled(download_channels_first(context, latents.gradient()->tensor.reshape(in.shape)), context.gradient_scale);
+        scaled(download_channels_first(context, latents.gradient()->tensor.reshape(in.shape)), 1 / context.gradient_scale);
   if (in.want_embeddings)
-    result.embeddings = unscaled(download(context, embeddings.gradient()->tensor), context.gradient_scale);
+    result.embeddings = scaled(download(context, embeddings.gradient()->tensor), 1 / context.gradient_scale);
   return result;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
 #include "ops/transfer.h"
 
 namespace cones::jobs {
@@ -17,7 +18,9 @@ Plan plan_search(const Model& model, const SearchInput& in) {
 }
 
 SearchJob::SearchJob(std::shared_ptr<const Model> model, const SearchInput& in, const std::atomic<bool>& aborted)
-    : model_(std::move(model)) {
+    : model_(std::move(model)),
+      sizes_(search_sizes(in.shape, in.captions, in.tokens, 1, 0, in.options)) {
+  sizes_.options.within.clear();
   const Plan plan = plan_search(*model_, in);
   model_->require_memory(plan.peak);
   const std::size_t before = model_->available_memory();
@@ -28,6 +31,10 @@ SearchJob::SearchJob(std::shared_ptr<const Model> model, const SearchInput& in, 
   step_bytes_ = plan.peak - plan.held;
 }
 
+void SearchJob::check_whole() const {
+  if (state_->search().torn()) fail("CONES_DISPOSED", "The search was disposed. Start another one.");
+}
+
 std::shared_ptr<void> SearchJob::share_memory() const {
   // Backward packs its weights when it first needs them, and a step that ends there is half a step. Between this and the first
   // step's end remains a moment in which a change of the files does that.
@@ -36,21 +43,43 @@ std::shared_ptr<void> SearchJob::share_memory() const {
 }
 
 SearchProgress SearchJob::step(const Context& context) {
+  check_whole();
   const SearchProgress progress = state_->step(context);
   still_to_hold_ = 0;
   return progress;
 }
 
 StepResult SearchJob::update(const TrainingInput& in, const std::atomic<bool>& aborted) {
+  check_whole();
   model_->check_unchanged();  // as in share_memory()
-  return state_->update(model_->context(&aborted), *model_, in);
+  in.check();
+  model_->require_memory(still_to_hold_ + bytes_of_update(in));
+  const StepResult result = state_->update(model_->context(&aborted), *model_, in);
+  still_to_hold_ = 0;
+  return result;
 }
 
-std::vector<std::byte> SearchJob::save() const { return state_->save(model_->context(nullptr)); }
+std::size_t SearchJob::bytes_of_update(const TrainingInput& in) const {
+  const Plan plan = plan_of(model_->context(nullptr), [&](const Context& context) {
+    auto state = std::make_unique<SearchState>(context, *model_, sizes_);
+    for (int step = 0; step < 2; ++step) state->update(context, *model_, in);
+    return state;
+  });
+  return plan.peak - plan.held;
+}
 
-void SearchJob::load(std::span<const std::byte> state) { state_->load(model_->context(nullptr), state); }
+std::vector<std::byte> SearchJob::save() const {
+  check_whole();
+  return state_->save(model_->context(nullptr));
+}
+
+void SearchJob::load(std::span<const std::byte> state) {
+  check_whole();
+  state_->load(model_->context(nullptr), state);
+}
 
 std::vector<std::vector<float>> SearchJob::ranking(Ranking by) const {
+  check_whole();
   const Context context = model_->context(nullptr);
   const ConceptSearch& search = state_->search();
   std::vector<std::vector<float>> values;
@@ -59,14 +88,17 @@ std::vector<std::vector<float>> SearchJob::ranking(Ranking by) const {
 }
 
 std::vector<std::vector<std::uint32_t>> SearchJob::select_threshold(Ranking by, double threshold) const {
+  check_whole();
   return state_->search().select_threshold(model_->context(nullptr), by, threshold);
 }
 
 ConceptSearch::Selection SearchJob::select_count(Ranking by, std::int64_t count, const std::atomic<bool>& aborted) const {
+  check_whole();
   return state_->search().select_count(model_->context(&aborted), by, count);
 }
 
 std::vector<float> SearchJob::embedding() const {
+  check_whole();
   return download(model_->context(nullptr), state_->identifier()->embedding());
 }
 

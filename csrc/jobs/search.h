@@ -25,7 +25,10 @@ class SearchJob {
   /// For steps to come: as long as the result lives, they are sure to fit. NotNow where they do not.
   std::shared_ptr<void> share_memory() const;
   SearchProgress step(const Context& context);
-  /// One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier.
+  /// From any thread: nobody wants the search any more, and a step under way stops wherever it is.
+  void give_up() { state_->give_up(); }
+  /// One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier. NotNow where memory
+  /// is short.
   StepResult update(const TrainingInput& in, const std::atomic<bool>& aborted);
 
   /// SearchState's.
@@ -40,8 +43,15 @@ class SearchJob {
   std::vector<float> embedding() const;
 
  private:
+  /// CONES_DISPOSED when a step was broken off in the middle.
+  void check_whole() const;
+
   std::shared_ptr<const Model> model_;  // before what refers to it
+  /// What a step on an explicit batch needs while it runs.
+  std::size_t bytes_of_update(const TrainingInput& in) const;
+
   std::unique_ptr<SearchState> state_;
+  SearchInput sizes_;  // without floats and index lists
   std::size_t still_to_hold_ = 0;  // bytes that the first step takes for good: backward's weights, moments
   std::size_t step_bytes_ = 0;     // that every step needs besides
 };

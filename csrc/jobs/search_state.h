@@ -48,6 +48,9 @@ class SearchState {
   /// Null unless it is learned.
   const LearnedIdentifier* identifier() const { return identifier_ ? &*identifier_ : nullptr; }
 
+  /// ConceptSearch::give_up.
+  void give_up() { search_.give_up(); }
+
   /// The search's state and then the identifier's; load() changes both or neither.
   std::vector<std::byte> save(const Context& context) const;
   void load(const Context& context, std::span<const std::byte> state);

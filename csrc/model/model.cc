@@ -27,11 +27,11 @@ Model::Model(const ModelOptions& options)
 }
 
 Context Model::context(const std::atomic<bool>* aborted) const {
-  return {.memory = memory_, .backend = options_.place.backend, .aborted = aborted};
+  return Context{.memory = memory_, .backend = options_.place.backend}.watching(aborted);
 }
 
 Context Model::vae_context(const std::atomic<bool>* aborted) const {
-  return {.memory = memory_, .backend = options_.place.autoencoder, .aborted = aborted};
+  return Context{.memory = memory_, .backend = options_.place.autoencoder}.watching(aborted);
 }
 
 const Parameter& Model::unet_parameter(const std::string& name) const {

@@ -17,7 +17,7 @@
 namespace cones {
 
 struct ModelFiles {
-  std::vector<std::string> text, unet, vae;  // safetensors, one or all shards
+  WeightFiles text, unet, vae;
 };
 
 struct ModelOptions {

@@ -42,10 +42,12 @@ UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
     if (i + 1 < levels) level.resample.emplace(find_conv3x3(context, weights, prefix + ".downsamplers.0.conv", in, in));
   }
 
-  mid_first_.emplace(make_layer(context, weights, "mid_block", 0, {in, in, levels - 1, true}));
-  mid_last_.emplace(context, weights, "mid_block.resnets.1",
-                    ResnetConfig{.in_channels = in, .out_channels = in, .time_channels = 4 * index_t{channels[0]},
-                                 .groups = config_.norm_groups, .eps = config_.norm_eps});
+  if (config_.mid_block) {
+    mid_first_.emplace(make_layer(context, weights, "mid_block", 0, {in, in, levels - 1, true}));
+    mid_last_.emplace(context, weights, "mid_block.resnets.1",
+                      ResnetConfig{.in_channels = in, .out_channels = in, .time_channels = 4 * index_t{channels[0]},
+                                   .groups = config_.norm_groups, .eps = config_.norm_eps});
+  }
 
   for (int i = 0; i < levels; ++i) {
     // Up blocks mirror the down blocks; each has one layer more, and every layer takes one skip connection.
@@ -69,7 +71,7 @@ UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
   };
   for (const Level& level : down_)
     for (const Layer& layer : level.layers) collect(layer);
-  collect(*mid_first_);
+  if (mid_first_) collect(*mid_first_);
   for (const Level& level : up_)
     for (const Layer& layer : level.layers) collect(layer);
 }
@@ -141,7 +143,7 @@ Var UNet::forward(Tape& tape, const UNetInput& input) const {
     if (level.resample) skips.push_back(h = conv2d(tape, h, *level.resample, kHalve3x3));
   }
 
-  h = mid_last_->forward(tape, run_layer(tape, *mid_first_, h, time, input), &time);
+  if (mid_first_) h = mid_last_->forward(tape, run_layer(tape, *mid_first_, h, time, input), &time);
 
   for (const Level& level : up_) {
     for (const Layer& layer : level.layers) {

@@ -22,6 +22,7 @@ struct UNetConfig {
   int in_channels = 4, out_channels = 4;
   std::vector<int> block_out_channels;
   std::vector<bool> down_attention, up_attention;
+  bool mid_block = true;
   std::vector<int> layers_per_block;
   std::vector<int> heads;
   std::vector<int> transformer_layers;
@@ -83,7 +84,7 @@ class UNet {
   LinearWeights time_in_, time_out_;
   ConvWeights conv_in_;
   std::vector<Level> down_;
-  std::optional<Layer> mid_first_;
+  std::optional<Layer> mid_first_;  // and with it mid_last_, where there is a mid block
   std::optional<ResnetBlock> mid_last_;
   std::vector<Level> up_;
   NormWeights norm_out_;

@@ -47,9 +47,9 @@ Var token_embedding(Tape& tape, const Parameter* tokens, const Parameter* positi
         "token_embedding: one replaced row per id");
 
   // Made on the host but for the rows of `replaced`, which are the device's: few rows of a table that stays in its file.
-  const auto rows = static_cast<std::size_t>(batch * length);
-  std::vector<int> token_rows(rows, -1), replaced_rows(rows, -1);  // of the table and of `replaced`, -1 where the other has the row
-  std::vector<float> values(context.planning() ? 0 : rows * static_cast<std::size_t>(channels));
+  const auto count = static_cast<std::size_t>(batch * length);
+  std::vector<int> token_rows(count, -1), replaced_rows(count, -1);  // of the table and of `replaced`, -1 where the other has the row
+  std::vector<float> values(context.planning() ? 0 : count * static_cast<std::size_t>(channels));
   if (!context.planning()) {
     find_sources(*tokens, ids, batch * length, replaced_ids, token_rows, replaced_rows);
     std::vector<float> position(static_cast<std::size_t>(channels));

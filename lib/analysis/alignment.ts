@@ -5,6 +5,7 @@ import type { Session } from '../engine/session';
 import type { GeneratedImage } from '../images/generated-image';
 import type { ImageInput } from '../images/images';
 import { readClipConfig } from '../models/clip';
+import { modelFolder as folderOf } from '../models/hub';
 import { readJson } from '../models/read-json';
 import { mean } from './metrics';
 
@@ -17,13 +18,13 @@ export interface Alignment {
 }
 
 /**
- * The pair to measure with: the given one, or the folder `<model>-clip` beside the model's (as models/mini-clip), or none.
+ * The pair to measure with: the given one (a name on the hub becomes its folder), or the folder `<model>-clip` beside the model's (as models/mini-clip), or none.
  * What is wrong with a folder is told here, before a search rather than after it; its weights are loaded only to measure.
- * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID
+ * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, and as pullModel
  */
-export async function findPair(modelFolder: string, given: Clip | string | null | undefined): Promise<Clip | string | null> {
+export async function findPair(modelFolder: string, given: Clip | string | null | undefined, signal?: AbortSignal): Promise<Clip | string | null> {
   if (given === null || given instanceof Clip) return given;
-  const folder = given ?? `${path.resolve(modelFolder)}-clip`;
+  const folder = given === undefined ? `${path.resolve(modelFolder)}-clip` : await folderOf(given, { signal });
   if (given === undefined && !(await isPair(folder))) return null;
   await readClipConfig(folder);
   return folder;

@@ -3,6 +3,7 @@ import type { Concept, Json, Subject } from '../concept';
 import type { Session } from '../engine/session';
 import type { HeldOutPair } from '../methods/shared/captions';
 import { comparePictures, type PictureReport, type Pictures } from './compare-pictures';
+import type { LossCurve } from '../methods/cones/loss-history';
 import type { SearchSettings } from '../methods/cones/options';
 import { searchWorse } from '../methods/cones/search-warnings';
 import { type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';
@@ -20,6 +21,8 @@ interface Found {
   /** The CLIP pair that measures pictures, or its folder. */
   readonly pair: Clip | string | null;
   readonly untouched: Untouched;
+  /** Losses of the search's steps. */
+  readonly history: LossCurve;
   /** Held-out rows whose captions name this subject: a learned embedding changes what they say. */
   readonly heldOut: (subject: Subject) => Promise<HeldOutPair>;
   readonly selection: { readonly density?: number | 'auto'; readonly threshold?: number | undefined };
@@ -38,6 +41,8 @@ export interface SearchReport {
   readonly sweep: readonly SweepEntry[];
   /** Null when no pictures were asked for. */
   readonly pictures: PictureReport | null;
+  /** Losses of the search's own steps, which are noisy: means of up to 64 spans of equal length. */
+  readonly history: LossCurve;
 }
 
 /** Chooses the density where it is not given, and measures the result. */
@@ -93,7 +98,7 @@ export async function measure(session: Session, settings: SearchSettings, found:
   const union = found.union && { union: await losses(found.union) };
   progress();
   for (const warning of searchWorse({ untouched, shut, random }, settings.priorWeight)) settings.onWarning?.(warning);
-  const result: SearchReport = { loss: { untouched, ...union, shut, random }, sweep, pictures };
+  const result: SearchReport = { loss: { untouched, ...union, shut, random }, sweep, pictures, history: found.history };
   return concept.with({ report: result as unknown as { [key: string]: Json } });
 }
 

@@ -18,7 +18,15 @@ const searchReport = z.object({
       prompts: z.object({ identifier: z.string(), category: z.string(), other: z.string() }),
     })
     .nullable(),
+  history: z.object({ step: z.array(z.number()).max(1024), subject: z.array(z.number()).max(1024), prior: z.array(z.number()).max(1024) }).optional().catch(undefined),
 });
+
+export type Described = z.output<typeof searchReport>;
+
+/** A concept's report, where it is a search's. */
+export function describedReport({ report }: ConceptInfo): Described | undefined {
+  return report === null ? undefined : searchReport.safeParse(report).data;
+}
 
 /** A concept file in words and tables. */
 export function describeConcept(file: string, info: ConceptInfo): string[] {
@@ -53,9 +61,9 @@ function describeReport(report: ConceptInfo['report']): string[] {
     ...table([
       ['loss on held-out noise', 'subject', 'prior'],
       row('untouched model', loss.untouched),
-      ...(loss.union ? [row('union of the concepts shut', loss.union)] : []),
-      row('concept neurons shut', loss.shut),
-      row('as many random weights shut', loss.random),
+      ...(loss.union ? [row('union of the concepts zeroed', loss.union)] : []),
+      row('concept neurons zeroed', loss.shut),
+      row('as many random weights zeroed', loss.random),
     ]),
   ];
   if (sweep.length > 0) {
@@ -70,10 +78,10 @@ function describePictures({ likeness, alignment, prompts, change }: NonNullable<
   const names = ['identifier', 'category', 'other'] as const;
   const both = ({ untouched, shut }: z.output<typeof beforeAndAfter>) => [untouched.toFixed(3), shut.toFixed(3)];
   const colours = names.map((name) => [`"${prompts[name]}"`, ...both(likeness[name]), name === 'identifier' ? '' : change[name].toFixed(3)]);
-  const lines = ['', ...table([["likeness to the subject's colours", 'untouched', 'shut', 'change of the picture'], ...colours])];
+  const lines = ['', ...table([["likeness to the subject's colours", 'untouched', 'masked', 'change of the picture'], ...colours])];
   if (alignment) {
     const rows = names.map((name) => [`"${prompts[name]}"`, ...both(alignment[name].image), ...both(alignment[name].text)]);
-    lines.push('', ...table([['CLIP alignment', 'image, untouched', 'shut', 'text, untouched', 'shut'], ...rows]));
+    lines.push('', ...table([['CLIP alignment', 'image, untouched', 'masked', 'text, untouched', 'masked'], ...rows]));
   }
   return lines;
 }

@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { readJsonFile, readRegularFile } from '../util/files';
 import { type FindConceptOptions, searchSettings } from '../methods/cones/options';
 import { readSubject, type SubjectFolder } from '../methods/shared/subject-folder';
 import { type AllOptions, number, numbers, seed } from './arguments';
+import { loadConcept } from './concept-argument';
 
 /** Flags that `cones find` and `cones refine` share. */
 export interface SharedFlags {
@@ -118,8 +118,8 @@ export function addFindFlags(command: Command): Command {
 
     .optionsGroup('Selection and report:')
     .option('--ranking <name>', `rank neurons by 'displacement' or 'score' (default: ${defaults.ranking})`)
-    .option('--density <fraction>', `fraction of the searched weights to shut, or auto: the best of --densities (default: ${defaults.density})`, density)
-    .option('--threshold <τ>', 'shut what ranks above τ instead of a given density', number)
+    .option('--density <fraction>', `fraction of the searched weights to zero, or auto: the best of --densities (default: ${defaults.density})`, density)
+    .option('--threshold <τ>', 'zero what ranks above τ instead of a given density', number)
     .option('--densities <list>', `densities to try (default: ${report.densities.join()})`, numbers)
     .option('--report-rows <n>', `rows of held-out noise (default: ${report.rows})`, number)
     .option('--report-pictures <n>', `pictures per prompt for likeness and specificity; 0: none (default: ${report.pictures})`, number)
@@ -152,7 +152,7 @@ export async function findOptions(pictures: readonly string[], flags: FindFlags)
     category,
     identifier: flags.identifier,
     token: flags.token,
-    others: await Promise.all((flags.others ?? []).map((file) => Concept.load(file))),
+    others: await Promise.all((flags.others ?? []).map(loadConcept)),
     captions: (await readCaptions(flags.captions)) ?? captions,
     priorImages: flags.priorImages,
     priorCaptions: await readCaptions(flags.priorCaptions),

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { addEngineFlags, addOutputFlags, type EngineFlags, type OutputFlags } from './arguments';
 import { addFindFlags, type FindFlags, findOptions } from './find-flags';
 import type { Io } from './io';
-import { addStateFlag, type SearchOutput, searchToFile } from './search-run';
+import { addStateFlags, type SearchOutput, searchToFile } from './search-run';
 
 interface Flags extends FindFlags, EngineFlags, OutputFlags, SearchOutput {}
 
@@ -13,9 +13,9 @@ export function addFind(program: Command, io: Io): void {
     .description('Find the concept neurons of a subject in three to five pictures.')
     .argument('[images...]', 'pictures of the subject, or a folder with them and perhaps captions.json')
     .requiredOption('-o, --output <file>', 'concept file to write, such as cat.cones');
-  addStateFlag(addFindFlags(command));
+  addStateFlags(addFindFlags(command));
   addEngineFlags(command);
-  addOutputFlags(command);
+  addOutputFlags(command, { long: true });
   command.action((images: string[], flags: Flags) => find(images, flags, io));
 }
 

@@ -1,22 +1,26 @@
 import type { Command } from 'commander';
-import { Concept } from '../concept';
 import { chooseConcepts, compareEngines } from '../engine/draw-again';
 import type { GenerateOptions } from '../engine/generate';
 import { ConesError } from '../errors';
-import type { GeneratedImage } from '../images/generated-image';
-import { makeGrid, saveImage } from '../images/images';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
 import { brief } from '../util/show';
 import { SAMPLER_NAMES } from '../diffusion/schedule';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, numbers, type OutputFlags, repeatable, seed } from './arguments';
+import { loadConcept } from './concept-argument';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
+import { generatePrompts } from './prompts';
 import { Rescue } from './rescue';
-import { assertSavable, GAP, pictureFiles } from './trial';
+import { saveEach, saveGrid } from './save-pictures';
+import { assertSavable } from './trial';
+
+/** Options that have no flags: arrays, and what is called with them. */
+type ForPrograms = 'latents' | 'embeddings' | 'negativeEmbeddings' | 'output' | 'onLatents' | 'onPreview' | 'previewEvery';
 
 export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly output: string;
   readonly from?: string;
+  readonly prompts?: string;
   readonly grid?: true;
   readonly columns?: number;
   readonly concept?: readonly string[];
@@ -24,6 +28,7 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly count?: number;
   readonly seed?: number | bigint;
   readonly sampler?: string;
+  readonly karras?: boolean;
   readonly steps?: number;
   readonly guidance?: number;
   readonly eta?: number;
@@ -41,16 +46,18 @@ export function addGenerate(program: Command, io: Io): void {
   const command = program
     .command('generate')
     .description('Draw pictures from a prompt.')
-    .argument('[prompt]', 'what to draw, such as "a V1* cat on a beach"; not needed with --from')
+    .argument('[prompt]', 'what to draw, such as "a V1* cat on a beach"; not needed with --from or --prompts')
     .option('-o, --output <file>', 'picture to write (.png, .jpg, .webp); several are numbered: out-1.png, out-2.png …', 'out.png')
     .option('--grid', 'write several pictures side by side into one file')
     .option('--columns <n>', 'pictures per row of the grid (default: as square as possible)', number)
     .option('--from <picture>', 'draw this picture of cones again, from what its file says; other flags, and a prompt, go first')
-    .option('--concept <file>', 'concept whose neurons are shut; may be given several times', repeatable)
+    .option('--prompts <file>', 'draw the prompts of a file, a line each, or a JSON object with a prompt and options of its own; -: of stdin')
+    .option('--concept <file>', 'concept whose neurons are zeroed; may be given several times; FILE.cones=V2* gives its subject another identifier', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
-    .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')} (default: ${SAMPLER_NAMES[0]})`)
+    .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')}, or such as "DPM++ 2M Karras" (default: the model's own)`)
+    .option('--karras', "noise levels as Karras et al. space them (default: as the model's scheduler says)")
     .option('--steps <n>', 'UNet evaluations (default: 50)', number)
     .option('--guidance <scale>', 'scale of classifier-free guidance; up to 1: none (default: 7.5)', number)
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
@@ -62,26 +69,31 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--embedding-norm <factor>', "learned identifiers' embeddings are scaled down to so many times a word's length (default: as they are)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
-  addOutputFlags(command);
+  addOutputFlags(command, { long: true });
   command.action((prompt: string | undefined, flags: GenerateFlags) => generate(prompt, flags, io));
 }
 
 async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io): Promise<void> {
+  if (flags.prompts !== undefined) {
+    const other = prompt !== undefined ? 'a prompt' : flags.from !== undefined ? '--from' : flags.grid ? '--grid' : undefined;
+    if (other) throw new ConesError('CONES_OPTION_INVALID', `--prompts does not go with ${other}: choose one.`);
+    return generatePrompts(flags.prompts, flags, io);
+  }
   const start = performance.now();
   const { output, grid, columns } = flags;
   const from = flags.from === undefined ? undefined : await readPictureSettings(flags.from);
-  const given = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
+  const given = await Promise.all((flags.concept ?? []).map(loadConcept));
   const concepts = from ? chooseConcepts(from, given) : given;
   const drawing = settingsOf(prompt, flags, from);
-  await assertSavable({ output, grid, columns, ...drawing, concepts }, modelFolder(flags));
+  await assertSavable({ output, grid, columns, ...drawing, concepts }, () => modelFolder(flags, io));
 
   await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
   const elsewhere = from ? compareEngines(from, engine) : [];
-  const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<GenerateOptions>;
+  const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<Omit<GenerateOptions, ForPrograms>>;
   const { images, warnings: found } = await engine.generate({
     ...(options as GenerateOptions),
-    onProgress: ({ step, steps, remainingMs }) => bars.update({ label: 'draw', step, steps, remainingMs }),
+    onProgress: ({ step, steps, remainingMs }) => bars.update({ phase: 'draw', step, steps, remainingMs }),
     signal: io.signal,
   });
   bars.stop();
@@ -95,7 +107,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   if (flags.json) {
     printJson(io, { pictures, warnings, milliseconds, peakMemory: engine.memory().peak });
   } else {
-    printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), `${duration(milliseconds)} min`]);
+    printLines(io, [...pictures.map(({ file, metadata }) => `${file}  seed ${metadata['seed']}`), duration(milliseconds)]);
   }
   rescue.assertUnneeded();
 }
@@ -114,7 +126,9 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     sampler,
     steps: flags.steps ?? own.steps,
     guidance: flags.guidance ?? own.guidance,
-    eta: flags.eta ?? (sampler === 'ddim' ? own.eta : undefined),
+    // What belongs to the picture's own sampler only.
+    eta: flags.eta ?? (sampler === own.sampler ? own.eta : undefined),
+    useKarrasSigmas: flags.karras ?? (sampler === own.sampler ? own.useKarrasSigmas : undefined),
     width: flags.width ?? own.width,
     height: flags.height ?? own.height,
     regions: flags.region ? regionsOf(flags.region) : own.regions,
@@ -135,20 +149,4 @@ export function regionsOf(flags: readonly string[]): unknown {
     regions.set(identifier, [...(regions.get(identifier) ?? []), numbers(flag.slice(at + 1))]);
   }
   return Object.fromEntries(regions);
-}
-
-/** One after another: hundreds of files at once are more than a process may have open. */
-async function saveEach(rescue: Rescue, output: string, images: readonly GeneratedImage[]): Promise<string[]> {
-  const files = pictureFiles(output, images.length);
-  for (const [i, image] of images.entries()) {
-    files[i] = (await rescue.save(files[i]!, (file) => image.save(file))) ?? files[i]!;
-  }
-  return files;
-}
-
-async function saveGrid(rescue: Rescue, output: string, images: readonly GeneratedImage[], columns: number | undefined): Promise<string[]> {
-  const seed = images.map((image) => image.seed).join(', ');
-  const grid = makeGrid(images, columns, GAP);
-  const saved = await rescue.save(output, (file) => saveImage(file, grid, { metadata: { ...images[0]!.metadata, seed } }));
-  return images.map(() => saved ?? output);
 }

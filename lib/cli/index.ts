@@ -43,6 +43,10 @@ async function run(): Promise<number> {
   const io = {
     stdout,
     stderr,
+    // Not opened before it is read.
+    get stdin() {
+      return process.stdin;
+    },
     get signal() {
       return signal();
     },

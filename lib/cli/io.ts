@@ -14,6 +14,10 @@ export interface Io {
    * so take it late, when there is something that could be saved.
    */
   readonly signal: AbortSignal;
+  /** Lines of prompts. Default: none. */
+  readonly stdin?: AsyncIterable<Uint8Array | string> | undefined;
+  /** What --progress says. 'json': all that goes to stderr is a JSON object a line. */
+  readonly progress?: 'bar' | 'json' | 'none' | undefined;
 }
 
 /** Results go to stdout. */
@@ -26,8 +30,19 @@ export function printJson(io: Io, value: unknown): void {
   io.stdout.write(`${JSON.stringify(value, null, 2).split('\n').map(visible).join('\n')}\n`);
 }
 
+/** One of many results. */
+export function printJsonLine(io: Io, value: unknown): void {
+  io.stdout.write(`${visible(JSON.stringify(value))}\n`);
+}
+
+/** A line of JSON on stderr, for programs that run this one. */
+export function printEvent(io: Io, event: 'progress' | 'license' | 'warning' | 'error', values: object): void {
+  io.stderr.write(`${visible(JSON.stringify({ event, ...values }))}\n`);
+}
+
 /** Everything else goes to stderr, a line each. */
 export function printNote(io: Io, kind: 'error' | 'warning', code: string, message: string): void {
+  if (io.progress === 'json') return printEvent(io, kind, { code, message });
   io.stderr.write(`${visible(`${kind} ${code}: ${oneLine(message)}`)}\n`);
 }
 

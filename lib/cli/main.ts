@@ -2,12 +2,16 @@ import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
 import { brief, show, visible } from '../util/show';
 import { version } from '../version';
+import { addCompletion } from './completion';
+import { addConvert } from './convert';
 import { addDevices } from './devices';
 import { addFind } from './find';
 import { addGenerate } from './generate';
 import { addInspect } from './inspect';
-import { type Io, printNote } from './io';
+import { type Io, printEvent, printNote } from './io';
+import { addPull } from './pull';
 import { addRefine } from './refine';
+import { addReport } from './report';
 
 /** Exit codes besides 0 (done) and 1 (any other error). */
 const EXIT_CODES: Readonly<Record<string, number>> = {
@@ -22,7 +26,22 @@ const EXIT_CODES: Readonly<Record<string, number>> = {
  * @param args without node and script
  * @returns the exit code
  */
-export async function main(args: readonly string[], io: Io): Promise<number> {
+export async function main(args: readonly string[], outer: Io): Promise<number> {
+  const flagOf = (name: string): unknown => program.commands.map((command): unknown => command.opts()[name]).find((value) => value !== undefined);
+  const io: Io = {
+    stdout: outer.stdout,
+    stderr: outer.stderr,
+    // Neither before somebody takes it.
+    get stdin() {
+      return outer.stdin;
+    },
+    get signal() {
+      return outer.signal;
+    },
+    get progress() {
+      return flagOf('progress') as Io['progress'];
+    },
+  };
   const program = createProgram(io);
   try {
     await program.parseAsync(args, { from: 'user' });
@@ -30,8 +49,10 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return usageError(error, io);
     const { code, message } = toConesError(error);
-    printNote(io, 'error', code, message);
-    if (program.commands.some((command) => command.opts()['verbose'])) io.stderr.write(`${stackOf(error).split('\n').map(visible).join('\n')}\n`);
+    const verbose = flagOf('verbose') !== undefined;
+    if (io.progress === 'json') printEvent(io, 'error', { code, message, ...(verbose ? { stack: stackOf(error) } : {}) });
+    else printNote(io, 'error', code, message);
+    if (verbose && io.progress !== 'json') io.stderr.write(`${stackOf(error).split('\n').map(visible).join('\n')}\n`);
     return EXIT_CODES[code] ?? 1;
   }
 }
@@ -39,7 +60,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
 /** The commands with their flags. */
 export function createProgram(io: Io): Command {
   const program = new Command('cones')
-    .description('Finds the concept neurons of a subject in a text-to-image model, and draws the subject with them shut.')
+    .description('Finds the concept neurons of a subject in a text-to-image model, and draws the subject with them zeroed.')
     .version(version)
     .exitOverride()
     .configureOutput({
@@ -52,7 +73,11 @@ export function createProgram(io: Io): Command {
   addRefine(program, io);
   addGenerate(program, io);
   addInspect(program, io);
+  addReport(program, io);
+  addConvert(program, io);
   addDevices(program, io);
+  addPull(program, io);
+  addCompletion(program, io);
   return program;
 }
 

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { REFINED_DENSITY, type RefineConceptsOptions, refineSettings, type RefineSubject } from '../methods/cones/refine-options';
 import { readSubject } from '../methods/shared/subject-folder';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, number, type OutputFlags } from './arguments';
+import { loadConcept } from './concept-argument';
 import { addPriorFlags, addStepFlags, defaults, sharedOptions, type SharedFlags } from './find-flags';
 import type { Io } from './io';
-import { addStateFlag, type SearchOutput, searchToFile } from './search-run';
+import { addStateFlags, type SearchOutput, searchToFile } from './search-run';
 
 interface Flags extends SharedFlags, EngineFlags, OutputFlags, SearchOutput {
   readonly within?: string;
@@ -24,13 +24,13 @@ export function addRefine(program: Command, io: Io): void {
     .option('--within <what>', "'all': among all weights; 'union': within the union of the concepts, as in the paper (default: all)")
     .option('--compose', 'learn also from pictures made of two subjects side by side (default: true)')
     .option('--no-compose')
-    .option('--density <fraction>', `fraction of all weights to shut (default: ${REFINED_DENSITY}; half of the union with --within union)`, number)
+    .option('--density <fraction>', `fraction of all weights to zero (default: ${REFINED_DENSITY}; half of the union with --within union)`, number)
     .option('--report-rows <n>', `rows of held-out noise (default: ${defaults.report.rows})`, number)
     .option('--resume <file>', 'go on from a saved refinement, with the same other flags');
-  addStateFlag(addStepFlags(command));
+  addStateFlags(addStepFlags(command));
   addPriorFlags(command);
   addEngineFlags(command);
-  addOutputFlags(command);
+  addOutputFlags(command, { long: true });
   command.action((files: string[], flags: Flags) => refine(files, flags, io));
 }
 
@@ -57,7 +57,7 @@ async function readSubjects(files: readonly string[]): Promise<RefineSubject[]> 
     if (folder === undefined) {
       throw new ConesError('CONES_OPTION_INVALID', `${file} has no folder of pictures after it: give each concept file with its subject's folder, as in cat.cones pictures/cat.`);
     }
-    const concept = await Concept.load(file);
+    const concept = await loadConcept(file);
     const [subject] = concept.subjects;
     const { images, captions } = await readSubject(folder, { identifier: subject?.identifier, category: subject?.category });
     subjects.push({ concept, images, ...(captions ? { captions } : {}) });

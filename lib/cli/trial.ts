@@ -5,7 +5,7 @@ import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
 import { encodeImage, formatOf, type ImageFormat, makeGrid, type Picture } from '../images/images';
 import { loadModelConfig } from '../models';
-import { SAMPLER_NAMES, type SamplerName } from '../diffusion/schedule';
+import { SAMPLER_NAMES, samplerByName } from '../diffusion/sampler-names';
 import { reason } from '../util/show';
 import type { GenerateFlags } from './generate';
 import { assertWritable } from './io';
@@ -34,10 +34,10 @@ export function pictureFiles(output: string, count: number): string[] {
 
 /**
  * Tries, before pictures are drawn, whatever could keep them from being saved.
- * @param model its folder: it knows the size of a picture
+ * @param model gives its folder, which knows the size of a picture; asked when everything else is right
  * @throws ConesError CONES_IO, CONES_OPTION_INVALID
  */
-export async function assertSavable(plan: Plan, model: string): Promise<void> {
+export async function assertSavable(plan: Plan, model: () => Promise<string>): Promise<void> {
   const { output, grid, columns } = plan;
   const format = formatOf(output);
   const count = valid(plan.count, MOST_PICTURES) ?? 1;
@@ -57,9 +57,9 @@ function valid(value: number | undefined, most: number): number | undefined {
   return Number.isInteger(value) && value! >= 1 && value! <= most ? value : undefined;
 }
 
-async function pictureSize({ width, height }: Plan, model: string): Promise<{ width: number; height: number } | undefined> {
+async function pictureSize({ width, height }: Plan, model: () => Promise<string>): Promise<{ width: number; height: number } | undefined> {
   // The only part of a session that the size comes from; the weights are not needed.
-  const own = nativeSize({ config: await loadModelConfig(model) });
+  const own = nativeSize({ config: await loadModelConfig(await model()) });
   const size = { width: valid(width ?? own.width, MOST_SIDE), height: valid(height ?? own.height, MOST_SIDE) };
   return size.width && size.height ? { width: size.width, height: size.height } : undefined;
 }
@@ -82,16 +82,21 @@ function line(width: number, height: number): Picture {
   return { width, height, data: new Uint8Array(width * height * 3) };
 }
 
+const LONGEST_SAMPLER = SAMPLER_NAMES.reduce((a, b) => (a.length >= b.length ? a : b));
+
 /** What the file will say about how it was made; what is not known yet is as long as it can become. */
 export function longestMetadata(plan: Plan, count: number): Record<string, string> {
-  const { prompt, concepts, grid, negativePrompt = '', sampler = SAMPLER_NAMES[0]!, steps = 1000, guidance = 1000, eta } = plan;
+  const { prompt, concepts, grid, negativePrompt = '', sampler = LONGEST_SAMPLER, steps = 1000, guidance = 1000, eta } = plan;
   const { width = MOST_SIDE, height = MOST_SIDE } = plan;
   const first = firstSeed(plan.seed);
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
   const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true, device: 'cuda', precision: 'fp16' };
-  const settings = { sampler: sampler as SamplerName, steps, guidance, eta, width, height, ...ofModel };
-  return { ...metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest }), ...(grid ? { seed: seeds.join(', ') } : {}) };
+  const settings = { sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
+  const metadata = metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest });
+  // The longer word, though true is what makes A1111's text longer.
+  if (metadata['useKarrasSigmas'] !== undefined) metadata['useKarrasSigmas'] = 'false';
+  return { ...metadata, ...(grid ? { seed: seeds.join(', ') } : {}) };
 }
 
 /** Random seeds have 32 bits; the engine refuses what is no seed. */

@@ -4,22 +4,45 @@
  */
 import { ConesError } from '../errors';
 import type { SchedulerConfig } from '../models/types';
+import { SAMPLER_NAMES, type SamplerName } from './sampler-names';
+import { lcm, tcd } from './samplers/consistency';
 import { ddim } from './samplers/ddim';
 import { dpmSolverMultistep } from './samplers/dpm-solver-multistep';
+import { dpmSolverMultistepSde } from './samplers/dpm-solver-multistep-sde';
+import { dpmSolverSinglestep } from './samplers/dpm-solver-singlestep';
 import { euler } from './samplers/euler';
-import type { SamplerOptions, SamplerSchedule, SamplerStep } from './samplers/types';
+import { eulerAncestral } from './samplers/euler-ancestral';
+import { heun } from './samplers/heun';
+import { kdpm2, kdpm2Ancestral } from './samplers/kdpm2';
+import { lms } from './samplers/lms';
+import { pndm } from './samplers/pndm';
+import { unipcMultistep } from './samplers/unipc-multistep';
+import { PREVIOUS, type SamplerOptions, type SamplerSchedule, type SamplerStep } from './samplers/types';
 
 export { alphasCumprod } from './samplers/noise-levels';
+export { SAMPLER_NAMES, type SamplerName, usableSampler } from './sampler-names';
 export type { SamplerOptions, SamplerSchedule, SamplerStep } from './samplers/types';
 
 const SAMPLERS = {
   'dpm-solver-multistep': dpmSolverMultistep,
   ddim,
   euler,
-} as const;
+  'euler-ancestral': eulerAncestral,
+  heun,
+  kdpm2,
+  'kdpm2-ancestral': kdpm2Ancestral,
+  lms,
+  pndm,
+  'dpm-solver-multistep-sde': dpmSolverMultistepSde,
+  'dpm-solver-singlestep': dpmSolverSinglestep,
+  'unipc-multistep': unipcMultistep,
+  lcm,
+  tcd,
+} as const satisfies Record<SamplerName, (config: SchedulerConfig, options: SamplerOptions) => SamplerSchedule>;
 
-export type SamplerName = keyof typeof SAMPLERS;
-export const SAMPLER_NAMES = Object.keys(SAMPLERS) as readonly SamplerName[];
+/** Those whose diffusers class does not know `rescale_betas_zero_snr`, and goes without. */
+const NEVER_RESCALED: ReadonlySet<string> = new Set<SamplerName>(['heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm', 'dpm-solver-singlestep']);
+
 
 /**
  * The coefficients of every step of a sampler.
@@ -42,20 +65,17 @@ export function samplerSchedule(
     const others = SAMPLER_NAMES.filter((name) => config.refused[name] === undefined);
     throw new ConesError('CONES_CONFIG_UNSUPPORTED', `${refused}.${others.length > 0 ? ` Choose another sampler: ${others.join(' or ')}.` : ''}`);
   }
-  return SAMPLERS[sampler](config, options);
+  return SAMPLERS[sampler](NEVER_RESCALED.has(sampler) ? { ...config, rescaleBetasZeroSnr: false } : config, options);
 }
 
-/** For pictures whose sampler nobody chose: the first that can do what the model's config asks for. */
-export function usableSampler({ refused }: SchedulerConfig): SamplerName {
-  return SAMPLER_NAMES.find((name) => refused[name] === undefined) ?? SAMPLER_NAMES[0]!;
-}
-
-/** The steps as rows of eight numbers, in the order of the native contract's `NativeStepField`. */
+/** The steps as rows of eleven numbers, in the order of the native contract's `NativeStepField`. */
 export function flattenSteps(steps: readonly SamplerStep[]): Float64Array {
   return Float64Array.from(
     steps.flatMap((s) => [
-      ...[s.timestep, s.inputScale, s.x0FromX, s.x0FromOutput],
-      ...[s.xFromX, s.xFromX0, s.xFromPreviousX0, s.noise],
+      ...[s.timestep, s.inputScale, s.predictionFromX, s.predictionFromOutput],
+      ...[s.xFromX, s.xFromPrediction],
+      ...Array.from({ length: PREVIOUS }, (_, k) => s.xFromPrevious[k] ?? 0),
+      s.noise,
     ]),
   );
 }

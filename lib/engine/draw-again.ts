@@ -9,7 +9,8 @@ import { ownOptions } from '../util/reading';
 import { brief } from '../util/show';
 import { version } from '../version';
 import type { Warning } from '../warning';
-import { generate, type GenerateOptions, type GenerateProgress, type GenerateResult } from './generate';
+import type { GenerateOptions, GenerateProgress, GenerateResult } from './generate';
+import { admit } from './generation';
 import type { Session } from './session';
 
 export interface DrawAgainOptions extends Pick<GenerateOptions, 'batchSize' | 'onProgress' | 'signal'> {
@@ -27,7 +28,7 @@ const schema = z.strictObject({
 
 /**
  * Engine.drawAgain.
- * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link generate}
+ * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link admit}
  */
 export async function drawAgain(session: Session, source: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
   const { picture, concepts: given, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
@@ -36,7 +37,7 @@ export async function drawAgain(session: Session, source: ImageInput, options: D
   const settings = await readPictureSettings(picture);
   const concepts = chooseConcepts(settings, given);
   const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
-  const { images, warnings } = await generate(session, { ...settings.options, concepts, ...rest } as GenerateOptions);
+  const { images, warnings } = await admit(session, { ...settings.options, concepts, ...rest } as GenerateOptions);
   return { images, warnings: [...elsewhere, ...warnings] };
 }
 

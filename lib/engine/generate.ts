@@ -4,24 +4,32 @@ import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, promptOption, seedOption, signalOption } from '../util/options';
+import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
-import { flattenSteps, SAMPLER_NAMES, type SamplerName, samplerSchedule } from '../diffusion/schedule';
+import type { SamplerName } from '../diffusion/sampler-names';
+import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
+import type { Admitted } from './admission';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
+import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
+import { chooseSolver } from './choose-solver';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
-import { FEATHER, MOST_ROWS, type PictureRow, type Placed, placeSubjects, type Regions, regionsOption, rowsOf } from './regions';
+import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
+import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, type Regions, regionsOption, rowsOf } from './regions';
 import type { Session } from './session';
+import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { embeddingNormOption, withShortEmbeddings } from './word-norm';
-import { allFinite, rowMask } from './tensors';
 import { encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
 export interface GenerateOptions {
-  /** What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. */
-  readonly prompt: string | readonly string[];
+  /**
+   * What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. Needed unless
+   * there are `embeddings`.
+   */
+  readonly prompt?: string | readonly string[];
   /** Concepts whose neurons are shut: for all pictures, or one list per prompt when `prompt` is a list of the same length. */
   readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
   /**
@@ -33,13 +41,18 @@ export interface GenerateOptions {
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
   readonly seed?: number | bigint;
-  /** Solver. Default 'dpm-solver-multistep' (DPM-Solver++ 2M), the paper's (App. B). */
-  readonly sampler?: SamplerName;
-  /** UNet evaluations, as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
+  /**
+   * Solver: one of `SAMPLER_NAMES`, or as stable-diffusion-webui calls it, such as 'DPM++ 2M Karras' or 'Euler a'. Default: that of the
+   * model's scheduler, `engine.sampler`. The paper's (App. B) is 'dpm-solver-multistep' (DPM-Solver++ 2M).
+   */
+  readonly sampler?: SamplerName | (string & {});
+  /** Noise levels as Karras et al. 2022 space them; not for ddim, euler-ancestral, pndm, lcm and tcd. Default: what the scheduler's config says. */
+  readonly useKarrasSigmas?: boolean;
+  /** Steps, of one UNet evaluation each (heun and kdpm2: two), as many as the model's training timesteps allow (1 to 998 of 1000). Default 50, the paper's. */
   readonly steps?: number;
   /** Scale of classifier-free guidance, 0 … 1000; 1 and less turn it off, as in diffusers. Default 7.5, the paper's. */
   readonly guidance?: number;
-  /** DDIM only: 0 is deterministic. Default 0. */
+  /** DDIM (default 0) and TCD (default 0.3) only: 0 is deterministic. */
   readonly eta?: number;
   /** Picture size in pixels, multiples of the autoencoder's factor (8). Default: the model's own. */
   readonly width?: number;
@@ -64,32 +77,66 @@ export interface GenerateOptions {
    * are used as they are.
    */
   readonly embeddingNorm?: number;
-  /** Called after every step. */
+  /**
+   * Noise to start from in place of the seeds', `[pictures, C, h, w]`, of variance 1: diffusers' `latents`. Seeds then serve the noise of
+   * DDIM's `eta` alone.
+   */
+  readonly latents?: Latents;
+  /** Text states in place of `prompt`, `[prompts, T, D]` (from {@link Engine.encodePrompt}, say): diffusers' `prompt_embeds`. */
+  readonly embeddings?: Embeddings;
+  /** The same in place of `negativePrompt`, or one for all; as many tokens. */
+  readonly negativeEmbeddings?: Embeddings;
+  /** 'latents': pictures are not decoded, and the result has their latents instead. Default 'pictures'. */
+  readonly output?: 'pictures' | 'latents';
+  /** Called after every step of a batch with its latents. */
+  readonly onLatents?: (step: StepLatents) => void;
+  /** Called with a small picture of what each picture will be, every {@link previewEvery} steps and after the last. */
+  readonly onPreview?: (preview: Preview) => void;
+  /** Steps between two previews. Default 5. */
+  readonly previewEvery?: number;
+  /** Called after every step, and while the call waits whenever its place in the queue changes. */
   readonly onProgress?: (progress: GenerateProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+/** A batch of pictures between two steps. */
+export interface StepLatents {
+  readonly step: number;
+  readonly steps: number;
+  /** Which of the result's pictures is the batch's first. */
+  readonly first: number;
+  /** As the solver has them, `[B, C, h, w]`. */
+  readonly latents: Latents;
+  /** What this step takes the finished latents for (x0, guidance included), the same shape. */
+  readonly predicted: Latents;
 }
 
 export interface GenerateProgress {
   /** Solver steps done over all batches, and in all. */
   readonly step: number;
   readonly steps: number;
-  /** Estimated milliseconds to the end. */
+  /** Estimated milliseconds to the end; Infinity where no step was taken yet. */
   readonly remainingMs: number;
+  /** The call has to wait: its place in the queue, 1 being the next. Told when it changes. Absent once a step was taken. */
+  readonly queued?: number;
 }
 
 export interface GenerateResult {
-  /** Prompt by prompt, `count` each. */
+  /** Prompt by prompt, `count` each; none with `output: 'latents'`. */
   readonly images: readonly GeneratedImage[];
+  /** With `output: 'latents'`: of all pictures, `[B, C, h, w]`, as {@link Engine.decode} takes them. */
+  readonly latents?: Latents;
   readonly warnings: readonly Warning[];
 }
 
 const schema = z.strictObject({
-  prompt: promptOption,
+  prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
-  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]).default('dpm-solver-multistep'),
+  sampler: samplerOption.optional(),
+  useKarrasSigmas: z.boolean().optional(),
   steps: z.int().min(1).max(1000).default(50),
   guidance: z.number().min(0).max(1000).default(7.5),
   eta: z.number().min(0).max(1).optional(),
@@ -100,11 +147,18 @@ const schema = z.strictObject({
   feather: z.number().min(0).max(1).default(FEATHER),
   regionPrompt: z.enum(['own', 'whole']).default('own'),
   embeddingNorm: embeddingNormOption,
+  latents: latentsOption.optional(),
+  embeddings: embeddingsOption.optional(),
+  negativeEmbeddings: embeddingsOption.optional(),
+  output: z.enum(['pictures', 'latents']).default('pictures'),
+  onLatents: functionOption<(step: StepLatents) => void>(),
+  onPreview: functionOption<(preview: Preview) => void>(),
+  previewEvery: z.int().min(1).max(1000).default(5),
   onProgress: functionOption<(progress: GenerateProgress) => void>(),
   signal: signalOption,
 });
 
-type Settings = z.output<typeof schema>;
+type Settings = Omit<z.output<typeof schema>, 'sampler'> & { readonly sampler: SamplerName };
 
 /** All are in memory when the call ends. */
 const MOST_PICTURES = 2 ** 16;
@@ -118,40 +172,47 @@ interface Job {
   /** None: the picture is one row. */
   readonly rows?: readonly PictureRow[];
   readonly placed?: Placed;
+  /** In place of what prompt and seed make. */
+  readonly own?: OwnRows;
 }
 
 /**
  * Draws pictures (paper §4.1: DPM-Solver, 50 steps, guidance 7.5). Noise depends only on the seed, so a picture does not
  * depend on what else is drawn with it.
  * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
- *   CONES_ABORTED
+ *   CONES_ABORTED, CONES_LIMIT_EXCEEDED
+ * @param admitted whose limits count, and who hears of the beginning; without it the engine draws for itself
  */
-export async function generate(session: Session, options: GenerateOptions): Promise<GenerateResult> {
-  const settings = parseOptions('generate', schema, options);
-  if (settings.eta !== undefined && settings.sampler !== 'ddim') {
-    throw new ConesError('CONES_OPTION_INVALID', `generate: the option eta is for the sampler "ddim", not for "${settings.sampler}"; leave it out.`);
-  }
+export async function generate(session: Session, options: GenerateOptions, admitted?: Admitted): Promise<GenerateResult> {
+  const settings = chooseSolver('generate', parseOptions('generate', schema, options), session);
   session.assertUsable();
-  const own = nativeSize(session);
-  const size = { height: settings.height ?? own.height, width: settings.width ?? own.width };
+  const usual = nativeSize(session);
+  const size = { height: settings.height ?? usual.height, width: settings.width ?? usual.width };
   const latent = latentSize(session, size.height, size.width);
-  const count = [settings.prompt].flat().length * settings.count;
+  const prompts = promptsOf(settings);
+  const count = prompts.length * settings.count;
   if (count > MOST_PICTURES) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: ${count} pictures are too many for one call; draw up to ${MOST_PICTURES} in each.`);
   }
-  const jobs = listJobs(settings, latent);
-  const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
+  admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
+  // Copied before anybody can write to them.
+  const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
+  const jobs = listJobs(settings, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
   const guided = isGuided(settings.guidance);
-  // Several regions are several pictures to the UNet, of which more at once gain nothing.
-  const together = regions === 1 ? settings.batchSize : Math.max(Math.floor(MOST_ROWS / ((guided ? 2 : 1) * regions)), 1);
-  const most = Math.min(count, settings.batchSize, together);
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded: true }, settings.signal);
+  const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
+  const most = Math.min(count, settings.batchSize, regions === 1 ? settings.batchSize : picturesTogether(guided, regions));
+  const decoded = settings.output === 'pictures';
+  const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
+  const drawn: Float32Array[] = [];
 
   const batches = inBatches(jobs, batchSize);
-  const progress = progressReporter(settings, batches.length);
+  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, settings).steps.length;
+  const progress = progressReporter({ ...settings, steps: evaluations }, batches.length, admitted);
+  let first = 0;
   const drawnWith: DrawnWith = {
     ...settings,
     ...size,
@@ -159,17 +220,24 @@ export async function generate(session: Session, options: GenerateOptions): Prom
     instructionSet: session.model.isa,
     device: kindOf(session.device),
     precision: session.precision,
-    karras: session.config.scheduler.useKarrasSigmas,
+    karras: settings.useKarrasSigmas ?? session.config.scheduler.useKarrasSigmas,
+    given: givenInputs(settings),
   };
   for (const batch of batches) {
-    const { latents, ...found } = await drawLatents(session, settings, batch, latent, progress);
+    const { latents, ...found } = await drawLatents(session, { ...settings, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, matrix }));
+    first += batch.length;
     for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
     }
     named.push(...found.named);
+    if (!decoded) {
+      drawn.push(latents.data);
+      continue;
+    }
     const pixels = await decodeLatents(session, latents, settings.signal);
     if (!allFinite(pixels)) {
-      throw new ConesError('CONES_LOSS_NOT_FINITE', "The picture's values are not finite: lower the guidance, or check the model's weights.");
+      const wider = session.precision === 'fp16' ? "load the model with precision 'bf16', whose range is wider than fp16's, " : '';
+      throw new ConesError('CONES_LOSS_NOT_FINITE', `The picture's values are not finite: ${wider}lower the guidance, or check the model's weights.`);
     }
     const pixelCount = size.height * size.width * 3;
     batch.forEach((job, i) => {
@@ -177,24 +245,80 @@ export async function generate(session: Session, options: GenerateOptions): Prom
       images.push(GeneratedImage.fromPixels(data, size.width, size.height, metadataOf(drawnWith, job)));
     });
   }
-  return { images, warnings: [...warnings, ...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! })))] };
+  // Text states name nobody, whatever they say.
+  if (!settings.embeddings) warnings.push(...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! }))));
+  return decoded ? { images, warnings } : { images, warnings, latents: joinLatents(drawn, session.config.unet.inChannels, latent) };
+}
+
+/** @throws ConesError CONES_OPTION_INVALID unless there is either a prompt or text states */
+function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings, regions }: Settings): readonly string[] {
+  if ((prompt === undefined) === (embeddings === undefined)) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the option prompt ${prompt === undefined ? 'is missing' : 'does not go with embeddings'}: give one of the two.`);
+  }
+  if (negativeEmbeddings && negativePrompt.length > 0) {
+    throw new ConesError('CONES_OPTION_INVALID', 'generate: the option negativePrompt does not go with negativeEmbeddings: give one of the two.');
+  }
+  if (regions && (embeddings || negativeEmbeddings)) {
+    throw new ConesError('CONES_OPTION_INVALID', 'generate: the option regions does not go with embeddings: each region has a text of its own, which is made from the prompt.');
+  }
+  return prompt === undefined ? Array.from({ length: embeddings!.shape[0] }, () => '') : [prompt].flat();
+}
+
+function joinLatents(parts: readonly Float32Array[], channels: number, { height, width }: { height: number; width: number }): Latents {
+  const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    data.set(part, at);
+    at += part.length;
+  }
+  return { data, shape: [data.length / (channels * height * width), channels, height, width] };
+}
+
+function latentsEvery({ onLatents, onPreview, previewEvery }: Settings): number {
+  if (onLatents) return 1;
+  return onPreview ? previewEvery : 0;
+}
+
+/** The x0 of a step's prediction, which of some solvers is something else. */
+function cleanPicture({ cleanAfter }: SamplerStep, latents: Float32Array, prediction: Float32Array): Float32Array {
+  return cleanAfter === undefined ? prediction : prediction.map((value, i) => cleanAfter.x * latents[i]! + cleanAfter.prediction * value);
+}
+
+/** `place`: among those who wait; then `step` is 0. */
+type OnStep = (step: number, place?: number, latents?: Latents, predicted?: Latents) => void;
+
+/** Tells of a step of the batch that begins with picture `first`. */
+function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, progress: (taken: number, place?: number) => void, batch: { first: number; matrix: PreviewMatrix | undefined }): OnStep {
+  if (!onLatents && !onPreview) return progress;
+  const { first, matrix } = batch;
+  return (step, place, latents, predicted) => {
+    progress(step, place);
+    if (!latents || !predicted) return;
+    onLatents?.({ step, steps, first, latents, predicted });
+    if (!onPreview || !matrix || (step % previewEvery !== 0 && step !== steps)) return;
+    const [pictures, , height, width] = predicted.shape;
+    const size = predicted.data.length / pictures;
+    for (let i = 0; i < pictures; i++) {
+      onPreview({ step, steps, index: first + i, image: previewOf(matrix, predicted.data.subarray(i * size, (i + 1) * size), width, height) });
+    }
+  };
 }
 
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'signal'> & Partial<Pick<Settings, 'embeddingNorm'>>,
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number },
   jobs: readonly Job[],
   latent: { height: number; width: number },
-  onStep?: () => void,
+  onStep?: OnStep,
 ) {
-  const { signal } = settings;
-  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { steps: settings.steps, eta: settings.eta });
+  const { signal, latentsEvery = 0 } = settings;
+  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, settings);
   const { inChannels } = session.config.unet;
   const size = inChannels * latent.height * latent.width;
 
   const latents = new Float32Array(jobs.length * size);
-  jobs.forEach(({ seed }, i) => latents.set(native().randomNormal(seed, 0, size), i * size));
+  jobs.forEach(({ seed, own }, i) => latents.set(own?.latents ?? native().randomNormal(seed, 0, size), i * size));
   const scale = schedule.initialNoiseScale;
   if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
 
@@ -202,12 +326,20 @@ export async function drawLatents(
   const regions = rows.length / jobs.length;
   const short = await withShortEmbeddings(session, settings.embeddingNorm, signal);
   const subjects = rows.map((row) => row.subjects.map(short));
-  const text = await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal);
+  const ownText = (name: 'embeddings' | 'negativeEmbeddings') => {
+    const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
+    return states && { ...states, warnings: [], named: jobs.map(() => []) };
+  };
+  const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal));
   const negative = isGuided(settings.guidance)
-    ? await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal)
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal)))
     : undefined;
+  if (negative && negative.shape[1] !== text.shape[1]) {
+    throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
+  }
   const masks = await Promise.all(rows.map((row) => rowMask(session, row.concepts)));
 
+  const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, inChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
     session.model.sample({
       latents,
@@ -221,12 +353,13 @@ export async function drawLatents(
       steps: flattenSteps(schedule.steps),
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
-      ...(onStep ? { onStep: guard(onStep) } : {}),
+      latentsEvery,
+      ...(onStep ? { onStep: guard((step: number, place?: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, place, now && tensor(now), predicted && tensor(cleanPicture(schedule.steps[step - 1]!, now!, predicted)))) } : {}),
       abort,
     }),
   );
   return {
-    latents: { data, shape: [jobs.length, inChannels, latent.height, latent.width] as const },
+    latents: tensor(data),
     warnings: [...text.warnings, ...(negative?.warnings ?? [])],
     named: jobs.map((_, job) => {
       const own = text.named.slice(job * regions, (job + 1) * regions);
@@ -254,8 +387,7 @@ function weightsOf(rows: readonly PictureRow[], { height, width }: { height: num
   return weights;
 }
 
-function listJobs(settings: Settings, latent: { height: number; width: number }): Job[] {
-  const prompts = typeof settings.prompt === 'string' ? [settings.prompt] : settings.prompt;
+function listJobs(settings: Settings, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
@@ -283,13 +415,19 @@ function negativePerPrompt(negative: Settings['negativePrompt'], prompts: number
   return negative;
 }
 
-function progressReporter({ steps, onProgress }: Settings, batches: number): (() => void) | undefined {
-  if (!onProgress) return undefined;
+function progressReporter({ steps, onProgress }: Settings, batches: number, admitted: Admitted | undefined): (taken: number, place?: number) => void {
   const total = steps * batches;
-  const start = performance.now();
+  let start = performance.now();
   let step = 0;
-  return () => {
+  return (_taken, place) => {
+    if (place !== undefined) {
+      // Between two batches nobody need know.
+      if (step === 0) onProgress?.({ step, steps: total, remainingMs: Infinity, queued: place });
+      start = step === 0 ? performance.now() : start;
+      return;
+    }
+    admitted?.begun();
     step++;
-    onProgress({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
+    onProgress?.({ step, steps: total, remainingMs: ((performance.now() - start) / step) * (total - step) });
   };
 }

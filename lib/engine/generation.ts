@@ -5,6 +5,19 @@ import type { Session } from './session';
 import { ownOptions, reading } from '../util/reading';
 
 /**
+ * {@link generate} as a call of the engine: it counts, and its limits do.
+ * @throws ConesError CONES_QUEUE_FULL, and as generate
+ */
+export async function admit(session: Session, options: GenerateOptions): Promise<GenerateResult> {
+  const admitted = session.admission.enter();
+  try {
+    return await generate(session, options, admitted);
+  } finally {
+    admitted.ended();
+  }
+}
+
+/**
  * Pictures being drawn: a promise of the result that can also be iterated over, step by step.
  *
  * @example
@@ -35,7 +48,7 @@ export class Generation implements PromiseLike<GenerateResult>, AsyncIterable<Ge
     const follow = () => this.#left.abort(followed?.reason);
     if (followed?.aborted) follow();
     const unfollow = followed && followSignal(followed, follow);
-    const started = generate(session, {
+    const started = admit(session, {
       ...options,
       // What is no signal is left for the options' check.
       signal: success ? this.#left.signal : signal!,

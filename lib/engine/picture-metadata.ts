@@ -1,7 +1,7 @@
 /** What a picture's file says about how it was made: all that it takes to draw it again (draw-again.ts). */
 import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
-import type { SamplerName } from '../diffusion/schedule';
+import { DEFAULT_ETA, ETA_SAMPLERS, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
 import { type Placed, regionsText } from './regions';
 import { version } from '../version';
 
@@ -23,8 +23,10 @@ export interface DrawnWith {
   /** 'cpu' or 'cuda'. */
   readonly device: string;
   readonly precision: string;
-  /** Whether the model's scheduler asks for Karras' noise levels. */
+  /** Karras' noise levels, where the sampler can have them. */
   readonly karras: boolean;
+  /** Inputs that were the caller's own, so that the picture cannot be drawn again; '' for none. */
+  readonly given?: string;
 }
 
 /** One picture. */
@@ -38,8 +40,9 @@ export interface Drawn {
 }
 
 export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, placed }: Drawn): Record<string, string> {
-  const { sampler, steps, guidance, width, height, model, instructionSet, device, precision, karras } = settings;
-  const eta = sampler === 'ddim' ? (settings.eta ?? 0) : undefined;
+  const { sampler, steps, guidance, width, height, model, instructionSet, device, precision } = settings;
+  const karras = KARRAS_SAMPLERS.has(sampler) && settings.karras;
+  const eta = ETA_SAMPLERS.has(sampler) ? (settings.eta ?? DEFAULT_ETA[sampler]) : undefined;
   const subjects = concepts.flatMap((concept) => concept.subjects.map(({ identifier, category }) => `${identifier} ${category}`));
   const [seed, engine] = [number.toString(), `cones ${version}`];
   return {
@@ -50,6 +53,8 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     steps: String(steps),
     guidance: String(guidance),
     ...(eta === undefined ? {} : { eta: String(eta) }),
+    ...(KARRAS_SAMPLERS.has(sampler) ? { useKarrasSigmas: String(karras) } : {}),
+    ...(settings.given ? { given: settings.given } : {}),
     width: String(width),
     height: String(height),
     concepts: subjects.join(', '),

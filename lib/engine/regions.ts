@@ -35,7 +35,12 @@ export const FEATHER = 0.1;
 const MOST_REGIONS = 7;
 const MOST_BOXES = 64;
 const MOST_SIDE = 4096;
-export const MOST_ROWS = 16;
+const MOST_ROWS = 16;
+
+/** Pictures of so many rows that go together. More rows at once gain nothing. */
+export function picturesTogether(guided: boolean, regions: number): number {
+  return Math.max(Math.floor(MOST_ROWS / ((guided ? 2 : 1) * regions)), 1);
+}
 
 const fraction = z.number().min(0).max(1);
 const box = z

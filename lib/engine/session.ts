@@ -8,6 +8,7 @@ import type { ModelConfig } from '../models';
 import { native, toConesError } from '../native';
 import { refusePaths } from '../util/options';
 import type { Tokenizer } from '../text/tokenizer';
+import type { Admission } from './admission';
 import { followSignal } from './follow-signal';
 import type { Warning } from '../warning';
 
@@ -17,7 +18,7 @@ export type Guard = <Arguments extends unknown[]>(callback: (...values: Argument
 /** Unions whose neurons and masks are kept for the next picture: about 15 MB each at Stable Diffusion's size. */
 const MOST_UNIONS = 8;
 
-type SessionParts = Pick<Session, 'model' | 'config' | 'tokenizer' | 'rareTokens' | 'threads' | 'allowPaths'>;
+type SessionParts = Pick<Session, 'model' | 'config' | 'tokenizer' | 'rareTokens' | 'threads' | 'allowPaths' | 'admission'>;
 
 /** A loaded model with what its jobs share. The functions beside this file are the engine's methods on it. */
 export class Session {
@@ -33,6 +34,8 @@ export class Session {
   readonly threads: number;
   /** Whether options may name files (Engine.load). */
   readonly allowPaths: boolean;
+  /** Of calls of generate. */
+  readonly admission: Admission;
   /** Rare tokens for new identifiers. */
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
@@ -54,6 +57,7 @@ export class Session {
     this.rareTokens = parts.rareTokens;
     this.threads = parts.threads;
     this.allowPaths = parts.allowPaths;
+    this.admission = parts.admission;
     this.device = parts.model.device;
     this.precision = parts.model.precision as Precision;
     const { note } = parts.model;

@@ -10,6 +10,7 @@ import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, signalOption } from '../util/options';
 import { ownOptions } from '../util/reading';
+import { gradientOfWeights, type Unmasked } from './gradient-of-weights';
 import type { Session } from './session';
 
 /** Latents of B pictures, `[B, C, h, w]`. */
@@ -43,6 +44,12 @@ export interface GradientOptions extends DenoiseOptions {
   readonly weights?: readonly number[];
   /** Names of UNet weights whose gradients are wanted; only these are paid for. Default: all K-V weights. */
   readonly tensors?: readonly string[];
+  /**
+   * Of K-V weights with shut neurons (`concepts`): the gradient with respect to what the UNet computes with, M ⊙ W ('masked'), which is
+   * what shut weights would change if they were there; or to W itself ('weights'), to which rows add nothing where they shut it.
+   * Without `concepts` both are the same. Default 'masked'.
+   */
+  readonly withRespectTo?: 'masked' | 'weights';
   /** Also the gradient with respect to the latents. Default false. */
   readonly wantLatents?: boolean;
   /** Also the gradient with respect to the text states. Default false. */
@@ -55,10 +62,18 @@ export interface ConceptGradient {
   readonly loss: number;
   /** Unweighted mean squared error of each row. */
   readonly rows: Float64Array;
-  /** ∂loss/∂W by weight name, each as long as its weight: `[out, in]`, row-major, for K-V weights. */
+  /** ∂loss/∂(M ⊙ W), or ∂loss/∂W (`withRespectTo`), by weight name, each as long as its weight: `[out, in]`, row-major, for K-V weights. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   readonly latents?: Float32Array;
   readonly embeddings?: Float32Array;
+}
+
+/** What {@link GradientOptions} has of the tensors that a gradient is wanted of. */
+export interface VjpOptions extends DenoiseOptions, Pick<GradientOptions, 'tensors' | 'wantLatents' | 'wantEmbeddings' | 'checkpointing'> {}
+
+export interface Vjp extends Pick<ConceptGradient, 'gradients' | 'latents' | 'embeddings'> {
+  /** The UNet's own, `[B, C, h, w]`. */
+  readonly output: Float32Array;
 }
 
 /** Realms have their own classes, so `instanceof` would refuse arrays of a worker's or a test's. */
@@ -68,7 +83,7 @@ const float32 = z
 const side = z.int().min(1).max(2 ** 14);
 export const latentsOption = z.object({ data: float32, shape: z.tuple([side, side, side, side]).readonly() });
 export const pixelsOption = latentsOption;
-const embeddingsOption = z.object({ data: float32, shape: z.tuple([side, side, side]).readonly() });
+export const embeddingsOption = z.object({ data: float32, shape: z.tuple([side, side, side]).readonly() });
 const conceptList = z.array(conceptOption);
 
 const denoiseInputs = {
@@ -84,15 +99,15 @@ const denoiseInputs = {
   signal: signalOption,
 };
 const denoiseSchema = z.strictObject(denoiseInputs);
-const gradientSchema = z.strictObject({
-  ...denoiseInputs,
-  target: float32,
-  weights: z.array(z.number()).optional(),
+const wanted = {
   tensors: z.array(z.string()).optional(),
+  withRespectTo: z.enum(['masked', 'weights']).default('masked'),
   wantLatents: z.boolean().default(false),
   wantEmbeddings: z.boolean().default(false),
   checkpointing: z.boolean().default(false),
-});
+};
+const gradientSchema = z.strictObject({ ...denoiseInputs, ...wanted, target: float32, weights: z.array(z.number()).optional() });
+const vjpSchema = z.strictObject({ ...denoiseInputs, ...wanted, upstream: float32 });
 
 /**
  * The UNet's output for noisy latents, `[B, C, h, w]`.
@@ -124,17 +139,51 @@ export async function conceptGradient(
 ): Promise<ConceptGradient> {
   const settings = parseOptions('conceptGradient', gradientSchema, ownOptions('conceptGradient', options, { latents, timesteps, embeddings }));
   const target = settings.target.slice();
-  const input = await unetInput(session, settings);
+  const { masks, ...input } = await unetInput(session, settings);
   const { batch } = input;
   const { wantLatents, wantEmbeddings, checkpointing } = settings;
   requireLength('target', target, latents.data.length);
   const weights = Float64Array.from(settings.weights ?? Array.from({ length: batch }, () => 1 / batch));
   requireLength('weights', weights, batch);
   const tensors = settings.tensors ?? session.kvTensors.map(({ name }) => name);
-  const result = await session.job(settings.signal, (abort) =>
-    session.model.gradient({ ...input, target, weights, tensors, wantLatents, wantEmbeddings, checkpointing, abort }),
-  );
+  const gradient = (of: Unmasked, rows = masks) => session.job(settings.signal, (abort) => session.model.gradient({ ...of, ...(rows ? { masks: rows } : {}), abort }));
+  const whole = { ...input, target, weights, tensors, wantLatents, wantEmbeddings, checkpointing };
+  const result =
+    masks && settings.withRespectTo === 'weights'
+      ? await gradientOfWeights(whole, shutInRows(session, batch, settings.concepts)!, async (of, shut) => {
+          const mask = shut && (await session.mask(shut));
+          return gradient(of, Array.from({ length: of.batch }, () => mask));
+        })
+      : await gradient(whole);
   return { ...result, gradients: new Map(tensors.map((name, i) => [name, result.gradients[i]!])) };
+}
+
+/**
+ * The vector-Jacobian product of the UNet: with `upstream` = ∂L/∂output `[B, C, h, w]` of any loss L, the gradients of L.
+ * @throws ConesError as {@link denoise}
+ */
+export async function vjp(
+  session: Session,
+  latents: Latents,
+  timesteps: readonly number[],
+  embeddings: Embeddings,
+  given: Float32Array,
+  options: VjpOptions = {},
+): Promise<Vjp> {
+  const settings = parseOptions('vjp', vjpSchema, ownOptions('vjp', options, { latents, timesteps, embeddings, upstream: given }));
+  const upstream = settings.upstream.slice();
+  const input = await unetInput(session, settings);
+  requireLength('upstream', upstream, settings.latents.data.length);
+  const { wantLatents, wantEmbeddings, checkpointing } = settings;
+  const tensors = settings.tensors ?? session.kvTensors.map(({ name }) => name);
+  const result = await session.job(settings.signal, (abort) => session.model.gradient({ ...input, upstream, tensors, wantLatents, wantEmbeddings, checkpointing, abort }));
+  const { output, latents: ofLatents, embeddings: ofEmbeddings } = result;
+  return {
+    output: output!,
+    gradients: new Map(tensors.map((name, i) => [name, result.gradients[i]!])),
+    ...(ofLatents ? { latents: ofLatents } : {}),
+    ...(ofEmbeddings ? { embeddings: ofEmbeddings } : {}),
+  };
 }
 
 /** Masks of the batch rows, as the native calls take them. */
@@ -143,20 +192,31 @@ export async function rowMasks(
   batch: number,
   concepts: DenoiseOptions['concepts'],
 ): Promise<(NativeMask | null)[] | undefined> {
+  const rows = shutInRows(session, batch, concepts);
+  return rows && Promise.all(rows.map((shut) => shut && session.mask(shut)));
+}
+
+/** What is shut in each batch row. */
+function shutInRows(session: Session, batch: number, concepts: DenoiseOptions['concepts']): (Concept | null)[] | undefined {
   if (concepts === null || concepts === undefined) return undefined;
   const perRow = Array.isArray(concepts) && concepts.some((entry) => !(entry instanceof Concept));
   const rows = perRow ? (concepts as readonly RowConcepts[]) : Array.from({ length: batch }, () => concepts as RowConcepts);
   if (rows.length !== batch) {
     throw new ConesError('CONES_OPTION_INVALID', `concepts has ${rows.length} rows, the batch ${batch}; give one entry per row.`);
   }
-  return Promise.all(rows.map((row) => rowMask(session, row)));
+  return rows.map((row) => shutInRow(session, row));
 }
 
-/** One row's mask: the union of its concepts' neurons (paper §3.2). */
-export function rowMask(session: Session, concepts: RowConcepts): Promise<NativeMask | null> {
-  if (concepts instanceof Concept) return session.mask(concepts);
-  const [first, ...others] = concepts ?? [];
-  return first ? session.mask(session.union(first, others)) : Promise.resolve(null);
+/** The union of a row's concepts (paper §3.2). */
+function shutInRow(session: Session, concepts: RowConcepts): Concept | null {
+  const [first, ...others] = concepts instanceof Concept ? [concepts] : (concepts ?? []);
+  return first ? session.union(first, others) : null;
+}
+
+/** One row's mask. */
+export async function rowMask(session: Session, concepts: RowConcepts): Promise<NativeMask | null> {
+  const shut = shutInRow(session, concepts);
+  return shut && session.mask(shut);
 }
 
 async function unetInput(session: Session, { latents, timesteps, embeddings, concepts }: z.output<typeof denoiseSchema>) {

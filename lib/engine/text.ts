@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, promptOption, signalOption } from '../util/options';
+import { encodeWithOwnTokens, ownToken } from '../text/own-tokens';
 import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../text/prompt';
 import { ownOptions } from '../util/reading';
 import { brief, show } from '../util/show';
@@ -18,12 +19,6 @@ export interface EncodedTexts extends EncodedPrompts {
   readonly named: readonly (readonly Subject[])[];
 }
 
-/** A text for the encoder, and the subjects whose learned embeddings it uses. */
-interface Text {
-  readonly text: string;
-  readonly subjects: readonly Subject[];
-}
-
 export interface EncodePromptOptions {
   /** Whose identifiers the prompts may use. Default: none. */
   readonly concepts?: readonly Concept[];
@@ -38,14 +33,16 @@ const schema = z.strictObject({
 
 /**
  * Engine.encodePrompt.
- * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ABORTED
+ * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_ABORTED
  */
 export async function encodePrompt(session: Session, prompt: string | readonly string[], options: EncodePromptOptions = {}): Promise<EncodedPrompts> {
   const settings = parseOptions('encodePrompt', schema, ownOptions('encodePrompt', options, { prompt }));
   settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);
-  const { data, shape, warnings } = await encodePrompts(session, prompts, prompts.map(() => subjects), settings.signal);
+  // An empty one is no prompt to draw: its states are the unconditional ones.
+  const isWord = (word: string) => session.tokenizer.hasWord(word);
+  const { data, shape, warnings } = await encodeResolved(session, 'prompt', prompts.map((one) => resolveText(one, subjects, isWord)), settings.signal);
   return { data, shape, warnings };
 }
 
@@ -77,26 +74,25 @@ export async function encodeNegativePrompts(
 
 async function encodeResolved(session: Session, what: string, resolved: readonly ResolvedPrompt[], signal?: AbortSignal): Promise<EncodedTexts> {
   const warnings = resolved.flatMap((one) => one.warnings);
-  const texts = resolved.map(({ text, used }): Text => ({ text, subjects: used }));
-  return { ...(await encodeTexts(session, what, texts, warnings, signal)), named: resolved.map(({ used }) => used) };
+  return { ...(await encodeTexts(session, what, resolved, warnings, signal)), named: resolved.map(({ used }) => used) };
 }
 
-async function encodeTexts(session: Session, what: string, texts: readonly Text[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
+async function encodeTexts(session: Session, what: string, texts: readonly ResolvedPrompt[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
   session.assertUsable();
   const { maxLength } = session.tokenizer;
-  const width = session.config.text.hiddenSize;
+  const { hiddenSize: width, vocabSize } = session.config.text;
   const size = maxLength * width;
   const data = new Float32Array(texts.length * size);
   const done = new Map<string, Float32Array>();
   // Two concepts may have learned different embeddings for one token.
   const numbers = new Map<unknown, number>();
   const numberOf = (embedding: unknown) => numbers.get(embedding) ?? (numbers.set(embedding, numbers.size), numbers.size - 1);
-  for (const [i, { text, subjects }] of texts.entries()) {
-    const learned = subjects.filter(({ embedding }) => embedding);
-    const key = JSON.stringify([text, learned.map(({ token, embedding }) => [token, numberOf(embedding)])]);
+  for (const [i, { pieces, used }] of texts.entries()) {
+    const learned = used.filter(({ embedding }) => embedding);
+    const key = JSON.stringify(pieces.map(({ text, subject }) => (subject?.embedding ? numberOf(subject.embedding) : text)));
     let states = done.get(key);
     if (!states) {
-      const encoding = session.tokenizer.encode(text);
+      const encoding = encodeWithOwnTokens(session.tokenizer, vocabSize, { pieces }, learned);
       if (encoding.truncated) {
         warnings.push({
           code: 'prompt-truncated',
@@ -115,15 +111,13 @@ async function encodeTexts(session: Session, what: string, texts: readonly Text[
 /** @throws ConesError CONES_CONCEPT_MISMATCH */
 function replacement(session: Session, learned: readonly Subject[], width: number) {
   const rows = new Float32Array(learned.length * width);
-  const ids = learned.map(({ identifier, token, embedding }, i) => {
-    const id = session.tokenizer.tokenId(token);
+  learned.forEach(({ identifier, token, embedding }, i) => {
     const { values } = embedding!;
-    if (id === null) throw mismatch(`${identifier} stands for "${show(token)}", which is not one token of this model`);
+    if (session.tokenizer.tokenId(token) === null) throw mismatch(`${identifier} stands for "${show(token)}", which is not one token of this model`);
     if (values.length !== width) throw mismatch(`the embedding of ${identifier} has ${values.length} values, those of this model ${width}`);
     rows.set(values, i * width);
-    return id;
   });
-  return { replaceIds: Int32Array.from(ids), replaceRows: rows };
+  return { replaceIds: Int32Array.from(learned, (_, i) => ownToken(session.config.text.vocabSize, i)), replaceRows: rows };
 }
 
 function mismatch(what: string): ConesError {

@@ -3,7 +3,7 @@ import { ConesError } from '../errors';
 import { readRegions, type Regions } from '../engine/regions';
 import { type ImageInput, readMetadata } from './images';
 import { pictureName } from './picture-source';
-import { SAMPLER_NAMES, type SamplerName } from '../diffusion/schedule';
+import { SAMPLER_NAMES, type SamplerName } from '../diffusion/sampler-names';
 import { brief } from '../util/show';
 
 /** How a picture was drawn, as its file says. */
@@ -18,8 +18,10 @@ export interface PictureSettings {
     readonly sampler: SamplerName;
     readonly steps: number;
     readonly guidance: number;
-    /** DDIM only. */
+    /** DDIM and TCD only. */
     readonly eta?: number;
+    /** Absent where the sampler has no such spacing. */
+    readonly useKarrasSigmas?: boolean;
     /** Pixels of one picture. */
     readonly width?: number;
     readonly height?: number;
@@ -48,14 +50,16 @@ const sha256 = /^sha256:[0-9a-f]{64}$/;
 const name = z.string().max(200).default('').transform((text) => (text === '' ? null : text));
 
 const schema = z.object({
+  given: z.string().default(''),
   prompt: z.string().min(1),
   negativePrompt: z.string().default(''),
   // A grid has as many as it has pictures.
   seed: z.string().regex(/^\d{1,20}(?:, \d{1,20})*$/, 'must be a seed').transform((text) => text.split(', ').map(BigInt)),
-  sampler: z.enum(SAMPLER_NAMES as [SamplerName, ...SamplerName[]]),
+  sampler: z.enum(SAMPLER_NAMES),
   steps: number,
   guidance: number,
   eta: number.optional(),
+  useKarrasSigmas: z.enum(['true', 'false']).transform((text) => text === 'true').optional(),
   width: number.optional(),
   height: number.optional(),
   regions: z
@@ -87,11 +91,12 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...origin } = result.data;
+  if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
-  const given = Object.fromEntries(Object.entries({ eta, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined));
-  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...given }, subjects: concepts, ...origin };
+  const known = Object.fromEntries(Object.entries({ eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined));
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, subjects: concepts, ...origin };
 }
 
 function missing(problem: string): ConesError {

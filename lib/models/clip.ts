@@ -68,7 +68,7 @@ export async function readClipConfig(folder: string): Promise<ClipConfig> {
     vision: { ...towerOf(vision), channels: 3, imageSize: vision.image_size, patchSize: vision.patch_size },
     projectionSize: projection_dim,
     eosTokenId: text.eos_token_id,
-    files: await findWeights(folder, 'model'),
+    ...(await findWeights(folder, 'model')),
     mean: image_mean,
     std: image_std,
   };

@@ -1,13 +1,17 @@
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { ConesError } from '../errors';
+import { brief } from '../util/show';
 import { invalid, unsupported } from './parse';
 import { checkFamily } from './family';
 import { assertFolder } from './model-folder';
 import { folderPath, readJson } from './read-json';
-import { readSchedulerConfig } from './scheduler';
-import { readTextConfig } from './text-encoder';
-import type { ModelConfig } from './types';
-import { readUNetConfig } from './unet';
-import { readVaeConfig } from './vae';
+import { parseSchedulerConfig, readSchedulerConfig } from './scheduler';
+import { readSingleModel, type SingleFileOptions } from './single-file';
+import { parseTextConfig, readTextConfig } from './text-encoder';
+import type { ModelConfig, TokenizerSource } from './types';
+import { parseUNetConfig, readUNetConfig } from './unet';
+import { parseVaeConfig, readVaeConfig } from './vae';
 
 export { readSchedulerConfig } from './scheduler';
 export { readTextConfig } from './text-encoder';
@@ -19,7 +23,7 @@ export type * from './types';
 const COMPONENTS: Readonly<Record<string, readonly string[]>> = {
   unet: ['UNet2DConditionModel'],
   vae: ['AutoencoderKL'],
-  text_encoder: ['CLIPTextModel'],
+  text_encoder: ['CLIPTextModel', 'CLIPTextModelWithProjection'],
   tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast'],
 };
 
@@ -27,12 +31,16 @@ const COMPONENTS: Readonly<Record<string, readonly string[]>> = {
 const UNUSED_COMPONENTS = ['scheduler', 'safety_checker', 'feature_extractor', 'image_encoder', 'requires_safety_checker'];
 
 /**
- * Reads and checks a model folder in diffusers layout. Weights are located, not opened.
- * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
+ * Reads and checks a model: a folder in diffusers layout, or a single file. Weights are located, not read.
+ * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED, CONES_CHECKPOINT_INVALID,
+ *   CONES_SAFETENSORS_INVALID, CONES_OPTION_INVALID or CONES_IO.
  */
-export async function loadModelConfig(folder: string): Promise<ModelConfig> {
-  const root = folderPath(folder);
-  await assertFolder(root, folder);
+export async function loadModelConfig(given: string, options: SingleFileOptions = {}): Promise<ModelConfig> {
+  const root = folderPath(given);
+  if (await isFile(root)) return singleModelConfig(root, options);
+  await assertFolder(root, given);
+  const [option] = Object.entries(options).find(([, value]) => value !== undefined) ?? [];
+  if (option !== undefined) throw new ConesError('CONES_OPTION_INVALID', `The option ${option} is for models in one file: ${brief(root)} is a folder, whose configs say it.`);
   await checkIndex(path.join(root, 'model_index.json'));
   const [unet, text, vae, scheduler] = await Promise.all([
     readUNetConfig(path.join(root, 'unet')),
@@ -41,10 +49,28 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
     readSchedulerConfig(path.join(root, 'scheduler')),
   ]);
   checkFit(root, unet, text, vae);
-  return { folder: root, unet, text, vae, scheduler, tokenizerFolder: path.join(root, 'tokenizer') };
+  return { folder: root, unet, text, vae, scheduler, tokenizer: path.join(root, 'tokenizer'), guessed: false };
 }
 
-async function checkIndex(file: string): Promise<void> {
+async function singleModelConfig(file: string, options: SingleFileOptions): Promise<ModelConfig> {
+  const { unet, text, vae, scheduler, isSecond, guessed } = await readSingleModel(file, options);
+  const source = options.config ?? file;
+  const config = {
+    unet: { ...parseUNetConfig(source, unet.json), ...unet.weights },
+    text: { ...parseTextConfig(source, text.json), ...text.weights },
+    vae: { ...parseVaeConfig(source, vae.json), ...vae.weights },
+    scheduler: parseSchedulerConfig(source, scheduler),
+  };
+  checkFit(file, config.unet, config.text, config.vae);
+  const tokenizer: TokenizerSource = options.config === undefined ? { pad: isSecond ? '!' : '<|endoftext|>' } : path.resolve(options.config, 'tokenizer');
+  return { folder: file, ...config, tokenizer, guessed };
+}
+
+async function isFile(file: string): Promise<boolean> {
+  return stat(file).then((found) => found.isFile(), () => false);
+}
+
+export async function checkIndex(file: string): Promise<void> {
   const index = await readJson(file);
   checkFamily(file, index);
   for (const [name, classes] of Object.entries(COMPONENTS)) {

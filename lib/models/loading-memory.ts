@@ -1,7 +1,8 @@
 /** Whether a model fits into memory, and what to say when it does not. */
 import type { NativePlace } from '../../typings/native';
 import { AbortError, ConesError } from '../errors';
-import { weightFileSize } from './weight-file';
+import { tensorBytes, weightFileSize } from './weight-file';
+import type { WeightFiles } from './weights';
 import { fromNative } from '../native';
 
 /**
@@ -13,17 +14,21 @@ const HEADER_COST = 12;
 const USUAL_HEADERS = 2 ** 20;
 
 /**
- * Loads a model whose weights are in `files`. The native core does not count headers: what they take beyond the usual goes off its limit.
+ * Loads a model whose weights are in `parts`. The native core does not count headers: what they take beyond the usual goes off its limit.
  * @throws ConesError CONES_OUT_OF_MEMORY, with advice for a model that does not even load; what `load` throws
  */
-export async function loadWithin<T, Place extends NativePlace>(place: Place, files: readonly string[], load: (place: Place) => Promise<T>): Promise<T> {
+export async function loadWithin<T, Place extends NativePlace>(place: Place, parts: readonly WeightFiles[], load: (place: Place) => Promise<T>): Promise<T> {
   const memoryLimit = place.memoryLimit ?? place.hostMemory ?? Number.MAX_SAFE_INTEGER;
   let bytes = 0;
   let headers = 0;
-  for (const file of files) {
-    const { size, header } = await weightFileSize(file);
-    bytes += size;
-    headers += header;
+  for (const { files, tensors } of parts) {
+    for (const tensor of tensors ?? []) bytes += tensorBytes(tensor);
+    // A list of tensors stands for headers that are read already.
+    for (const file of tensors === undefined ? files : []) {
+      const { size, header } = await weightFileSize(file);
+      bytes += size;
+      headers += header;
+    }
   }
   const mib = (value: number) => `${Math.ceil(value / 2 ** 20)} MiB`;
   const strange = Math.max(0, headers - USUAL_HEADERS) * HEADER_COST;

@@ -1,14 +1,11 @@
 /** What is given as a model's folder and is none. */
 import { stat } from 'node:fs/promises';
-import path from 'node:path';
 import { ConesError } from '../errors';
 import { brief } from '../util/show';
 import { fileError, LAYOUT } from './read-json';
 
 /** As names on the Hugging Face hub: `organisation/model`. */
 const HUB_NAME = /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/;
-const CHECKPOINTS = ['.safetensors', '.ckpt', '.pt', '.pth', '.bin', '.gguf'];
-
 /**
  * @param root the folder's absolute path
  * @param given the path that was given
@@ -19,13 +16,10 @@ export async function assertFolder(root: string, given: string): Promise<void> {
     const error = fileError(root, cause);
     if (error.code !== 'CONES_MODEL_NOT_FOUND' || !HUB_NAME.test(given)) throw error;
     const message =
-      `There is no folder ${brief(root)}. ${brief(given)} looks like a name on the Hugging Face hub, from which cones downloads nothing: ` +
-      `run \`hf download ${given} --local-dir models/${path.posix.basename(given)}\`, then load that folder.`;
+      `There is no folder ${brief(root)}. ${brief(given)} looks like a name on the Hugging Face hub: write hf:${given}, ` +
+      'which downloads the model where the cache does not have it.';
     throw new ConesError('CONES_MODEL_NOT_FOUND', message, { cause });
   });
   if (found.isDirectory()) return;
-  const next = CHECKPOINTS.includes(path.extname(root).toLowerCase())
-    ? 'A checkpoint in one file becomes such a folder with diffusers, in Python: StableDiffusionPipeline.from_single_file(file).save_pretrained(folder).'
-    : 'Give the folder.';
-  throw new ConesError('CONES_MODEL_NOT_FOUND', `${brief(root)} is a file. ${LAYOUT} ${next}`);
+  throw new ConesError('CONES_MODEL_NOT_FOUND', `${brief(root)} is no folder. ${LAYOUT} Give the folder.`);
 }

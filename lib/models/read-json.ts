@@ -65,7 +65,7 @@ export function fileError(file: string, cause: unknown): ConesError {
 
 /** What a model's folder looks like. */
 export const LAYOUT =
-  'A model is a folder in diffusers layout (model_index.json, unet/, text_encoder/, vae/, tokenizer/, scheduler/), ' +
+  'A model is a folder in diffusers layout (model_index.json, unet/, text_encoder/, vae/, tokenizer/, scheduler/) or a single .safetensors or .ckpt file, ' +
   "a CLIP pair one of transformers' CLIPModel (config.json, model.safetensors, a tokenizer's files).";
 
 /** The cache of the Hugging Face hub links a model's files to blobs, some of which are gone after a download that broke off or a clean-up. */

@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { count, epsilon, invalid, layers, parseConfig } from './parse';
-import { readJson } from './read-json';
+import { type JsonObject, readJson } from './read-json';
 import type { TextConfig } from './types';
-import { findWeights } from './weights';
+import { findWeights, type WeightFiles } from './weights';
 
 const KEYS = {
   used: {
@@ -44,7 +44,12 @@ const KEYS = {
 /** Reads `text_encoder/` of a model folder. */
 export async function readTextConfig(folder: string): Promise<TextConfig> {
   const file = path.join(folder, 'config.json');
-  const config = parseConfig(file, await readJson(file), KEYS);
+  return { ...parseTextConfig(file, await readJson(file)), ...(await findWeights(folder, 'model')) };
+}
+
+/** @param file whose `json` it is, for messages */
+export function parseTextConfig(file: string, json: JsonObject): Omit<TextConfig, keyof WeightFiles> {
+  const config = parseConfig(file, json, KEYS);
   const { hidden_size: hiddenSize, num_attention_heads: heads } = config;
   if (hiddenSize % heads !== 0) {
     throw invalid(file, `"hidden_size" ${hiddenSize} is not a multiple of "num_attention_heads" ${heads}`);
@@ -58,6 +63,5 @@ export async function readTextConfig(folder: string): Promise<TextConfig> {
     maxPositions: config.max_position_embeddings,
     activation: config.hidden_act,
     layerNormEps: config.layer_norm_eps,
-    files: await findWeights(folder, 'model'),
   };
 }

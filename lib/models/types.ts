@@ -2,6 +2,7 @@
  * What the engine needs to know about a model folder, checked and normalised: no field is optional,
  * lists are written out per level, and diffusers' historical names are translated.
  */
+import type { SamplerName } from '../diffusion/sampler-names';
 import type { NativeTextConfig, NativeUNetConfig, NativeVaeConfig } from '../../typings/native';
 
 /** `CLIPTextModel`. */
@@ -35,23 +36,33 @@ export interface SchedulerConfig {
   trainedBetas: number[] | null;
   predictionType: PredictionType;
   stepsOffset: number;
-  setAlphaToOne: boolean;
+  /** null: not in the file; see timestepSpacing. */
+  setAlphaToOne: boolean | null;
   /** null: not in the file, so every sampler uses its own default, as diffusers' `from_config` does. */
   timestepSpacing: TimestepSpacing | null;
   rescaleBetasZeroSnr: boolean;
   useKarrasSigmas: boolean;
+  /** LCM and TCD: how many timesteps the distillation saw, and the factor of its boundary condition. */
+  originalInferenceSteps: number;
+  timestepScaling: number;
+  /** The sampler of the folder's own class: what is drawn with unless a caller chooses. */
+  sampler: SamplerName;
   /** Samplers that cannot do what the config asks for, by name, with the reason. */
-  refused: Readonly<Partial<Record<string, string>>>;
+  refused: Readonly<Partial<Record<SamplerName, string>>>;
 }
 
-/** A whole diffusers-layout folder. */
+/** A folder's path; or CLIP's own vocabulary with a token that fills texts up, for a model that comes without one. */
+export type TokenizerSource = string | { readonly pad: '<|endoftext|>' | '!' };
+
+/** A whole model: a folder in diffusers layout, or a single file. */
 export interface ModelConfig {
-  /** Absolute path of the folder. */
+  /** Absolute path of the folder, or of the file. */
   folder: string;
   text: TextConfig;
   unet: UNetConfig;
   vae: VaeConfig;
   scheduler: SchedulerConfig;
-  /** Absolute path of the tokenizer's folder. */
-  tokenizerFolder: string;
+  tokenizer: TokenizerSource;
+  /** The file tells nothing of its prediction, so that `scheduler.predictionType` is a guess. */
+  guessed: boolean;
 }

@@ -1,10 +1,10 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { channels, count, epsilon, invalid, layers, parseConfig, unsupported } from './parse';
-import { readJson } from './read-json';
+import { type JsonObject, readJson } from './read-json';
 import type { UNetConfig } from './types';
 import { otherFamily, SDXL } from './family';
-import { findWeights } from './weights';
+import { findWeights, type WeightFiles } from './weights';
 
 const perLevel = z.union([count, z.array(count)]);
 const layersPerLevel = z.union([layers, z.array(layers)]);
@@ -31,13 +31,14 @@ const KEYS = {
     transformer_layers_per_block: layersPerLevel.default(1),
     // diffusers named the number of heads "attention_head_dim" (huggingface/diffusers#2011).
     attention_head_dim: perLevel.default(8),
+    // null: distilled models (tiny-sd, BK-SDM) have none.
+    mid_block_type: z.literal('UNetMidBlock2DCrossAttn').nullable().default('UNetMidBlock2DCrossAttn'),
     only_cross_attention: z.union([z.boolean(), z.array(z.boolean())]).default(false),
     time_embedding_dim: count.nullish(),
   },
   fixed: {
     // diffusers refuses any other: it means attention_head_dim (huggingface/diffusers#2011).
     num_attention_heads: [null],
-    mid_block_type: ['UNetMidBlock2DCrossAttn'],
     downsample_padding: [1],
     mid_block_scale_factor: [1],
     act_fn: ['silu', 'swish'],
@@ -75,7 +76,11 @@ const KEYS = {
 /** Reads `unet/` of a model folder. */
 export async function readUNetConfig(folder: string): Promise<UNetConfig> {
   const file = path.join(folder, 'config.json');
-  const json = await readJson(file);
+  return { ...parseUNetConfig(file, await readJson(file)), ...(await findWeights(folder, 'diffusion_pytorch_model')) };
+}
+
+/** @param file whose `json` it is, for messages */
+export function parseUNetConfig(file: string, json: JsonObject): Omit<UNetConfig, keyof WeightFiles> {
   // A UNet may come without the index that tells.
   if (json['addition_embed_type'] === 'text_time') throw otherFamily(file, json, 'addition_embed_type', SDXL);
   const config = parseConfig(file, json, KEYS);
@@ -115,13 +120,14 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     throw invalid(file, `"freq_shift" is half of the first "block_out_channels", ${blockOutChannels[0]}: the time embedding divides by their difference`);
   }
 
+  const midBlock = config.mid_block_type !== null;
   const heads = expand('attention_head_dim', config.attention_head_dim);
   const groups = config.norm_num_groups;
   blockOutChannels.forEach((levelChannels, level) => {
     if (levelChannels % groups !== 0) {
       throw invalid(file, `${levelChannels} channels of level ${level} are not a multiple of "norm_num_groups" ${groups}`);
     }
-    const attends = downAttention[level]! || upAttention[levels - 1 - level]! || level === levels - 1;
+    const attends = downAttention[level]! || upAttention[levels - 1 - level]! || (midBlock && level === levels - 1);
     if (attends && levelChannels % heads[level]! !== 0) {
       throw invalid(
         file,
@@ -137,6 +143,7 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     blockOutChannels,
     downAttention,
     upAttention,
+    midBlock,
     layersPerBlock: expand('layers_per_block', config.layers_per_block),
     heads,
     transformerLayers: expand('transformer_layers_per_block', config.transformer_layers_per_block),
@@ -146,7 +153,6 @@ export async function readUNetConfig(folder: string): Promise<UNetConfig> {
     flipSinToCos: config.flip_sin_to_cos,
     freqShift: config.freq_shift,
     centerInput: config.center_input_sample,
-    files: await findWeights(folder, 'diffusion_pytorch_model'),
   };
 }
 

@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { z } from 'zod';
 import { channels, count, invalid, layers, parseConfig } from './parse';
-import { readJson } from './read-json';
+import { type JsonObject, readJson } from './read-json';
 import type { VaeConfig } from './types';
-import { findWeights } from './weights';
+import { findWeights, type WeightFiles } from './weights';
 
 const KEYS = {
   used: {
@@ -32,7 +32,12 @@ const KEYS = {
 /** Reads `vae/` of a model folder. */
 export async function readVaeConfig(folder: string): Promise<VaeConfig> {
   const file = path.join(folder, 'config.json');
-  const config = parseConfig(file, await readJson(file), KEYS);
+  return { ...parseVaeConfig(file, await readJson(file)), ...(await findWeights(folder, 'diffusion_pytorch_model')) };
+}
+
+/** @param file whose `json` it is, for messages */
+export function parseVaeConfig(file: string, json: JsonObject): Omit<VaeConfig, keyof WeightFiles> {
+  const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
   for (const key of ['down_block_types', 'up_block_types'] as const) {
     if (config[key].length !== blockOutChannels.length) {
@@ -58,6 +63,5 @@ export async function readVaeConfig(folder: string): Promise<VaeConfig> {
     postQuantConv: config.use_post_quant_conv,
     scalingFactor: config.scaling_factor,
     downscale: 2 ** (blockOutChannels.length - 1),
-    files: await findWeights(folder, 'diffusion_pytorch_model'),
   };
 }

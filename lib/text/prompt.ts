@@ -10,9 +10,17 @@ import { brief, show } from '../util/show';
 import type { Warning } from '../warning';
 import { findWeightingSyntax } from './weighting-syntax';
 
+/** A part of a prompt; `subject`: it is the rare token of this one, and nothing else. */
+export interface PromptPiece {
+  readonly text: string;
+  readonly subject?: Subject;
+}
+
 export interface ResolvedPrompt {
   /** The prompt as the text encoder sees it: identifiers replaced by their rare tokens. */
   readonly text: string;
+  /** The same in pieces, which tell where a subject was named: a rare token may also be somebody else's, or a word of the prompt. */
+  readonly pieces: readonly PromptPiece[];
   /** The subjects that the prompt names, in the order of `subjects`. */
   readonly used: readonly Subject[];
   readonly warnings: readonly Warning[];
@@ -51,33 +59,40 @@ export function resolveText(prompt: string, subjects: readonly Subject[], isWord
   const words = new Set<string>();
   const unknown = new Set<string>();
   const warnings: Warning[] = [];
-  const replace = (found: string, position: number, whole: string): string => {
+  const warnUnlessWord = (found: string): void => {
+    if (words.has(found) || unknown.has(found) || unknown.size >= MOST_WARNINGS) return;
+    if (isWord(found)) {
+      words.add(found);
+      return;
+    }
+    unknown.add(found);
+    const known = subjects.length ? ` (they have ${brief(subjects.map((s) => s.identifier).join(', '))})` : '';
+    warnings.push({
+      code: 'unknown-identifier',
+      message: `"${brief(found)}" is not an identifier of the given concepts${known}; it is read as plain text.`,
+    });
+  };
+  const normalized = prompt.normalize('NFC');
+  const pieces: PromptPiece[] = [];
+  let [end, space] = [0, ''];
+  for (const { 0: found, index } of normalized.matchAll(identifierPattern(subjects))) {
     const subject = byIdentifier.get(identifierKey(found));
     if (subject === undefined) {
-      if (words.has(found) || unknown.has(found) || unknown.size >= MOST_WARNINGS) return found;
-      if (isWord(found)) {
-        words.add(found);
-        return found;
-      }
-      unknown.add(found);
-      const known = subjects.length ? ` (they have ${brief(subjects.map((s) => s.identifier).join(', '))})` : '';
-      warnings.push({
-        code: 'unknown-identifier',
-        message: `"${brief(found)}" is not an identifier of the given concepts${known}; it is read as plain text.`,
-      });
-      return found;
+      warnUnlessWord(found);
+      continue;
     }
     used.add(subject);
     // "V1*cat" is two words.
-    const before = /[\p{L}\p{N}]$/u.test(whole.slice(Math.max(position - 2, 0), position)) ? ' ' : '';
-    const after = /^[\p{L}\p{N}]/u.test(whole.slice(position + found.length)) ? ' ' : '';
-    return `${before}${subject.token}${after}`;
-  };
-  const normalized = prompt.normalize('NFC');
-  const text = normalized.replace(identifierPattern(subjects), replace);
+    const before = /[\p{L}\p{N}]$/u.test(normalized.slice(Math.max(index - 2, 0), index)) ? ' ' : '';
+    pieces.push({ text: `${space}${normalized.slice(end, index)}${before}` }, { text: subject.token, subject });
+    end = index + found.length;
+    space = /^[\p{L}\p{N}]/u.test(normalized.slice(end, end + 2)) ? ' ' : '';
+  }
+  pieces.push({ text: `${space}${normalized.slice(end)}` });
+  const text = pieces.map((piece) => piece.text).join('');
   const named = subjects.filter((subject) => used.has(subject));
   const weighting = findWeightingSyntax(normalized, (found) => byIdentifier.has(identifierKey(found)) || isWord(found));
-  return { text, used: named, warnings: [...warnings, ...sharedTokens(named), ...weightingWarning(weighting)] };
+  return { text, pieces, used: named, warnings: [...warnings, ...sharedTokens(named), ...weightingWarning(weighting)] };
 }
 
 /** Where a text, in Unicode's form NFC, names subjects: the first time of each, in the text's order. */
@@ -153,13 +168,18 @@ function weightingWarning(found: readonly string[]): Warning[] {
   return [{ code: 'weighting-syntax', message }];
 }
 
+/** Whether the text encoder sees the same for both; a learned embedding stands for its subject alone. */
+export function sharesToken(a: Subject, b: Subject): boolean {
+  return !a.embedding && !b.embedding && identifierKey(a.token) === identifierKey(b.token);
+}
+
 function sharedTokens(subjects: readonly Subject[]): Warning[] {
   return subjects.flatMap((subject, i) => {
-    const other = subjects.slice(0, i).find((s) => identifierKey(s.token) === identifierKey(subject.token));
+    const other = subjects.slice(0, i).find((s) => sharesToken(s, subject));
     if (other === undefined) return [];
     const message =
-      `${other.identifier} and ${subject.identifier} are bound to the same rare token "${subject.token}", so the model ` +
-      'cannot tell them apart; search one of them again with another token.';
+      `${other.identifier} and ${subject.identifier} are bound to the same rare token "${subject.token}" and have no learned embedding, so the ` +
+      'model cannot tell them apart; search one of them again with another token, or with learnEmbedding.';
     return [{ code: 'shared-token', message } as const];
   });
 }
@@ -180,7 +200,7 @@ export function joinSubjects(concepts: readonly { readonly subjects: readonly Su
         'CONES_OPTION_INVALID',
         `Two concepts use the identifier "${subject.identifier}", for the ${known.category} "${known.token}" and for ` +
           `the ${subject.category} "${subject.token}"${known.token === subject.token ? ' with another learned embedding or category' : ''}. ` +
-          'Use one of them, or rename one with concept.with({ subjects }).',
+          'Give one of them another name here: concept.withIdentifier("V2*"), or --concept FILE.cones=V2* on the command line.',
       );
     }
   }

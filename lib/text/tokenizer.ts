@@ -1,6 +1,8 @@
 import { Tokenizer as BpeTokenizer } from '@huggingface/tokenizers';
 import { ConesError } from '../errors';
 import { brief } from '../util/show';
+import type { TokenizerSource } from '../models/types';
+import { clipVocabulary } from './clip-vocabulary';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files';
 
 /** A text as the text encoder reads it. */
@@ -13,6 +15,8 @@ export interface Encoding {
   readonly words: readonly string[];
   /** [maxLength]: index into `words` of the word that the token is part of; -1 for BOS, EOS and padding. */
   readonly wordOfToken: Int32Array;
+  /** [maxLength]: index of the piece that the token is of; -1 for BOS, EOS and padding. */
+  readonly pieceOfToken: Int32Array;
   /** The end of the text that did not fit, normalised; '' when all of it did. */
   readonly truncated: string;
 }
@@ -23,6 +27,10 @@ const LONG = 20_000;
 interface Token {
   readonly id: number;
   readonly token: string;
+}
+
+interface TokenOfPiece extends Token {
+  readonly piece: number;
 }
 
 /**
@@ -47,30 +55,34 @@ export class Tokenizer {
   }
 
   /**
-   * Loads the `tokenizer/` folder of a model.
+   * Loads the `tokenizer/` folder of a model, or CLIP's own vocabulary.
    * @param limits What the text encoder can take: its number of positions (which caps `maxLength`) and of embeddings.
    * @throws ConesError CONES_MODEL_NOT_FOUND, CONES_CONFIG_INVALID, CONES_CONFIG_UNSUPPORTED or CONES_IO.
    */
-  static async load(folder: string, limits: { maxPositions: number; vocabSize: number }): Promise<Tokenizer> {
-    const files = await readTokenizerFiles(folder);
+  static async load(source: TokenizerSource, limits: { maxPositions: number; vocabSize: number }): Promise<Tokenizer> {
+    const files = typeof source === 'string' ? await readTokenizerFiles(source) : await clipVocabulary(source.pad);
     const largest = Object.values(files.vocab).reduce((a, b) => Math.max(a, b), 0);
     if (largest >= limits.vocabSize) {
       throw new ConesError(
         'CONES_CONFIG_INVALID',
-        `${brief(folder)} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
+        `${typeof source === 'string' ? brief(source) : "CLIP's vocabulary"} has token ids up to ${largest}, but the text encoder's "vocab_size" is ${limits.vocabSize}.`,
       );
     }
     return new Tokenizer(files, Math.min(files.maxLength, limits.maxPositions));
   }
 
-  /** Encodes one text. Text beyond `maxLength` is cut off and returned in `truncated`. */
-  encode(text: string): Encoding {
+  /**
+   * Encodes one text, or the pieces of one, between which words end. Text beyond `maxLength` is cut off and returned in `truncated`.
+   */
+  encode(text: string | readonly string[]): Encoding {
     const { vocab, bos, eos, pad } = this.#files;
-    const { tokens, rest } = this.#tokenizeAsMuchAsCounts(text);
+    const { tokens, rest } = this.#tokenizePieces([text].flat());
     const kept = tokens.slice(0, this.maxLength - 2);
     const ids = new Int32Array(this.maxLength).fill(vocab[pad]!);
     ids.set([vocab[bos]!, ...kept.map(({ id }) => id), vocab[eos]!]);
 
+    const pieceOfToken = new Int32Array(this.maxLength).fill(-1);
+    pieceOfToken.set(kept.map(({ piece }) => piece), 1);
     const wordOfToken = new Int32Array(this.maxLength).fill(-1);
     const words: string[] = [];
     let wordStart = 0;
@@ -86,6 +98,7 @@ export class Tokenizer {
       length: kept.length + 2,
       words,
       wordOfToken,
+      pieceOfToken,
       truncated: this.#decode(tokens.slice(kept.length)) + rest,
     };
   }
@@ -102,13 +115,25 @@ export class Tokenizer {
     return tokens.length > 0 && tokens.every(({ id }) => this.#addedIds.has(id));
   }
 
+  /** Of a long text, no more pieces than fill all ids. */
+  #tokenizePieces(pieces: readonly string[]): { tokens: TokenOfPiece[]; rest: string } {
+    const isLong = pieces.reduce((sum, { length }) => sum + length, 0) > LONG;
+    const tokens: TokenOfPiece[] = [];
+    for (const [piece, text] of pieces.entries()) {
+      const found = this.#tokenizeAsMuchAsCounts(text);
+      for (const token of found.tokens) tokens.push({ ...token, piece });
+      if (isLong && tokens.length > this.maxLength) return { tokens, rest: found.rest + withSingleSpaces(pieces.slice(piece + 1).join('')).toLowerCase() };
+    }
+    return { tokens, rest: '' };
+  }
+
   /**
    * Of a text of megabytes, which would take seconds, only the first whole words are looked at, and of a word that is
    * itself so long, its beginning: they fill all ids.
    */
   #tokenizeAsMuchAsCounts(text: string): { tokens: Token[]; rest: string } {
     if (text.length > LONG) {
-      const spaced = text.replace(/\p{White_Space}+/gu, ' ');
+      const spaced = withSingleSpaces(text);
       const head = spaced.slice(0, LONG);
       const end = head.lastIndexOf(' ');
       const cut = end > 0 ? end : head.length;
@@ -137,6 +162,10 @@ export class Tokenizer {
     const text = this.#bpe.decode(tokens.map(({ id }) => id));
     return text.replaceAll('</w>', ' ').trimEnd();
   }
+}
+
+function withSingleSpaces(text: string): string {
+  return text.replace(/\p{White_Space}+/gu, ' ');
 }
 
 /** diffusers' `load_textual_inversion` names the vectors of `<toy>` `<toy>`, `<toy>_1`, `<toy>_2` … */

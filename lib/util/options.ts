@@ -1,3 +1,4 @@
+import { SAMPLER_NAMES, samplerByName } from '../diffusion/sampler-names';
 import { AsyncResource } from 'node:async_hooks';
 import { types } from 'node:util';
 import { z } from 'zod';
@@ -75,3 +76,17 @@ export function functionOption<F extends (...values: never[]) => void>() {
     })
     .optional();
 }
+
+/** A callback that is waited for, in the asynchronous context of the call that it was given to. */
+export function asyncFunctionOption<F extends (...values: never[]) => unknown>() {
+  return z.custom<F>((value) => typeof value === 'function', 'must be a function').transform((callback) => {
+    const bound = AsyncResource.bind((...values: Parameters<F>): unknown => callback(...values));
+    return async (...values: Parameters<F>): Promise<void> => void (await bound(...values));
+  });
+}
+/** A sampler by any of its names. */
+export const samplerOption = z.string().transform((text, context) => {
+  const found = samplerByName(text.slice(0, 100));
+  if (found === undefined) context.addIssue({ code: 'custom', message: `must be one of ${SAMPLER_NAMES.join(', ')}, or a name such as "DPM++ 2M Karras"` });
+  return found ?? z.NEVER;
+});

@@ -55,6 +55,11 @@ CASES = {
                     layers_per_block=1, attention_head_dim=2, norm_num_groups=4, cross_attention_dim=12, sample_size=8,
                     use_linear_projection=True),
         shape=(2, 6, 8, 5), timesteps=(20, 700), dtype=torch.float16, gradients="all"),
+    "unet-no-mid": dict(  # distilled models (BK-SDM tiny, tiny-sd): no mid block, attention on the last level
+        config=dict(block_out_channels=(4, 8), down_block_types=(DOWN, CROSS_DOWN), mid_block_type=None,
+                    up_block_types=(CROSS_UP, UP), layers_per_block=1, attention_head_dim=2,
+                    norm_num_groups=2, cross_attention_dim=8, sample_size=8),
+        shape=(1, 4, 6, 3), timesteps=(400,), dtype=torch.float16),
 }
 
 

@@ -2,6 +2,7 @@
 // residual or what the gradient is so far is one term more.
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "case_table.h"
 
@@ -79,7 +80,7 @@ struct KvCase {
   std::vector<PreparedRef> masks;
   std::vector<const Prepared*> of_rows;
   SearchState state;
-  Tensor cut, theta;
+  Tensor theta;
 
   KvCase(Run& run, const Project& c) {
     const Context& context = run.context();
@@ -108,7 +109,15 @@ struct KvCase {
       state.weights = weights;
       state.theta = theta = run.backend().search_theta(context, weight, weights);
       state.displacement = run.given(displacement, {c.n, c.k}, {.dtype = DType::f32});
-      cut = run.given({0.25f}, {1}, {.dtype = DType::f32});
+      // Those of the cut's displacement go by their score, and of one score by their place.
+      std::vector<float> scores(displacement.size());
+      for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<float>(i % 4) - 1.5f;
+      state.score = run.given(scores, {c.n, c.k}, {.dtype = DType::f32});
+      state.first = 7;
+      const RankKey last{value_word(0.25f, 0), second_word(0.5f), place_word(7 + c.n * c.k / 2)};
+      std::vector<float> words(3);
+      std::memcpy(words.data(), last.data(), sizeof last);
+      const SearchCut cut{run.given(words, {3}, {.dtype = DType::f32}), 0};
       run.op([&] { gamma = run.backend().search_gamma(context, state, c.kind == Kv::shut ? &cut : nullptr, true); });
       operand.gamma = gamma.get();
     }

@@ -30,7 +30,9 @@ void blend_rows(Run& run, index_t pictures, index_t regions, index_t height, ind
 
 struct Solver {
   index_t batch, height, width;
-  bool guided, previous, noise;
+  bool guided;
+  int previous;
+  bool noise;
   std::uint64_t steps_done = 0;
 };
 
@@ -39,7 +41,7 @@ void solver_step(Run& run, const Solver& c) {
   const Input rows{.scale = 2, .rows = true, .dtype = DType::f32};
   Backend::SolverInput in;
   in.x = run.input(shape, rows);
-  if (c.previous) in.previous_x0 = run.input(shape, rows);
+  for (int p = 0; p < c.previous; ++p) in.previous[at(p)] = run.input(shape, rows);
   const Tensor positive = run.input(shape, rows), negative = run.input(shape, rows);
   const Tensor both[] = {negative, positive};
   in.output = c.guided ? run.backend().stack_rows(run.context(), both) : positive;
@@ -50,11 +52,12 @@ void solver_step(Run& run, const Solver& c) {
   seeds = run.pick(seeds);
   in.seeds = seeds;
   in.steps_done = c.steps_done;
-  const SolverStep step{.timestep = 500, .input_scale = 1, .x0_from_x = 1.0173, .x0_from_output = -0.1871, .x_from_x = 0.913,
-                        .x_from_x0 = 0.0871, .x_from_previous_x0 = c.previous ? -0.0314 : 0, .noise = c.noise ? 0.271 : 0};
-  Tensor x0, next;
-  run.op([&] { run.backend().solver_step(run.context(), in, step, x0, next); });
-  run.check("x0", x0, {.exact = true, .rows = true});
+  SolverStep step{.timestep = 500, .input_scale = 1, .prediction_from_x = 1.0173, .prediction_from_output = -0.1871,
+                  .x_from_x = 0.913, .x_from_prediction = 0.0871, .x_from_previous = {}, .noise = c.noise ? 0.271 : 0};
+  for (int p = 0; p < c.previous; ++p) step.x_from_previous[at(p)] = std::array{-0.0314, 0.0271, -0.5, 1.25}[at(p)];
+  Tensor prediction, next;
+  run.op([&] { run.backend().solver_step(run.context(), in, step, prediction, next); });
+  run.check("prediction", prediction, {.exact = true, .rows = true});
   run.check("next", next, {.exact = true, .rows = true});
 }
 
@@ -67,10 +70,10 @@ void noise_alone(Run& run, std::uint64_t steps_done) {
   std::vector<std::uint64_t> seeds = run.pick<std::uint64_t>({7, ~std::uint64_t{0}});
   in.seeds = seeds;
   in.steps_done = steps_done;
-  Tensor x0, next;
-  run.op([&] { run.backend().solver_step(run.context(), in, {.timestep = 1, .input_scale = 1, .x0_from_x = 1, .x0_from_output = 0,
-                                                             .x_from_x = 1, .x_from_x0 = 0, .x_from_previous_x0 = 0, .noise = 1},
-                                         x0, next); });
+  const SolverStep step{.timestep = 1, .input_scale = 1, .prediction_from_x = 1, .prediction_from_output = 0, .x_from_x = 1,
+                        .x_from_prediction = 0, .x_from_previous = {}, .noise = 1};
+  Tensor prediction, next;
+  run.op([&] { run.backend().solver_step(run.context(), in, step, prediction, next); });
   run.check("normals", next, {.exact = true, .rows = true});
 }
 
@@ -83,12 +86,13 @@ void sampling_cases(Table& table) {
            {1, 1, 1, 1, 1}, {1, 2, 8, 8, 4}, {3, 4, 5, 7, 4}, {2, 8, 3, 1, 9}, {2, 3, 64, 96, 4}})
     table.add("blend_rows " + sizes({pictures, regions, height, width, channels}),
               [=](Run& run) { blend_rows(run, pictures, regions, height, width, channels); });
-  for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, false, false},
-                                                       {3, 5, 7, false, true, true, 3},
-                                                       {2, 8, 8, true, false, false},
-                                                       {2, 8, 8, true, true, true, 49},
-                                                       {70, 2, 1, true, true, true, 7}})
-    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.previous ? " with x0 before" : "") +
+  for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, 0, false},
+                                                       {3, 5, 7, false, 1, true, 3},
+                                                       {2, 8, 8, true, 0, false},
+                                                       {2, 8, 8, true, 3, false},
+                                                       {2, 8, 8, true, 4, true, 49},
+                                                       {70, 2, 1, true, 1, true, 7}})
+    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.previous ? " with " + std::to_string(c.previous) + " before" : "") +
                   (c.noise ? " with noise" : ""),
               [c](Run& run) { solver_step(run, c); });
   for (const std::uint64_t steps : {std::uint64_t{0}, std::uint64_t{1} << 33})

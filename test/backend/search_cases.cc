@@ -63,24 +63,30 @@ void search_update_outer(Run& run, const Update& c) {
 }
 
 /// Several tensors with negative values, zeros and equal ones; `sign` −1: none is positive.
-void highest(Run& run, const std::vector<index_t>& lengths, std::int64_t count, float sign) {
-  std::vector<Tensor> tensors;
+void highest(Run& run, const std::vector<index_t>& lengths, std::int64_t count, float sign, bool seconds, float per_step) {
+  std::vector<RankedWeights> tensors;
   std::size_t i = 0;
+  index_t first = 5;
   for (const index_t length : lengths) {
-    std::vector<float> values(at(length));
-    for (float& value : values) {
+    std::vector<float> values(at(length)), scores(at(length));
+    for (std::size_t n = 0; n < values.size(); ++n) {
       ++i;
       const double v = std::sin(static_cast<double>(i) * 12.9898) * std::pow(10.0, static_cast<double>(i % 9) - 6);
-      value = i % 10 == 0 ? 0 : i % 6 == 0 ? 0.125f : static_cast<float>(v);
-      if (sign < 0) value = -std::abs(value);
+      values[n] = i % 10 == 0 ? 0 : i % 6 == 0 ? 0.125f : static_cast<float>(v);
+      if (sign < 0) values[n] = -std::abs(values[n]);
+      scores[n] = static_cast<float>(i % 5) - 2;
     }
-    tensors.push_back(run.given(values, {length}, {.dtype = DType::f32}));
+    const Input wide{.dtype = DType::f32};
+    tensors.push_back({run.given(values, {length}, wide), seconds ? run.given(scores, {length}, wide) : Tensor(), first});
+    first += length;
   }
-  Tensor found, again;
-  run.op([&] { found = run.backend().highest(run.context(), tensors, count, {}); });
-  run.op([&] { again = run.backend().highest(run.context(), tensors, count, found); });
-  run.check("highest", found, {.exact = true});
-  run.check("with a guess", again, {.exact = true});
+  const auto check = [&](const char* what, const Tensor& guess) {
+    Tensor found;
+    run.op([&] { found = run.backend().highest(run.context(), tensors, per_step, count, guess); });
+    run.check(what, found, {.exact = true});
+    return found;
+  };
+  check("with a guess", check("highest", {}));
 }
 
 }  // namespace
@@ -107,9 +113,11 @@ void search_cases(Table& table) {
   const std::pair<std::vector<index_t>, std::int64_t> counts[] = {
       {{1}, 1}, {{1000}, 1}, {{1000}, 100}, {{7, 1000, 333, 2049}, 500}, {{7, 1000, 333, 2049}, 5}, {{100, 100}, 1 << 20}, {{3000}, 700}};
   for (const auto& [lengths, count] : counts)
-    table.add("highest " + std::to_string(count) + " of " + std::to_string(lengths.size()) + " tensors of " + std::to_string(lengths.back()),
-              [lengths = lengths, count = count](Run& run) { highest(run, lengths, count, 1); });
-  table.add("highest of none", [](Run& run) { highest(run, {100, 50}, 3, -1); });
+    for (const auto& [seconds, per_step] : {std::pair{false, 0.0f}, {true, 0.0f}, {true, 40.0f}})
+      table.add("highest " + std::to_string(count) + " of " + std::to_string(lengths.size()) + " tensors of " + std::to_string(lengths.back()) +
+                    (seconds ? " with seconds" : "") + (per_step > 0 ? " in steps" : ""),
+                [lengths = lengths, count = count, seconds = seconds, per_step = per_step](Run& run) { highest(run, lengths, count, 1, seconds, per_step); });
+  table.add("highest of none", [](Run& run) { highest(run, {100, 50}, 3, -1, true, 0); });
 }
 
 }  // namespace cones::test

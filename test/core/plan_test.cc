@@ -198,20 +198,20 @@ TEST("drawings, alone and together") {
       const jobs::Drawing drawing = regional ? regional_input(*model, 2, 3, guided, 1) : drawing_input(*model, 2, 3, guided, 1);
       const jobs::Plan planned = jobs::plan_together(*model, {drawing.size()});
       jobs::SampleJob job(model, std::make_shared<jobs::SamplingGroup>(), drawing);
-      while (!job.step(kWanted, [](std::size_t) {})) {}
+      while (!job.step(kWanted, [](const Sampling&) {})) {}
       EXPECT(peak_of(*model) == planned.peak);
       EXPECT(model->memory().in_use - model->memory().weights == planned.held);
     }
   }
   const auto model = tiny_model();
-  const std::vector<jobs::Drawing> drawings{drawing_input(*model, 1, 3, true, 1), drawing_input(*model, 2, 4, false, 2),
+  const std::vector<jobs::Drawing> drawings{drawing_input(*model, 1, 3, true, 1), drawing_input(*model, 1, 4, false, 2),
                                             drawing_input(*model, 1, 3, true, 3)};
   std::vector<jobs::DrawingSize> sizes;
   jobs::SamplingGroup group;
   std::vector<std::shared_ptr<jobs::SamplingGroup::Member>> members;
   for (const jobs::Drawing& drawing : drawings) {
     sizes.push_back(drawing.size());
-    members.push_back(group.join(*model, drawing, [](std::size_t) {}, kWanted));
+    members.push_back(group.join(*model, drawing, [](const Sampling&) {}, kWanted));
   }
   for (int step = 0; step < 2; ++step)
     for (const auto& member : members) group.advance(*model, *member);
@@ -240,6 +240,54 @@ TEST("searches: the peak of a step, and what is held between steps") {
         const std::size_t left = identifier ? static_cast<std::size_t>(model->text().config().hidden_size) * sizeof(float) : 0;
         EXPECT(held == planned.held || held + left == planned.held);
       }
+}
+
+TEST("a search whose shut weights grow from none holds all that is planned from its first step on") {
+  const auto model = tiny_model();
+  jobs::SearchInput in = search_input(*model, Optimizer::sgd, false);
+  in.options.shut = 20;
+  in.options.ramp = 10;  // the second step shuts two
+  const jobs::Plan planned = jobs::plan_search(*model, in);
+  const auto search = std::make_shared<jobs::SearchJob>(model, in, kWanted);
+  for (int step = 0; step < 3; ++step) {
+    jobs::SearchRun run(search, 1);
+    while (!run.step(kWanted, [](const jobs::SearchProgress&) {})) {}
+    EXPECT(model->memory().in_use - model->memory().weights == planned.held);
+  }
+  EXPECT(peak_of(*model) == planned.peak);
+}
+
+TEST("while none is shut yet, straight-through computes with the weights as they are") {
+  const auto model = tiny_model();
+  jobs::SearchInput in = search_input(*model, Optimizer::sgd, false);
+  in.options.learning_rate = 10;
+  in.options.shut = 20;
+  in.options.ramp = 1000;  // one from step 25 on
+  jobs::SearchJob search(model, in, kWanted);
+  const jobs::TrainingInput batch = training_input(*model, 2, 1);
+  const double first = search.update(batch, kWanted).loss;
+  EXPECT(search.update(batch, kWanted).loss == first);  // though ξ has moved
+  in.options.shut = 0;
+  jobs::SearchJob scaled(model, in, kWanted);
+  EXPECT(scaled.update(batch, kWanted).loss == first);
+  EXPECT(scaled.update(batch, kWanted).loss != first);
+}
+
+TEST("a search's step on an explicit batch that lacks a byte is refused before it begins") {
+  const auto sized = tiny_model();
+  const jobs::SearchInput in = search_input(*sized, Optimizer::adam, false);
+  const jobs::TrainingInput batch = training_input(*sized, 8, 1);  // more rows than the search's own
+  jobs::SearchJob search(sized, in, kWanted);
+  for (int step = 0; step < 2; ++step) search.update(batch, kWanted);  // the first packs backward's weights as it goes
+  const std::size_t peak = peak_of(*sized);
+  EXPECT(peak > jobs::plan_search(*tiny_model(), in).peak);
+  const auto tight = tiny_model(peak - 1), enough = tiny_model(peak);
+  jobs::SearchJob refused(tight, in, kWanted), taken(enough, in, kWanted);
+  const std::size_t before = tight->memory().in_use;
+  EXPECT_ERROR("CONES_OUT_OF_MEMORY", refused.update(batch, kWanted));
+  EXPECT(tight->memory().in_use == before && refused.state().search().steps_done() == 0);
+  for (int step = 0; step < 2; ++step) taken.update(batch, kWanted);
+  EXPECT(peak_of(*enough) == peak);
 }
 
 TEST("a search that lacks a byte is refused before it begins, and one that has it runs") {

@@ -7,6 +7,7 @@
 #include "harness.h"
 #include "jobs/job_queue.h"
 #include "jobs/sample.h"
+#include "ops/transfer.h"
 #include "tiny_model.h"
 
 using namespace cones;
@@ -18,7 +19,7 @@ using jobs::SamplingGroup;
 namespace {
 
 const std::atomic<bool> kWanted = false;  // the flag of a job that nobody aborts
-const SamplingGroup::Stepped kSilent = [](std::size_t) {};
+const SamplingGroup::Stepped kSilent = [](const Sampling&) {};
 
 std::vector<float> draw_alone(const std::shared_ptr<const Model>& model, const Drawing& drawing) {
   SampleJob job(model, std::make_shared<SamplingGroup>(), drawing);
@@ -108,18 +109,18 @@ TEST("a region everywhere is the plain picture, whatever the others say") {
   }
 }
 
-TEST("the caller's step is everybody's, and counts once") {
+TEST("a step is everybody's, and counts once; who is finished takes none more") {
   const auto model = tiny_model();
   SamplingGroup group;
   std::vector<std::size_t> first, second;
-  const auto one = group.join(*model, drawing_input(*model, 1, 3, true, 1), [&](std::size_t n) { first.push_back(n); }, kWanted);
+  const auto one = group.join(*model, drawing_input(*model, 1, 3, true, 1), [&](const Sampling& after) { first.push_back(after.steps_done()); }, kWanted);
   EXPECT(!group.advance(*model, *one));
-  const auto two = group.join(*model, drawing_input(*model, 1, 2, true, 2), [&](std::size_t n) { second.push_back(n); }, kWanted);
+  const auto two = group.join(*model, drawing_input(*model, 1, 2, true, 2), [&](const Sampling& after) { second.push_back(after.steps_done()); }, kWanted);
   EXPECT(first.size() == 1 && second.empty());
   EXPECT(!group.advance(*model, *one));  // for both
   EXPECT(first.size() == 2 && second.size() == 1);
-  EXPECT(!group.advance(*model, *two));  // had it already
-  EXPECT(first.size() == 2 && second.size() == 1);
+  EXPECT(group.advance(*model, *two));  // for both
+  EXPECT(first.size() == 3 && second.size() == 2);
   EXPECT(group.advance(*model, *one));
   EXPECT(group.advance(*model, *two));
   EXPECT(first == (std::vector<std::size_t>{1, 2, 3}));
@@ -131,7 +132,7 @@ TEST("other sizes and aborted drawings stay where they are") {
   SamplingGroup group;
   std::atomic<bool> aborted = false;
   int steps = 0;
-  const auto count = [&](std::size_t) { ++steps; };
+  const auto count = [&](const Sampling&) { ++steps; };
   const Drawing longer = with_longer_text(*model, drawing_input(*model, 1, 2, false, 3));
   const auto one = group.join(*model, drawing_input(*model, 1, 2, false, 1), kSilent, kWanted);
   const auto other = group.join(*model, longer, count, kWanted);
@@ -157,7 +158,7 @@ TEST("drawings that just fit together are let in, and no byte more is asked for"
     }
     const auto second = group.join(*model, drawing, kSilent, kWanted);
     EXPECT(group.held() == two.held);
-    for (const auto& caller : {first, second, first}) group.advance(*model, *caller);
+    for (const auto& caller : {first, second}) group.advance(*model, *caller);
     EXPECT(first->sampling.finished() && second->sampling.steps_done() == 2);
     EXPECT(peak_of(*model) == two.peak);
   }
@@ -194,14 +195,18 @@ TEST("who does not fit in memory waits until somebody has ended") {
   EXPECT(peak_of(*model) == alone);
 }
 
-TEST("nor do more than sixteen rows go together, whatever their sizes") {
+TEST("nor do more callers go together than have a picture each in sixteen rows") {
   const auto model = tiny_model();
   const auto group = std::make_shared<SamplingGroup>();
-  SampleJob seven(model, group, drawing_input(*model, 7, 2, true, 1));
-  SampleJob two(model, group, drawing_input(*model, 2, 2, false, 2)), one(model, group, drawing_input(*model, 1, 2, false, 3));
-  EXPECT(!seven.step(kWanted, kSilent));
-  EXPECT(!two.step(kWanted, kSilent));
+  std::vector<std::unique_ptr<SampleJob>> eight;
+  for (unsigned i = 0; i < 8; ++i) {
+    eight.push_back(std::make_unique<SampleJob>(model, group, drawing_input(*model, 2, 30, true, i)));
+    EXPECT(!eight.back()->step(kWanted, kSilent));
+  }
+  SampleJob one(model, group, drawing_input(*model, 1, 2, false, 3));
   EXPECT(has_to_wait(one));
+  eight.pop_back();
+  EXPECT(!one.step(kWanted, kSilent));
   SampleJob many(model, std::make_shared<SamplingGroup>(), drawing_input(*model, 20, 1, false, 4));
   EXPECT(many.step(kWanted, kSilent));  // alone, any number
 }
@@ -250,4 +255,39 @@ TEST("on a queue, drawings beyond the memory come out one after another, and the
   EXPECT(peak_of(*model) <= pair);
   for (int i = 0; i < kCalls; ++i)
     EXPECT(drawn[static_cast<std::size_t>(i)] == draw_alone(model, drawing_input(*model, 1, 3, true, 10u * static_cast<unsigned>(i))));
+}
+
+TEST("one picture behind forty has its share of every step, and all are what they are alone") {
+  const auto model = tiny_model();
+  SamplingGroup group;
+  const Drawing large = drawing_input(*model, 4, 6, true, 1), other = drawing_input(*model, 5, 6, false, 50), small = drawing_input(*model, 1, 6, true, 90);
+  std::size_t steps = 0;  // of the small one
+  const auto one = group.join(*model, large, kSilent, kWanted), two = group.join(*model, other, kSilent, kWanted);
+  group.advance(*model, *one);
+  const auto last = group.join(*model, small, [&](const Sampling& after) { steps = after.steps_done(); }, kWanted);
+  for (std::size_t n = 1; n <= 6; ++n) {
+    group.advance(*model, n % 2 == 0 ? *one : *two);
+    EXPECT(steps == n);
+  }
+  EXPECT(last->sampling.finished() && !one->sampling.finished());
+  while (!group.advance(*model, *one)) {}
+  while (!group.advance(*model, *two)) {}
+  const Context context = model->context(nullptr);
+  const auto drawn = [&](const auto& member) { return download_channels_first(context, member->sampling.latents(context)); };
+  EXPECT(drawn(one) == draw_alone(model, large));
+  EXPECT(drawn(two) == draw_alone(model, other));
+  EXPECT(drawn(last) == draw_alone(model, small));
+}
+
+TEST("time is shared between callers whose sizes do not go together, too") {
+  const auto model = tiny_model();
+  double now = 0;
+  SamplingGroup group([&] { return now += 0.5; });  // a step takes half a second, whatever it is
+  std::size_t first = 0, second = 0;
+  const Drawing drawing = drawing_input(*model, 1, 40, false, 1);
+  const auto one = group.join(*model, drawing, [&](const Sampling& after) { first = after.steps_done(); }, kWanted);
+  const auto two = group.join(*model, with_longer_text(*model, drawing), [&](const Sampling& after) { second = after.steps_done(); }, kWanted);
+  for (int step = 0; step < 20; ++step) group.advance(*model, *one);
+  EXPECT(first == 10 && second == 10);
+  EXPECT(group.recent().rows_per_step == 1);
 }

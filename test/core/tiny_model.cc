@@ -83,8 +83,8 @@ jobs::Drawing drawing_input(const Model& model, index_t batch, int steps, bool g
   in.guidance = guided ? 3 : 1;
   if (guided) in.negative = floats(in.text_shape(model).size(), seed + 2);
   for (int k = steps; k > 0; --k)
-    in.steps.push_back({.timestep = 900.0 * k / steps, .input_scale = 0.9, .x0_from_x = 1, .x0_from_output = -0.3,
-                        .x_from_x = 0.6, .x_from_x0 = 0.3, .x_from_previous_x0 = 0.05, .noise = 0.1});
+    in.steps.push_back({.timestep = 900.0 * k / steps, .input_scale = 0.9, .prediction_from_x = 1, .prediction_from_output = -0.3,
+                        .x_from_x = 0.6, .x_from_prediction = 0.3, .x_from_previous = {0.05}, .noise = 0.1});
   for (index_t b = 0; b < batch; ++b) in.seeds.push_back(seed + static_cast<std::uint64_t>(b));
   return in;
 }

@@ -7,6 +7,7 @@
 #include "jobs/encode_text.h"
 #include "jobs/token_gradient.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -56,6 +57,7 @@ void compare_text(const std::string& name, const TextConfig& config) {
     std::vector<float> small = jobs::token_gradient(context, *model, {rows, ids, tokens, upstream});
     for (float& value : small) value *= 0x1p12f;
     EXPECT_HALF(golden, "grad.token_embedding", small);
+    EXPECT_ONLY_KERNELS(3);
   }
 }
 
@@ -63,7 +65,7 @@ void compare_pair(const std::string& name, const ClipConfig& config) {
   for (const jobs::Precision precision : kHalves) {
     HalfGolden golden(name, precision);
     const jobs::ClipPair clip({.files = {golden->path("model.safetensors")}, .config = config,
-                               .place = jobs::place({.device = "cuda", .precision = precision})});
+                               .place = watched_place(precision)});
     const index_t pictures = golden->dim("pixel_values", 0), side = config.vision.image_size;
     const std::vector<float> first = golden->floats("pixel_values");
     std::vector<float> pixels;
@@ -72,6 +74,7 @@ void compare_pair(const std::string& name, const ClipConfig& config) {
         for (index_t c = 0; c < 3; ++c) pixels.push_back(first[static_cast<std::size_t>((b * 3 + c) * side * side + p)]);
     EXPECT_HALF(golden, "image_embeds", clip.embed_images(pixels, pictures, kWanted));
     EXPECT_HALF(golden, "text_embeds", clip.embed_texts(golden->ints("input_ids"), golden->dim("input_ids", 0), kWanted));
+    EXPECT_ONLY_KERNELS(2);
   }
 }
 

@@ -7,13 +7,14 @@
 #include <utility>
 
 #include "harness.h"
+#include "watched_library.h"
 
 namespace cones::test {
 
 bool test_all() { return std::getenv("CONES_TEST_ALL") != nullptr; }
 
 std::shared_ptr<const Model> on_card(ModelOptions options, jobs::Precision precision) {
-  options.place = jobs::place({.device = "cuda", .precision = precision});
+  options.place = watched_place(precision);
   return std::make_shared<const Model>(options);
 }
 

@@ -8,6 +8,7 @@
 #include "ops/transfer.h"
 #include "search_golden.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -63,6 +64,7 @@ void compare(jobs::Precision precision) {
     batch.embeddings = upload(context, texts, {static_cast<index_t>(batch.captions.size()), kTokens, width});
     losses.push_back(static_cast<float>(search.step(context, batch, &identifier).loss));
   }
+  EXPECT_ONLY_KERNELS(1 + kSteps);  // text states; losses
   EXPECT_HALF(golden, "losses", losses);
   EXPECT_HALF(golden, "embedding", download(context, identifier.embedding()));
   for (std::size_t i = 0; i < search.size(); ++i)

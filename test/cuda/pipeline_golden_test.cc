@@ -8,6 +8,7 @@
 #include "jobs/encode_text.h"
 #include "ops/transfer.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -37,9 +38,9 @@ std::vector<SolverStep> ddim(const std::vector<float>& timesteps, bool v_predict
     const double product = products[t], previous = products[t >= stride ? t - stride : 0];
     const double alpha = std::sqrt(product), sigma = std::sqrt(1 - product), direction = std::sqrt(1 - previous);
     steps.push_back({.timestep = static_cast<double>(timestep), .input_scale = 1,
-                     .x0_from_x = v_prediction ? alpha : 1 / alpha, .x0_from_output = v_prediction ? -sigma : -sigma / alpha,
-                     .x_from_x = direction / sigma, .x_from_x0 = std::sqrt(previous) - direction * alpha / sigma,
-                     .x_from_previous_x0 = 0, .noise = 0});
+                     .prediction_from_x = v_prediction ? alpha : 1 / alpha, .prediction_from_output = v_prediction ? -sigma : -sigma / alpha,
+                     .x_from_x = direction / sigma, .x_from_prediction = std::sqrt(previous) - direction * alpha / sigma,
+                     .x_from_previous = {}, .noise = 0});
   }
   return steps;
 }
@@ -53,6 +54,7 @@ void compare(int steps) {
     const std::vector<float> prompt = jobs::encode_text(context, *model, {1, golden->ints("prompt_ids"), {}, {}});
     EXPECT_HALF(golden, "negative_encoder_hidden_states", negative);
     EXPECT_HALF(golden, "encoder_hidden_states", prompt);
+    std::int64_t results = 2;  // copied to the host: texts, latents
     for (const std::string prediction : {"epsilon", "v_prediction"}) {
       const std::string run = "ddim." + std::to_string(steps) + "." + prediction;
       jobs::Drawing in;
@@ -66,13 +68,15 @@ void compare(int steps) {
       in.steps = ddim(golden->floats(run + ".timesteps"), prediction == "v_prediction");
       in.seeds = {0};
       Sampling sampling = jobs::begin(context, *model, in);
-      Sampling* const alone[] = {&sampling};
+      const Sampling::Part alone[] = {{&sampling, sampling.unfinished()}};
       for (int k = 1; k <= steps; ++k) {
         Sampling::advance(context, model->unet(), alone);
-        if (steps == 4 || k == 1 || k == 25 || k == 50)
-          EXPECT_HALF(golden, run + ".latents." + std::to_string(k), download_channels_first(context, sampling.latents()));
+        if (steps != 4 && k != 1 && k != 25 && k != 50) continue;
+        EXPECT_HALF(golden, run + ".latents." + std::to_string(k), download_channels_first(context, sampling.latents(context)));
+        ++results;
       }
     }
+    EXPECT_ONLY_KERNELS(results);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "jobs/search.h"
 #include "search_golden.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -69,6 +70,7 @@ void compare(const SearchGoldenRun& run, jobs::Precision precision) {
   jobs::SearchJob search(model, input_of(*model, run.options), kWanted);
   std::vector<float> losses;
   for (index_t k = 0; k < kSteps; ++k) losses.push_back(static_cast<float>(search.update(batch_of(golden.golden(), k), kWanted).loss));
+  EXPECT_ONLY_KERNELS(kSteps);
 
   const std::string name = run.name;
   EXPECT_HALF(golden, name + ".losses", losses);

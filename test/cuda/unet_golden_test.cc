@@ -8,6 +8,7 @@
 #include "jobs/denoise.h"
 #include "jobs/gradient.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -48,6 +49,11 @@ const UNetConfig kOdd = [] {
   c.norm_eps = 1e-6f;
   c.flip_sin_to_cos = false;
   c.freq_shift = 1;
+  return c;
+}();
+const UNetConfig kNoMid = [] {
+  UNetConfig c = config_of({4, 8}, {false, true}, {2, 2}, 8, 2);
+  c.mid_block = false;
   return c;
 }();
 const UNetConfig kLists = [] {
@@ -105,6 +111,7 @@ void compare(const std::string& name, const UNetConfig& config) {
       EXPECT_HALF(golden, prefix + "grad.sample", got.latents);
       EXPECT_HALF(golden, prefix + "grad.encoder_hidden_states", got.embeddings);
       for (std::size_t i = 0; i < in.tensors.size(); ++i) EXPECT_HALF(golden, "grad." + in.tensors[i], values(got.gradients[i]));
+      EXPECT_ONLY_KERNELS(1 + 3 + static_cast<std::int64_t>(in.tensors.size()));  // output; losses, two inputs' and the tensors' gradients
     };
     for (const std::string& tensor : golden->tensors())
       if (tensor.starts_with("grad.") && (tensor.ends_with(".weight") || tensor.ends_with(".bias"))) in.tensors.push_back(tensor.substr(5));
@@ -119,6 +126,7 @@ void compare(const std::string& name, const UNetConfig& config) {
 
 }  // namespace
 
+TEST("no mid block") { compare("unet-no-mid", kNoMid); }
 TEST("linear projections: every gradient") { compare("unet-tiny", kTiny); }
 TEST("lists per level: every gradient") { compare("unet-lists", kLists); }
 TEST("sizes that do not divide") { compare("unet-odd", kOdd); }

@@ -3,6 +3,7 @@
 #include "harness.h"
 #include "jobs/pictures.h"
 #include "tiny_model.h"
+#include "watched_library.h"
 
 using namespace cones;
 using namespace cones::test;
@@ -40,6 +41,7 @@ void compare(const std::string& name, const VaeConfig& config) {
   const std::vector<float> decoded =
       jobs::decode_latents(context, *model, {batch, golden->dim("latents", 2), golden->dim("latents", 3), latents});
   EXPECT_HALF(golden, "decoded", moved(decoded, batch, golden->dim("decoded", 2) * golden->dim("decoded", 3), false));
+  EXPECT_ONLY_KERNELS(2);
 }
 
 }  // namespace

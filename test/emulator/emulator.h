@@ -1,8 +1,8 @@
 // A GPU for tests: runs the kernels of cuda/ on a processor. One fiber per CUDA thread; warp and block operations are
 // collectives: the last thread to arrive does them for all.
 //
-// Adversarial where the hardware leaves a choice: shared memory starts as NaN, warps run in random order, asynchronous copies
-// happen as late as the rules allow. It knows nothing of speed, registers or bank conflicts, and it believes what PTX's manual
+// Adversarial where the hardware leaves a choice: shared memory starts as NaN, warps run in random order, blocks in ascending or
+// descending order, asynchronous copies happen as late as the rules allow. It knows nothing of speed, registers or bank conflicts, and it believes what PTX's manual
 // says of fragments: one run on a card must confirm that.
 #pragma once
 
@@ -343,13 +343,20 @@ inline void fiber_main() {
   yield();
 }
 
-/// How the next launches choose where the hardware may: `lazy` copies, and the order of warps.
+/// How the next launches choose where the hardware may: `lazy` copies, the order of warps, and that of blocks, which
+/// CONES_CUDA_EMULATED_DESCENDING in the environment turns round for programs that know nothing of the emulator.
 inline bool lazy_copies = true;
 inline unsigned order_seed = 7;
+inline bool descending_blocks = std::getenv("CONES_CUDA_EMULATED_DESCENDING") != nullptr;
+
+/// Called before and after each launch, where there is device memory that only kernels may touch (emulated_device.h).
+inline void (*begin_work)() = nullptr;
+inline void (*end_work)() = nullptr;
 
 inline void launch(int gx, int gy, int gz, int threads, std::size_t shared_bytes, const std::function<void()>& f) {
   const std::lock_guard lock(one_launch);
   ++launches;
+  if (begin_work != nullptr) begin_work();
   body = &f;
   Block b;
   block = &b;
@@ -367,47 +374,49 @@ inline void launch(int gx, int gy, int gz, int threads, std::size_t shared_bytes
   b.some.resize(16);
   b.memory.resize(shared_bytes + 1024);
   b.shared = reinterpret_cast<char*>((reinterpret_cast<std::uintptr_t>(b.memory.data()) + 1023) / 1024 * 1024);
-  for (b.bz = 0; b.bz < gz; ++b.bz)
-    for (b.by = 0; b.by < gy; ++b.by)
-      for (b.bx = 0; b.bx < gx; ++b.bx) {
-        std::memset(b.shared, 0xff, shared_bytes);  // NaN wherever nothing was written
-        b.groups.assign(count, std::vector<std::vector<Copy>>(1));
-        for (std::size_t i = 0; i < count; ++i) {
-          Fiber& fiber = b.fibers[i];
-          const std::uintptr_t top = (reinterpret_cast<std::uintptr_t>(fiber.stack.data()) + fiber.stack.size()) / 16 * 16;
-          void** sp = reinterpret_cast<void**>(top) - 2;
-          sp[0] = reinterpret_cast<void*>(&fiber_main);
-          sp[1] = nullptr;
-          sp -= 6;
-          std::memset(sp, 0, 48);
-          fiber.sp = sp;
-          fiber.done = false;
-        }
-        std::vector<int> order(count / 32);
-        for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
-        int stuck = 0;
-        for (int left = threads; left > 0;) {
-          std::shuffle(order.begin(), order.end(), b.random);
-          const std::uint64_t before = progress;
-          const int left_before = left;
-          for (const int w : order) {
-            // A warp runs until it makes no progress: it meets a block-wide operation or ends.
-            for (std::uint64_t seen = ~0ull; seen != b.warps[static_cast<std::size_t>(w)].round;) {
-              seen = b.warps[static_cast<std::size_t>(w)].round;
-              for (int lane = 0; lane < 32; ++lane) {
-                self = w * 32 + lane;
-                Fiber& fiber = b.fibers[static_cast<std::size_t>(self)];
-                if (fiber.done) continue;
-                emulator_switch(&scheduler_sp, fiber.sp);
-                if (fiber.done) --left;
-              }
-            }
+  const std::int64_t blocks = std::int64_t{gx} * gy * gz;
+  for (std::int64_t turn = 0; turn < blocks; ++turn) {
+    const std::int64_t index = descending_blocks ? blocks - 1 - turn : turn;
+    b.bx = static_cast<int>(index % gx), b.by = static_cast<int>(index / gx % gy), b.bz = static_cast<int>(index / gx / gy);
+    std::memset(b.shared, 0xff, shared_bytes);  // NaN wherever nothing was written
+    b.groups.assign(count, std::vector<std::vector<Copy>>(1));
+    for (std::size_t i = 0; i < count; ++i) {
+      Fiber& fiber = b.fibers[i];
+      const std::uintptr_t top = (reinterpret_cast<std::uintptr_t>(fiber.stack.data()) + fiber.stack.size()) / 16 * 16;
+      void** sp = reinterpret_cast<void**>(top) - 2;
+      sp[0] = reinterpret_cast<void*>(&fiber_main);
+      sp[1] = nullptr;
+      sp -= 6;
+      std::memset(sp, 0, 48);
+      fiber.sp = sp;
+      fiber.done = false;
+    }
+    std::vector<int> order(count / 32);
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
+    int stuck = 0;
+    for (int left = threads; left > 0;) {
+      std::shuffle(order.begin(), order.end(), b.random);
+      const std::uint64_t before = progress;
+      const int left_before = left;
+      for (const int w : order) {
+        // A warp runs until it makes no progress: it meets a block-wide operation or ends.
+        for (std::uint64_t seen = ~0ull; seen != b.warps[static_cast<std::size_t>(w)].round;) {
+          seen = b.warps[static_cast<std::size_t>(w)].round;
+          for (int lane = 0; lane < 32; ++lane) {
+            self = w * 32 + lane;
+            Fiber& fiber = b.fibers[static_cast<std::size_t>(self)];
+            if (fiber.done) continue;
+            emulator_switch(&scheduler_sp, fiber.sp);
+            if (fiber.done) --left;
           }
-          stuck = progress == before && left == left_before ? stuck + 1 : 0;
-          if (stuck > 200) stop("deadlock: some threads ended or wait elsewhere");
         }
       }
+      stuck = progress == before && left == left_before ? stuck + 1 : 0;
+      if (stuck > 200) stop("deadlock: some threads ended or wait elsewhere");
+    }
+  }
   block = nullptr;
+  if (end_work != nullptr) end_work();
   idle_fibers.swap(b.fibers);
 }
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, makeGrid, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, makeGrid, pullModel, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
@@ -14,6 +14,9 @@ const STRANGE: readonly unknown[] = [
 ];
 
 const CLIP = path.join(__dirname, '../../models/mini-clip');
+
+// No machine of ours asks a hub for what is no name.
+process.env['HF_HUB_OFFLINE'] = '1';
 
 let folder: string;
 let engine: Engine;
@@ -48,9 +51,25 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'Engine.load, options': async (v) => (await Engine.load(MODEL, v)).dispose(),
   'Engine.load, device': async (v) => (await Engine.load(MODEL, { device: v })).dispose(),
   'Engine.load, precision': async (v) => (await Engine.load(MODEL, { precision: v })).dispose(),
+  'Engine.load, prediction': async (v) => (await Engine.load(MODEL, { prediction: v })).dispose(),
+  'Engine.load, ema': async (v) => (await Engine.load(MODEL, { ema: v })).dispose(),
+  'Engine.load, config': async (v) => (await Engine.load(MODEL, { config: v })).dispose(),
   'Engine.load, planOnly': async (v) => (await Engine.load(MODEL, { planOnly: v })).dispose(),
+  'Engine.load, maxQueue': async (v) => (await Engine.load(MODEL, { maxQueue: v })).dispose(),
+  'Engine.load, limits': async (v) => (await Engine.load(MODEL, { limits: v })).dispose(),
+  'Engine.load, one of the limits': async (v) => (await Engine.load(MODEL, { limits: { steps: v } })).dispose(),
+  'engine.trim': (v) => (engine.trim as (value: never) => unknown).call(engine, v),
+  'engine.stats': (v) => (engine.stats as (value: never) => unknown).call(engine, v),
+  'startSearch, priority': async (v) => (await engine.startSearch({ ...options, priority: v })).dispose(),
+  'Engine.load, onDownload': async (v) => (await Engine.load(MODEL, { onDownload: v })).dispose(),
+  'Engine.load, signal': async (v) => (await Engine.load(MODEL, { signal: v })).dispose(),
+  pullModel: (v) => pullModel(v),
+  'pullModel, options': (v) => pullModel('org/model', v),
+  'pullModel, signal': (v) => pullModel('org/model', { signal: v }),
+  'pullModel, onProgress': (v) => pullModel('org/model', { onProgress: v }),
   listDevices: (v) => (listDevices as (value: never) => unknown)(v),
   'Clip.load': (v) => Clip.load(v),
+  'Clip.load, signal': async (v) => (await Clip.load(CLIP, { signal: v })).dispose(),
   'Clip.load, device': async (v) => (await Clip.load(CLIP, { device: v })).dispose(),
   'Clip.load, precision': async (v) => (await Clip.load(CLIP, { precision: v })).dispose(),
   cosine: (v) => cosine(v, new Float32Array(2)),
@@ -62,6 +81,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'Concept.difference': (v) => Concept.difference(v, concept),
   'Concept.jaccard': (v) => Concept.jaccard(concept, v),
   'concept.with': (v) => concept.with(v),
+  'concept.withIdentifier': (v) => concept.withIdentifier(v),
+  'concept.withIdentifier, instead': (v) => concept.withIdentifier('V9*', v),
   'concept.with, subjects': (v) => concept.with({ subjects: v }),
   'concept.with, tensors': (v) => concept.with({ tensors: v }),
   'concept.with, device': (v) => concept.with({ device: v }),
@@ -99,7 +120,23 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'denoise, timesteps': (v) => engine.denoise(latents, v, states),
   'denoise, concepts': (v) => engine.denoise(latents, [1], states, { concepts: v }),
   conceptGradient: (v) => engine.conceptGradient(latents, [1], states, v),
+  'conceptGradient, withRespectTo': (v) => engine.conceptGradient(latents, [1], states, { target: latents.data, concepts: concept, withRespectTo: v }),
   'conceptGradient, tensors': (v) => engine.conceptGradient(latents, [1], states, { target: latents.data, tensors: v }),
+  vjp: (v) => engine.vjp(latents, [1], states, v),
+  'vjp, options': (v) => engine.vjp(latents, [1], states, latents.data, v),
+  schedule: (v) => engine.schedule(v),
+  'schedule, sampler': (v) => engine.schedule({ sampler: v }),
+  addNoise: (v) => engine.addNoise(v, latents.data, [1]),
+  'addNoise, noise': (v) => engine.addNoise(latents, v, [1]),
+  'addNoise, timesteps': (v) => engine.addNoise(latents, latents.data, v),
+  'search.stepOn': (v) => search.stepOn(v),
+  'search.stepOn, captions': (v) => search.stepOn({ latents, noise: latents.data, timesteps: [1], captions: v }),
+  'generate, latents': (v) => engine.generate({ prompt: 'a', steps: 1, latents: v }),
+  'generate, embeddings': (v) => engine.generate({ steps: 1, embeddings: v }),
+  'generate, negativeEmbeddings': (v) => engine.generate({ prompt: 'a', steps: 1, negativeEmbeddings: v }),
+  'generate, output': (v) => engine.generate({ prompt: 'a', steps: 1, output: v }),
+  'generate, onLatents': (v) => engine.generate({ prompt: 'a', steps: 1, onLatents: v }),
+  'generate, onPreview': (v) => engine.generate({ prompt: 'a', steps: 1, onPreview: v }),
   planGenerate: (v) => engine.planGenerate(v),
   planSearch: (v) => engine.planSearch(v),
   planRefinement: (v) => engine.planRefinement(v),
@@ -120,6 +157,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'clip.embedTexts': (v) => clip.embedTexts(v),
   'startSearch, report': async (v) => (await engine.startSearch({ ...options, report: v })).dispose(),
   'startSearch, resume': async (v) => (await engine.startSearch({ ...options, resume: v })).dispose(),
+  'startSearch, checkpoint': async (v) => (await engine.startSearch({ ...options, checkpoint: v })).dispose(),
+  'startSearch, checkpoint.save': async (v) => (await engine.startSearch({ ...options, checkpoint: { every: 1, save: v } })).dispose(),
   'startSearch, captions': async (v) => (await engine.startSearch({ ...options, captions: v })).dispose(),
   refineConcepts: (v) => engine.refineConcepts(v),
   'refineConcepts, subjects': (v) => engine.refineConcepts({ subjects: v }),

@@ -94,8 +94,8 @@ async function main(): Promise<void> {
   const gradient = { ...denoise, target: floats(2 * latent), weights: Float64Array.of(1, 0.5), tensors: [names[0]!, 'conv_in.weight'], wantLatents: true, wantEmbeddings: true, checkpointing: false };
   const alphasCumprod = Float64Array.from({ length: 1000 }, (_unused, t) => 1 - (t + 1) / 1001);
   const sample = {
-    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, preview: true,
-    steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0),
+    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, latentsEvery: 1,
+    steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0, 0, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0, 0, 0, 0),
   };
   const loss = { ...denoise, timesteps: Float64Array.of(1, 900), moments: floats(4 * latent), latentScale: 0.2, alphasCumprod, prediction: 'epsilon' as const, seed: 1n };
   const searchOptions: NativeSearchOptions = {
@@ -119,6 +119,8 @@ async function main(): Promise<void> {
 
   const calls: Call[] = [
     ['loadModel', (o: never) => addon.loadModel(o), [load]],
+    ['loadModel, tensors', (o: never) => addon.loadModel(o), [{ ...load, unet: { ...load.unet, tensors: await addon.readSafetensors(load.unet.files[0]!) } }]],
+    ['readSafetensors', (file) => addon.readSafetensors(file), [load.unet.files[0]!]],
     ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
     ['listDevices', (v) => (addon.listDevices as (value: never) => unknown)(v), [undefined]],
     ['loadModel, planOnly', async (o: never) => (await addon.loadModel(o)).planText(1, tokens), [{ ...load, planOnly: true }]],
@@ -130,6 +132,8 @@ async function main(): Promise<void> {
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number, number, number])), [2, 64, 32, 1e6]],
     ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number])), [2, height, side, 1e6]],
     ['wordNorm', (o) => model.wordNorm(o), [{ abort }]],
+    ['trim', (o) => model.trim(o), [{ abort }]],
+    ['recentSteps', (v) => (model.recentSteps as (value: never) => unknown)(v), [undefined]],
     ['availableMemory', (o) => model.availableMemory(o), [{ abort }]],
     ['planGradient', (o) => model.planGradient(o), [{ ...job, tokens, tensors: names, checkpointing: true }]],
     ['planSearch', (o) => model.planSearch(o), [{ ...job, pictures: 3, captions: 2, tokens, tensors: Int32Array.of(0, 3), optimizer: 'adam', checkpointing: false, identifierRows: 1 }]],
@@ -141,11 +145,12 @@ async function main(): Promise<void> {
     ['sample', (o) => model.sample(o), [sample]],
     ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, weights: floats(2 * height * side) }]],
     ['gradient', (o) => model.gradient(o), [gradient]],
+    ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],
     ['createMask', (o) => model.createMask(o), [nothing]],
     ['createSearch', (o) => startSearch(o), [searchOptions]],
     ['createSearch, identifier', (o) => startSearch({ ...searchOptions, identifier: o }), [identifier]],
-    ['search.run', (o) => search.run(o), [{ steps: 1, onStep: () => undefined, abort }]],
+    ['search.run', (o) => search.run(o), [{ steps: 1, share: 0.5, onStep: () => undefined, abort }]],
     ['search.update', (o) => search.update(o), [{ ...denoise, masks: undefined, target: floats(2 * latent), weights: Float64Array.of(1, 1) }]],
     ['search.loadState', (o) => search.loadState(o), [state]],
     ['learning.loadState', (o) => learning.loadState(o), [await learning.saveState()]],
@@ -220,7 +225,7 @@ async function main(): Promise<void> {
   clip.dispose();
   await Promise.all([model.dispose(), foreign.dispose()]);
   for (const [name, run, valid] of calls) {
-    if (!/^(load|list|random|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
+    if (!/^(load|list|random|readSafetensors|new )/.test(name) && (await attempt(`${name}: disposed`, () => run(...(valid as never[])))) !== 'CONES_DISPOSED') problems.push(`${name} is not refused after dispose()`);
   }
   writeSync(1, `${JSON.stringify({ refused, problems })}\n`);
 }

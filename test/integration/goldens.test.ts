@@ -45,7 +45,7 @@ const float32 = (data: ArrayLike<number>) => Float32Array.from(data);
 const float64 = (data: ArrayLike<number>) => Float64Array.from(data);
 const int32 = (data: ArrayLike<number>) => Int32Array.from(data);
 
-describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists', 'unet-tiny'])('%s', (name) => {
+describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists', 'unet-tiny', 'unet-no-mid'])('%s', (name) => {
   const golden = new Golden(path.join(models, name));
   const [batch, , height, width] = golden.shape('sample') as [number, number, number, number];
   const input = {
@@ -89,6 +89,25 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
     const { loss, latents, embeddings, gradients } = await gradient({ checkpointing });
     expectAll([
       golden.judge('loss', [loss]),
+      golden.judge('grad.sample', latents!),
+      golden.judge('grad.encoder_hidden_states', embeddings!),
+      ...weights.map((tensor, i) => golden.judge(`grad.${tensor}`, gradients[i]!)),
+    ]);
+  });
+
+  test('the same gradients from the one at the output', async () => {
+    const [out, target, rows] = [golden.data('out'), golden.data('target'), golden.data('weights')];
+    const size = out.length / batch;
+    const { output, latents, embeddings, gradients } = await model.gradient({
+      ...input,
+      // The goldens' loss is a weighted mean of squares.
+      upstream: Float32Array.from(out, (value, i) => (2 * rows[Math.floor(i / size)]! * (value - target[i]!)) / size),
+      tensors: weights,
+      wantLatents: true,
+      wantEmbeddings: true,
+    });
+    expectAll([
+      golden.judge('out', output!),
       golden.judge('grad.sample', latents!),
       golden.judge('grad.encoder_hidden_states', embeddings!),
       ...weights.map((tensor, i) => golden.judge(`grad.${tensor}`, gradients[i]!)),

@@ -1,7 +1,7 @@
 // The package as npm would publish it, unpacked beside its declared dependencies only, in a process
 // without a PATH, so that neither a compiler nor a package of this checkout can help it to load.
-import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -62,6 +62,77 @@ test('nothing in it makes a package manager compile: `npm ci` runs node-gyp wher
   expect(existsSync(path.join(installed, 'binding.gyp'))).toBe(false);
   const { scripts } = JSON.parse(readFileSync(path.join(installed, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
   expect(Object.keys(scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name))).toEqual([]);
+});
+
+describe('what may be published', () => {
+  /** Runs the check that `npm pack` begins with on a folder; its complaint, or '' where there is none. */
+  const check = (folder: string): string => {
+    const script = path.join(repository, 'scripts/check-prebuild.mjs');
+    return spawnSync(process.execPath, [script, folder], { encoding: 'utf8' }).stderr;
+  };
+
+  test('the libraries of this build need no newer system than glibc 2.28 and GCC 8', () => {
+    expect(check(path.join(repository, 'build/Release'))).toBe('');
+  });
+
+  test('a library that asks for a newer glibc is refused', () => {
+    const library = readFileSync(path.join(repository, 'build/Release/cones.node'));
+    const at = library.toString('latin1').search(/GLIBC_2\.\d\d\0/); // in its table of names
+    expect(at).toBeGreaterThan(0);
+    library.write('GLIBC_2.29', at, 'latin1');
+    const folder = path.join(project, 'newer');
+    mkdirSync(folder);
+    writeFileSync(path.join(folder, 'cones.node'), library);
+    expect(check(folder)).toContain('cones.node needs GLIBC_2.29');
+  });
+
+  test('`npm pack` looks for a prebuilt addon first, and says how to make one', () => {
+    const { scripts } = JSON.parse(readFileSync(path.join(repository, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+    expect(scripts.prepack).toMatch(/^node scripts\/check-prebuild\.mjs && /);
+    expect(check(path.join(project, 'nothing'))).toContain('npm run prebuilds');
+  });
+});
+
+/** The anchors of a document's headings, as GitHub makes them. */
+const anchors = (text: string): string[] =>
+  [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-'));
+
+/** Links of a document to what is not in its folder's package: `[from, to]`. */
+function deadLinks(root: string, document: string): [string, string][] {
+  const read = (file: string) => readFileSync(file, 'utf8').replace(/^```.*?^```/gms, '');
+  const file = path.join(root, document);
+  return [...read(file).matchAll(/\]\(([^()\s]+)\)/g)]
+    .map(([, link]) => link!)
+    .filter((link) => !/^[a-z]+:/.test(link))
+    .filter((link) => {
+      const [target, anchor] = link.split('#') as [string, string?];
+      const to = target === '' ? file : path.resolve(path.dirname(file), target);
+      if (path.relative(root, to).startsWith('..') || !existsSync(to)) return true;
+      return anchor !== undefined && !anchors(read(to)).includes(anchor);
+    })
+    .map((link) => [document, link]);
+}
+
+describe('published documents', () => {
+  test('no link is dead', () => {
+    const documents = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
+    expect(documents).toEqual(expect.arrayContaining(['README.md', 'CHANGELOG.md', 'docs/guide/getting-started.md', 'docs/reference/api.md']));
+    expect(documents.filter((name) => name.startsWith('docs/log'))).toEqual([]);
+    expect(documents.flatMap((document) => deadLinks(installed, document))).toEqual([]);
+  });
+
+  test('a dead link is found', () => {
+    const folder = path.join(project, 'documents');
+    mkdirSync(folder);
+    writeFileSync(path.join(folder, 'a.md'), '# One & two\n[1](b.md) [2](a.md#one--two) [3](#three) [4](../x.md) [5](https://a.example)\n```\n[6](no.md)\n```\n');
+    writeFileSync(path.join(project, 'x.md'), '');
+    expect(deadLinks(folder, 'a.md')).toEqual([['a.md', 'b.md'], ['a.md', '#three'], ['a.md', '../x.md']]);
+  });
+});
+
+test('the addon is loaded by the one call that Turbopack and @vercel/nft follow', () => {
+  expect(readFileSync(path.join(installed, 'dist/native.js'), 'utf8')).toContain("require('node-gyp-build')(__dirname + '/..')");
 });
 
 test('with the addon in prebuilds/ and the model in the package, it draws', () => {

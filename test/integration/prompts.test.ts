@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import os from 'node:os';
 import path from 'node:path';
 import { type Concept, Engine, type GenerateOptions } from '../../lib';
+import { Golden } from '../goldens/golden';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 let folder: string;
@@ -92,6 +93,39 @@ describe('negative prompts', () => {
     expect(await codes({ guidance: 0, prompt: ['a', 'b'], negativePrompt: ['', 'ugly'] })).toEqual(['negative-prompt-unused']);
     expect(await codes({ guidance: 1, negativePrompt: ' ' })).toEqual([]);
     expect(await codes({ guidance: 1.5, negativePrompt: 'ugly' })).toEqual([]);
+  });
+});
+
+describe('concepts of different users', () => {
+  const golden = new Golden(path.join(MODEL, '../two-subjects'));
+  const { prompts, token } = JSON.parse(readFileSync(path.join(MODEL, '../two-subjects/golden.json'), 'utf8')) as { prompts: string[]; token: string };
+  const values = Array.from({ length: 2 }, (_, i) => Float32Array.from(golden.data('embeddings').slice(32 * i, 32 * (i + 1))));
+  /** Both were found as V1* with one rare word. */
+  const learned = (values: Float32Array, of = cat) => of.with({ subjects: [{ ...of.subjects[0]!, identifier: 'V1*', token, embedding: { dtype: 'float32', values } }] });
+
+  test("are drawn together, each with its own embedding where the prompt names it: transformers' states", async () => {
+    const concepts = [learned(values[0]!), learned(values[1]!, dog).withIdentifier('V2*')];
+    const { data, warnings } = await engine.encodePrompt(prompts, { concepts });
+    expect(golden.judge('last_hidden_state', data)).toMatchObject({ ok: true });
+    expect(warnings).toEqual([]);
+    const swapped = await engine.encodePrompt(prompts, { concepts: [concepts[0]!.withIdentifier('V2*'), concepts[1]!.withIdentifier('V1*')] });
+    expect(golden.judge('last_hidden_state', swapped.data)).toMatchObject({ ok: false });
+    expect((await engine.generate({ prompt: prompts[0]!, concepts, steps: 1, seed: 1 })).warnings).toEqual([]);
+  });
+
+  test('one that has learned an embedding goes with one that has the rare word alone', async () => {
+    const rare = cat.with({ subjects: [{ ...cat.subjects[0]!, token }] });
+    const both = await engine.encodePrompt('V1* V2*', { concepts: [rare, learned(values[1]!).withIdentifier('V2*')] });
+    const one = await engine.encodePrompt(`${token} V2*`, { concepts: [learned(values[1]!).withIdentifier('V2*')] });
+    expect([...both.data]).toEqual([...one.data]);
+    expect(both.warnings).toEqual([]);
+  });
+
+  test('a place beyond the length of a text names nobody', async () => {
+    const filled = 'a '.repeat(75);
+    const [with_, without] = await Promise.all([`${filled}V1*`, filled].map((prompt) => engine.encodePrompt(prompt, { concepts: [learned(values[0]!)] })));
+    expect([...with_!.data]).toEqual([...without!.data]);
+    expect(with_!.warnings).toEqual([expect.objectContaining({ code: 'prompt-truncated' })]);
   });
 });
 

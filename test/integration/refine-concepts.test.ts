@@ -42,6 +42,15 @@ test('the result draws all subjects, with their words and embeddings, and tells 
   expect(warnings).toEqual([]);
 });
 
+test('two that were found with one rare word, of which one has learned an embedding, keep it', async () => {
+  const [subject] = dog.subjects;
+  const twin = dog.with({ subjects: [{ ...subject!, token: 'q' }] });
+  const { subjects } = await options();
+  const both = await engine.refineConcepts(await options({ subjects: [subjects[0]!, { ...subjects[1]!, concept: twin }] }));
+  expect(both.subjects.map(({ token }) => token)).toEqual(['q', 'q']);
+  expect((await engine.encodePrompt('a V1* cat next to a V2* dog', { concepts: [both] })).warnings).toEqual([]);
+});
+
 test.each([true, false])('its memory is planned, composed pictures %s', async (compose) => {
   await using own = await load();
   const settings = { compose, batchSize: 4, priorCount: 2 };

@@ -1,6 +1,7 @@
 // The concept search through the public API: what every option does, and that it resumes bit by bit.
 import { createHash } from 'node:crypto';
 import type { Concept, ConceptSearch, Engine, FindConceptOptions } from '../../lib';
+import { LossHistory } from '../../lib/methods/cones/loss-history';
 import { load, picture, pictures, rejection, searchOptions } from '../runtime/model';
 
 let engine: Engine;
@@ -307,8 +308,8 @@ describe('saving and resuming', () => {
     const weights = [...(await search.ranking()).values()].reduce((sum, { length }) => sum + length, 0);
     const first = (await search.ranking()).values().next().value!.length;
     search.dispose();
-    // Magic and digest of the inputs; the native state begins with 24 bytes, then each weight's displacement, moments and S.
-    const native = 8 + 32;
+    // Magic, place, digest of the inputs and losses; the native state begins with 24 bytes, then each weight's displacement, moments and S.
+    const native = 8 + 16 + 32 + LossHistory.BYTES;
     expect(state.length).toBeGreaterThanOrEqual(native + 24 + 16 * weights + 32);
     const edited = (tensor: number, bit: number) => {
       const changed = Buffer.from(state);
@@ -333,5 +334,66 @@ describe('saving and resuming', () => {
     expect(await rejection(start({ resume: state, seed: 1 }))).toMatchObject({ code: 'CONES_STATE_INVALID', message: expect.stringContaining('other') as string });
     expect(await rejection(start({ resume: state, density: 0.1 }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
     expect(await rejection(start({ resume: state, optimizer: 'sgd' }))).toMatchObject({ code: 'CONES_STATE_INVALID' });
+  });
+});
+
+describe('checkpoints', () => {
+  interface Saved { readonly step: number; readonly state: Buffer }
+  const saving = (every: number, saved: Saved[]) => ({ every, save: async (state: Buffer, step: number) => void saved.push({ step, state }) });
+
+  test('come every so many steps and after the last, and each goes on to the same bytes as an uninterrupted search', async () => {
+    const whole = await (await engine.findConcept(await searchOptions({ steps: 7 }))).toBuffer();
+    const saved: Saved[] = [];
+    const observed = await engine.findConcept(await searchOptions({ steps: 7, checkpoint: saving(3, saved) }));
+    expect(saved.map(({ step }) => step)).toEqual([3, 6, 7]);
+    expect(observed.toBuffer().equals(whole)).toBe(true);
+    for (const { step, state } of saved) {
+      const more: Saved[] = [];
+      const resumed = await engine.findConcept(await searchOptions({ steps: 7, resume: state, checkpoint: saving(3, more) }));
+      expect(resumed.toBuffer().equals(whole)).toBe(true);
+      expect(more.map((own) => own.step)).toEqual([6, 7].filter((own) => own > step));
+      expect(more.every((own) => own.state.equals(saved.find((first) => first.step === own.step)!.state))).toBe(true);
+    }
+  });
+
+  test('no step is taken while one is being saved', async () => {
+    let steps = 0;
+    let saving = false;
+    const save = async () => {
+      saving = true;
+      const before = steps;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(steps).toBe(before);
+      saving = false;
+    };
+    const onProgress = ({ phase }: { phase: string }) => {
+      if (phase !== 'search') return;
+      steps++;
+      expect(saving).toBe(false);
+    };
+    await engine.findConcept(await searchOptions({ steps: 4, checkpoint: { every: 1, save }, onProgress }));
+    expect(steps).toBe(4);
+  });
+
+  test.each([
+    ['rejects', async () => { throw new RangeError('disk'); }],
+    ['throws', () => { throw new RangeError('disk'); }],
+  ])('one that %s ends the search with that error', async (_, save) => {
+    const search = await start({ steps: 6, checkpoint: { every: 2, save } });
+    await expect(search.run()).rejects.toMatchObject({ name: 'RangeError', message: 'disk' });
+    expect(search.step).toBe(2);
+    search.dispose();
+  });
+
+  test.each([{ every: 0, save: () => undefined }, { every: 1 }, { every: 1.5, save: () => undefined }, 5])('refuses %p', async (checkpoint) => {
+    await expect(start({ checkpoint: checkpoint as never })).rejects.toMatchObject({ code: 'CONES_OPTION_INVALID' });
+  });
+
+  test('the report has the losses of the steps', async () => {
+    const losses: [number, number, number][] = [];
+    const onProgress: FindConceptOptions['onProgress'] = ({ phase, step, subjectLoss, priorLoss }) => void (phase === 'search' && losses.push([step, subjectLoss!, priorLoss!]));
+    const concept = await engine.findConcept(await searchOptions({ steps: 3, onProgress }));
+    const column = (i: 0 | 1 | 2) => losses.map((row) => Number(row[i].toPrecision(4)));
+    expect((concept.report as { history: unknown }).history).toEqual({ step: [1, 2, 3], subject: column(1), prior: column(2) });
   });
 });

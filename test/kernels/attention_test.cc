@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -175,9 +176,10 @@ void invalid() {
 
 }  // namespace
 
-/// `all` runs every case in all ways, else types, copies and orders take turns; `first` stops at the first failure.
+/// `all` runs every case in all ways, else types, copies and orders take turns; CONES_TEST_FIRST in the environment stops at the
+/// first failure.
 int main(int count, char** arguments) {
-  const bool all = count > 1 && std::strcmp(arguments[1], "all") == 0, first = count > 1 && std::strcmp(arguments[1], "first") == 0;
+  const bool all = count > 1 && std::strcmp(arguments[1], "all") == 0, first = std::getenv("CONES_TEST_FIRST") != nullptr;
   const Case cases[] = {
       // batch, heads, d, T, S
       {2, 2, 40, 70, 77},
@@ -237,6 +239,7 @@ int main(int count, char** arguments) {
     for (unsigned way = 0; way < (all ? 4 : 2); ++way) {
       dev::lazy_copies = (way + i / 2) % 2 == 0;
       dev::order_seed = (way ^ i) % 2 != 0 ? 7 : 1234;
+      dev::descending_blocks = (way ^ i) % 2 != 0;
       if ((all ? way / 2 : way ^ i) % 2 == 0) {
         run<dev::half>(c, i + 1);
       } else {

@@ -270,6 +270,7 @@ int main() {
   for (const bool lazy : {true, false}) {
     dev::lazy_copies = lazy;
     dev::order_seed = lazy ? 7 : 11;
+    dev::descending_blocks = !lazy;
     for (const Conv2dShape& s : shapes) {
       check<dev::half>("f16", Type::f16, s, kAll);
       check<dev::bf16>("bf16", Type::bf16, s, kAll);

@@ -220,6 +220,7 @@ int main() {
   choose<bf16>(4, some_rows(256, -1, 4), 8, true, 0);
   choose<half>(4, some_rows(308, -1, 4), 8, true, 1);
   choose<half>(5000, {4999, 3}, 2, false, 0);  // more rows than grid.y
+  choose<half>(4, some_rows(5000, -1, 4), 1, true, 0);
 
   gather<half>({19, 0, 7}, 768, 0);
   gather<bf16>({5}, 13, 0);

@@ -101,48 +101,89 @@ void update(const Case& c) {
   });
 }
 
+/// A weight's place in the order of csrc/device/ranking.h, told in doubles: higher goes first.
+struct Rank {
+  double value, second;
+  std::int64_t place;
+  bool operator<(const Rank& other) const {
+    return value != other.value ? value > other.value : second != other.second ? second > other.second : place < other.place;
+  }
+};
+double in_whole_steps(float value, float per_step) {
+  return per_step > 0 && value > 0 ? std::max(0.25, std::nearbyint(static_cast<double>(value * per_step))) : static_cast<double>(value);
+}
+
 template <class T>
 void gamma(std::size_t n, std::size_t off) {
-  check::now = "gamma of " + std::to_string(n);
   Guarded<T> theta(check::normals<T>(n), off);
-  Guarded<float> displacement(check::normals<float>(n, 1e-3f));
+  Guarded<float> displacement(check::normals<float>(n, 1e-3f)), score(check::normals<float>(n));
+  for (std::size_t i = 0; i < n; i += 3) displacement[i] = 5e-4f;
+  for (std::size_t i = 0; i < n; i += 2) score[i] = 0.5f;
   displacement[n / 2] = 5e-4f;
-  for (const float cut : {5e-4f, std::numeric_limits<float>::infinity()})
-    for (const SearchView view : {SearchView::scale, SearchView::shut}) {
+  score[n / 2] = 0.5f;
+  const std::int64_t first = 1000;
+  for (const float per_step : {0.0f, 8192.0f}) {
+    check::now = "gamma of " + std::to_string(n) + ", " + std::to_string(per_step);
+    const Rank cut{in_whole_steps(5e-4f, per_step), 0.5, first + static_cast<std::int64_t>(n / 2)};
+    const std::uint32_t last[3] = {value_word(5e-4f, per_step), second_word(0.5f), place_word(cut.place)}, none[3] = {~0u, ~0u, ~0u};
+    for (const std::uint32_t* key : {static_cast<const std::uint32_t*>(nullptr), last, none}) {
       Guarded<T> out(n);
-      check::expect(search_gamma(nullptr, {check::type_of<T>, view, static_cast<std::int64_t>(n), theta.data(), displacement.data(),
-                                           view == SearchView::shut ? &cut : nullptr, out.data()}) == 0, "rc");
+      check::expect(search_gamma(nullptr, {check::type_of<T>, key ? SearchView::shut : SearchView::scale, static_cast<std::int64_t>(n),
+                                           theta.data(), displacement.data(), key ? score.data() : nullptr, key, per_step, first,
+                                           out.data()}) == 0, "rc");
       check::expect(out.intact(), "wrote outside");
       for (std::size_t i = 0; i < n; ++i) {
         const float t = dev::to_float(theta[i]), d = displacement[i];
-        const float want = view == SearchView::shut ? (d >= cut ? 0 : t) : dev::to_float(dev::from_float<T>(-(d * t)));
+        const Rank own{in_whole_steps(d, per_step), static_cast<double>(score[i]), first + static_cast<std::int64_t>(i)};
+        const bool shut = key == last && !(cut < own);
+        const float want = key ? (shut ? 0 : t) : dev::to_float(dev::from_float<T>(-(d * t)));
         check::expect(dev::to_float(out[i]) == want, "gamma[" + std::to_string(i) + "]");
       }
     }
+  }
 }
 
-void highest(const std::vector<std::vector<float>>& tensors) {
-  std::vector<const float*> values;
-  std::vector<std::int64_t> sizes;
-  std::vector<float> positive;
+void highest(const std::vector<std::vector<float>>& tensors, float per_step = 0, bool with_seconds = true) {
+  std::vector<std::vector<float>> scores;
+  std::vector<const float*> values, seconds;
+  std::vector<std::int64_t> sizes, firsts;
+  std::vector<Rank> positive;
+  std::int64_t first = 3;
   for (const std::vector<float>& tensor : tensors) {
+    std::vector<float>& score = scores.emplace_back(check::normals<float>(tensor.size()));
+    for (std::size_t i = 0; i < score.size(); i += 2) score[i] = -0.75f;
     values.push_back(tensor.data());
     sizes.push_back(static_cast<std::int64_t>(tensor.size()));
-    for (const float v : tensor)
-      if (v > 0) positive.push_back(v);
+    firsts.push_back(first);
+    for (std::size_t i = 0; i < tensor.size(); ++i)
+      if (tensor[i] > 0)
+        positive.push_back({in_whole_steps(tensor[i], per_step), with_seconds ? static_cast<double>(score[i]) : 0, first + static_cast<std::int64_t>(i)});
+    first += static_cast<std::int64_t>(tensor.size());
   }
-  std::sort(positive.begin(), positive.end(), std::greater<>());
+  for (const std::vector<float>& score : scores) seconds.push_back(with_seconds ? score.data() : nullptr);
+  std::sort(positive.begin(), positive.end());
   Guarded<std::uint32_t> scratch(kSearchHighestScratch / 4);
   const std::size_t all = positive.size();
-  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{2}, all / 3, all - 1, all, all + 1, all * 10 + 7}) {
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{2}, all / 3, all / 2, all - 1, all, all + 1, all * 10 + 7}) {
     if (static_cast<std::int64_t>(count) < 0) continue;
     check::now = "highest, " + std::to_string(count) + " of " + std::to_string(all);
-    const float want = count == 0 || all == 0 ? std::numeric_limits<float>::infinity() : positive[std::min(count, all) - 1];
-    Guarded<float> result(1);
-    check::expect(search_highest(nullptr, {static_cast<std::int64_t>(tensors.size()), values.data(), sizes.data(),
-                                           static_cast<std::int64_t>(count), scratch.data(), result.data()}) == 0, "rc");
-    check::expect(result[0] == want, "is " + std::to_string(result[0]) + ", not " + std::to_string(want));
-    check::expect(result.intact() && scratch.intact(), "wrote outside");
+    Guarded<std::uint32_t> key(3);
+    check::expect(search_highest(nullptr, {static_cast<std::int64_t>(tensors.size()), values.data(), seconds.data(), sizes.data(),
+                                           firsts.data(), per_step, static_cast<std::int64_t>(count), scratch.data(), key.data()}) == 0, "rc");
+    check::expect(key.intact() && scratch.intact(), "wrote outside");
+    std::vector<Rank> chosen;
+    for (std::size_t t = 0; t < tensors.size(); ++t)
+      for (std::size_t i = 0; i < tensors[t].size(); ++i) {
+        const float second = with_seconds ? scores[t][i] : 0;
+        const std::uint32_t words[3] = {value_word(tensors[t][i], per_step), with_seconds ? second_word(second) : 0,
+                                        place_word(firsts[t] + static_cast<std::int64_t>(i))};
+        if (words[0] > 0 && !std::lexicographical_compare(words, words + 3, key.data(), key.data() + 3))
+          chosen.push_back({in_whole_steps(tensors[t][i], per_step), static_cast<double>(second), firsts[t] + static_cast<std::int64_t>(i)});
+      }
+    std::sort(chosen.begin(), chosen.end());
+    check::expect(chosen.size() == std::min(count, all), std::to_string(chosen.size()) + " are chosen");
+    for (std::size_t i = 0; i < chosen.size() && i < all; ++i)
+      check::expect(chosen[i].place == positive[i].place, "the " + std::to_string(i) + "-th is another");
   }
 }
 
@@ -162,7 +203,9 @@ int main() {
 
   highest({check::normals<float>(3000, 1e-3f), check::normals<float>(1), check::normals<float>(77, 100)});
   highest({std::vector<float>(40, 0.0f), std::vector<float>(3, -1.0f)});
-  highest({std::vector<float>(300, 0.25f), std::vector<float>{0.5f, 0.0f, -0.25f}});
+  for (const bool with_seconds : {true, false}) highest({std::vector<float>(300, 0.25f), std::vector<float>{0.5f, 0.0f, -0.25f}}, 0, with_seconds);
+  highest({check::normals<float>(3000), check::normals<float>(500)}, 16);  // many in one step
+  highest({std::vector<float>(70000, 0.5f)}, 3);
   highest({{0x1p-149f, 1e-38f, 3e38f, 1.0f, std::nextafter(1.0f, 2.0f), std::nextafter(1.0f, 0.0f)}});
   std::vector<std::vector<float>> many;
   for (int i = 0; i < 70; ++i) many.push_back(check::normals<float>(static_cast<std::size_t>(1 + i * 7 % 90)));

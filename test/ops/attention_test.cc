@@ -121,6 +121,24 @@ TEST("attention: NaN comes through") {
   }
 }
 
+TEST("attention: a key or value that is not finite reaches every query, wherever it stands") {
+  const Case c{1, 20, 200, 1, 16};
+  const auto q = random_values(c.q_size(), 1), k = random_values(c.k_size(), 2), v = random_values(c.k_size(), 3);
+  for (const char* isa : instruction_sets())
+    for (const double bad : {static_cast<double>(NAN), static_cast<double>(INFINITY)})
+      for (const std::size_t token : {std::size_t{0}, std::size_t{7}, std::size_t{199}})
+        for (const bool key : {true, false}) {
+          auto bad_k = k, bad_v = v;
+          (key ? bad_k : bad_v)[token * 16 + 2] = bad;
+          const Run got = run(make_context(1, isa), c, q, bad_k, bad_v, random_values(c.q_size(), 4));
+          // Of an infinite key a query sees ±∞: it wins, which is NaN, or is not seen, as in PyTorch.
+          for (std::size_t i = 0; i < 20; ++i) {
+            const bool seen = !key || std::isnan(bad) || q[i * 16 + 2] > 0;
+            if (seen) EXPECT(!std::isfinite(got.out.host()[i * 16 + 2]));
+          }
+        }
+}
+
 TEST("attention: backward equals finite differences") {
   // Groups of panels of queries, whole and ragged, one and two blocks of keys.
   const Case cases[] = {{1, 5, 7, 1, 4},         {2, 3, 4, 2, 3},     {1, 35, 3, 1, 2}, {1, 200, 3, 1, 2},

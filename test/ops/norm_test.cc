@@ -281,3 +281,51 @@ TEST("norms: weights that do not fit are refused") {
   EXPECT_ERROR("CONES_INTERNAL", group_norm_forward(context, context.zeros({1, 2, 6}), four.load(context), {2}));
   EXPECT_ERROR("CONES_INTERNAL", group_norm_forward(context, context.zeros({1, 2, 6}), six.load(context), {4}));
 }
+
+TEST("norms: what is not finite, or whose squares are not, comes out as NaN, as in PyTorch") {
+  // torch.nn.functional.group_norm and layer_norm (2.13) give NaN for these, in both memory formats. 1/√∞ = 0 would give the bias.
+  const index_t rows = 20, channels = 40;
+  const Weights weights(channels);
+  const auto size = static_cast<std::size_t>(rows * channels);
+  std::vector<double> alternating(size);
+  for (std::size_t i = 0; i < size; ++i) alternating[i] = i % 3 == 0 ? 2e38 : -2e38;
+  const std::pair<const char*, std::vector<double>> inputs[] = {
+      {"squares beyond fp32", random_values(size, 3, 1e30)},
+      {"sums beyond fp32", alternating},
+      {"infinite", std::vector<double>(size, INFINITY)},
+      {"not a number", std::vector<double>(size, NAN)}};
+  for (const char* isa : instruction_sets()) {
+    const Context context = make_context(1, isa);
+    const NormWeights loaded = weights.load(context);
+    for (const auto& [what, x] : inputs)
+      for (const bool group : {true, false}) {
+        Tape tape(context);
+        const Var y = group ? group_norm(tape, Var(to_tensor(context, x, {1, rows, channels})), loaded, 5, 1e-5f, false)
+                            : layer_norm(tape, Var(to_tensor(context, x, {1, rows, channels})), loaded, 1e-5f);
+        int numbers = 0;
+        for (const double value : to_vector(y.value())) numbers += !std::isnan(value);
+        if (numbers > 0) report(__FILE__, __LINE__, std::string(isa) + ", " + what + (group ? ", group" : ", layer"));
+      }
+  }
+}
+
+TEST("norms: one value that is not finite spoils its group, or its row, and no other") {
+  const index_t rows = 20, channels = 40, groups = 5;
+  const Weights weights(channels);
+  for (const char* isa : instruction_sets())
+    for (const double bad : {static_cast<double>(NAN), static_cast<double>(INFINITY), -static_cast<double>(INFINITY)})
+      for (const std::size_t where : {std::size_t{0}, std::size_t{40 * 7 + 13}, std::size_t{799}}) {
+        const Context context = make_context(1, isa);
+        const NormWeights loaded = weights.load(context);
+        std::vector<double> x = random_values(800, 4);
+        x[where] = bad;
+        Tape tape(context);
+        const Var vx(to_tensor(context, x, {1, rows, channels}));
+        const std::vector<double> of_groups = to_vector(group_norm(tape, vx, loaded, groups, 1e-5f, false).value()),
+                                  of_rows = to_vector(layer_norm(tape, vx, loaded, 1e-5f).value());
+        for (std::size_t i = 0; i < 800; ++i) {
+          EXPECT(std::isnan(of_groups[i]) == (i % 40 / 8 == where % 40 / 8));
+          EXPECT(std::isnan(of_rows[i]) == (i / 40 == where / 40));
+        }
+      }
+}

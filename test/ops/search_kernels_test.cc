@@ -79,23 +79,3 @@ TEST("search kernels: gamma = xi * theta") {
     EXPECT_CLOSE(isa, gamma, want, 2e-7);  // two roundings
   }
 }
-
-TEST("search kernels: what is displaced as far as the cut is shut, all else is theta") {
-  for (const char* isa : instruction_sets()) {
-    const Context context = make_context(1, isa);
-    State s(context);
-    const float cut = 0.004f;
-    s.displacement.host()[7] = cut;
-    s.displacement.host()[kCount - 1] = std::nextafter(cut, 0.0f);
-    const Tensor gamma = context.empty({kCount});
-    cpu_of(context).kernels().search->shut(kCount, s.theta.host(), s.displacement.host(), cut, gamma.host());
-    int shut = 0;
-    for (index_t i = 0; i < kCount; ++i) {
-      const bool low = s.displacement.host()[i] < cut;
-      EXPECT(gamma.host()[i] == (low ? s.theta.host()[i] : 0.0f));
-      shut += !low;
-    }
-    EXPECT(shut > 5 && shut < kCount - 5);
-    EXPECT(gamma.host()[7] == 0 && gamma.host()[kCount - 1] != 0);
-  }
-}

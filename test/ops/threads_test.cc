@@ -103,3 +103,25 @@ TEST("threads: where the system refuses some, the others do all the work") {
   for (const auto& times : seen) EXPECT(times == 1);
 }
 #endif
+
+TEST("once it is aborted no more tasks begin: at most those that had") {
+  for (const int threads : {1, 4}) {
+    ThreadPool pool(threads);
+    std::atomic<bool> aborted = false;
+    std::atomic<int> before = 0, after = 0;
+    const auto task = [&](std::int64_t, int) {
+      if (aborted) ++after;
+      if (++before == 10) aborted = true;
+    };
+    EXPECT_ERROR("CONES_ABORTED", pool.run(1000, task, &aborted));
+    EXPECT(before >= 10 && after < threads);
+    before = after = 0;
+    EXPECT_ERROR("CONES_ABORTED", pool.run(1000, task, &aborted));
+    EXPECT_ERROR("CONES_ABORTED", pool.run(0, task, &aborted));
+    EXPECT(before == 0);
+    aborted = false;
+    std::atomic<int> done = 0;
+    pool.run(1000, [&](std::int64_t, int) { ++done; }, &aborted);  // usable again
+    EXPECT(done == 1000);
+  }
+}

@@ -143,7 +143,7 @@ describe('a callback that throws', () => {
 describe('iterating over a drawing', () => {
   test('gives every step, then the result', async () => {
     const steps: number[] = [];
-    const generation = engine.generate({ ...drawing, steps: 4, count: 3, batchSize: 2 });
+    const generation = engine.generate({ ...drawing, sampler: 'ddim', steps: 4, count: 3, batchSize: 2 });
     for await (const { step, steps: total } of generation) {
       steps.push(step);
       expect(total).toBe(8);
@@ -153,7 +153,7 @@ describe('iterating over a drawing', () => {
   });
 
   test('in two loops at once gives every step to both', async () => {
-    const generation = engine.generate({ ...drawing, steps: 4 });
+    const generation = engine.generate({ ...drawing, sampler: 'ddim', steps: 4 });
     const count = async () => {
       const steps: number[] = [];
       for await (const { step } of generation) steps.push(step);

@@ -98,7 +98,7 @@ test('where memory does not hold two drawings, the second begins when the first 
   const { peak } = fresh.planGenerate();
   await using tight = await load({ memoryLimit: peak });
   const order: number[] = [];
-  const draw = (who: number) => tight.generate({ ...options, seed: who, onProgress: () => void order.push(who) });
+  const draw = (who: number) => tight.generate({ ...options, seed: who, onProgress: ({ queued }) => void (queued ?? order.push(who)) });
   const results = await Promise.all([draw(1), draw(2), draw(3)]);
   expect(results.map(({ images }) => images.length)).toEqual([1, 1, 1]);
   expect(order).toEqual([...order].sort());

@@ -119,7 +119,7 @@ async function limitFor(options: GeneratePlanOptions): Promise<number> {
 /** Draws and counts the solver's steps. */
 async function draw(engine: Engine, options: Partial<GenerateOptions> = {}) {
   const steps: number[] = [];
-  const drawing = engine.generate({ prompt: 'a cat', count: 4, seed: 1, steps: 2, onProgress: ({ steps: all }) => void steps.push(all), ...options });
+  const drawing = engine.generate({ prompt: 'a cat', count: 4, seed: 1, sampler: 'ddim', steps: 2, onProgress: ({ steps: all }) => void steps.push(all), ...options });
   const { images } = await drawing.catch(() => ({ images: [] }));
   return { pictures: images.map(({ data }) => [...data]), steps, error: drawing };
 }

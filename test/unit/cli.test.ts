@@ -256,7 +256,7 @@ describe('inspect', () => {
     const losses = { subject: 1, prior: 1 };
     const report = { loss: { untouched: losses, union: { subject: 0.25, prior: 0.5 }, shut: losses, random: losses }, sweep: [], pictures: null };
     await (await Concept.load(file)).with({ report }).save(file);
-    expect((await runCli(['inspect', file])).stdout).toMatch(/^union of the concepts shut +0\.2500 +0\.5000$/m);
+    expect((await runCli(['inspect', file])).stdout).toMatch(/^union of the concepts zeroed +0\.2500 +0\.5000$/m);
   });
 
   test('a damaged concept file and a file that is nothing are told apart', async () => {
@@ -294,8 +294,9 @@ test('seeds keep all of their 64 bits; what is no seed is left for the engine to
   expect(seed('')).toBeNaN();
 });
 
-test('durations', () => {
-  expect([0, 1_499, 75_000, 3_599_600, 36_061_000].map(duration)).toEqual(['0:00', '0:01', '1:15', '1:00:00', '10:01:01']);
+test('durations say their unit', () => {
+  const told = [0, 1_000, 1_249, 9_949, 9_950, 59_499, 59_500, 75_000, 3_599_499, 3_599_500, 36_061_000].map(duration);
+  expect(told).toEqual(['0.0 s', '1.0 s', '1.2 s', '9.9 s', '10 s', '59 s', '1:00 min', '1:15 min', '59:59 min', '1:00:00 h', '10:01:01 h']);
 });
 
 test('tables: text to the left, numbers to the right, short rows allowed', () => {

@@ -86,6 +86,32 @@ test('a weight that only one concept lists counts as empty in the other', () => 
   expect(layers[0]).toMatchObject({ neurons: [a.tensors.get('k')!.indices.length, 0], shared: 0, jaccard: 0 });
 });
 
+describe('withIdentifier', () => {
+  const { a } = pair(10);
+  const [subject] = a.subjects;
+
+  test('gives the subject another name, and so another hash, and changes nothing else', () => {
+    const renamed = a.withIdentifier('<mine>');
+    expect(renamed.subjects).toEqual([{ ...subject!, identifier: '<mine>' }]);
+    expect(renamed.hash).not.toBe(a.hash);
+    expect(renamed.withIdentifier(subject!.identifier).equals(a)).toBe(true);
+  });
+
+  test('so that concepts of different users go together, both found under one name', () => {
+    const b = a.with({ subjects: [{ ...subject!, embedding: { dtype: 'float32', values: Float32Array.of(1) } }] });
+    expect(() => Concept.union(a, b)).toThrow(expect.objectContaining({ code: 'CONES_OPTION_INVALID', message: expect.stringContaining('withIdentifier') as string }));
+    expect(Concept.union(a, b.withIdentifier('V7*')).subjects.map(({ identifier }) => identifier)).toEqual([subject!.identifier, 'V7*']);
+  });
+
+  test('of several subjects the one with the identifier so far, in any case', () => {
+    const both = Concept.union(a, a.withIdentifier('V7*'));
+    expect(both.withIdentifier('V8*', 'v7*').subjects.map(({ identifier }) => identifier)).toEqual([subject!.identifier, 'V8*']);
+    for (const rename of [() => both.withIdentifier('V8*'), () => both.withIdentifier('V8*', 'V9*'), () => both.withIdentifier(subject!.identifier, 'V7*'), () => a.withIdentifier('')]) {
+      expect(rename).toThrow(expect.objectContaining({ code: 'CONES_OPTION_INVALID' }));
+    }
+  });
+});
+
 describe('equals', () => {
   const { a } = pair(9);
   test('disregards order, empty weights and how the neurons were found', () => {

@@ -11,13 +11,19 @@ import type * as ExifMetadata from '../../lib/images/exif-metadata';
 import type * as Captions from '../../lib/methods/shared/captions';
 import type * as State from '../../lib/methods/cones/state';
 import type * as ModelConfig from '../../lib/models';
+import type * as Checkpoint from '../../lib/models/checkpoint';
+import type * as SingleFile from '../../lib/models/single-file';
 import type * as ReadJson from '../../lib/models/read-json';
+import type * as HubFiles from '../../lib/models/hub/choose-files';
+import type * as HubListing from '../../lib/models/hub/listing';
 import type * as PngChunks from '../../lib/images/png-chunks';
 import type * as Prompt from '../../lib/text/prompt';
+import type * as Lines from '../../lib/util/lines';
 import type * as Show from '../../lib/util/show';
 import type * as SubjectFolder from '../../lib/methods/shared/subject-folder';
 import type * as TiffColours from '../../lib/images/tiff-colours';
 import type * as TokenizerFiles from '../../lib/text/tokenizer-files';
+import { ops, pickledTensor, writeSafetensors, zip } from '../checkpoints';
 import { CountedLibrary, growth } from '../steps';
 
 const library = new CountedLibrary();
@@ -122,6 +128,26 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
       await library.load<typeof ModelConfig>('lib/models/index.ts').readUNetConfig(path.join(folder, 'unet'));
     },
   },
+  'the names of files on a hub': { size: 2000, work: (n) => list(n, (i) => `a/../${i}\\`).split(',').forEach((name) => library.load<typeof HubListing>('lib/models/hub/listing.ts').isSafePath(name)) },
+  'a long name of a file on a hub': { size: 2000, work: (n) => library.load<typeof HubListing>('lib/models/hub/listing.ts').isSafePath('a/'.repeat(n)) },
+  'the files of a model on a hub': {
+    size: 2000,
+    work: (n) => {
+      const { chooseFiles } = library.load<typeof HubFiles>('lib/models/hub/choose-files.ts');
+      const paths = new Set(['model_index.json', 'unet/config.json', 'unet/diffusion_pytorch_model.safetensors.index.json', ...list(n, (i) => `unet/diffusion_pytorch_model-${i + 10_000}-of-${n}.safetensors`).split(',')]);
+      return refused(() => chooseFiles('m', paths, { unet: ['diffusers', 'UNet2DConditionModel'] }));
+    },
+  },
+  'a pickle of numbers': checkpoint((n) => Buffer.alloc(2 * n, 'N0')),
+  'a pickle of marks': checkpoint((n) => Buffer.from('('.repeat(n) + '1'.repeat(n))),
+  'a pickle of shared lists': checkpoint((n) => Buffer.from(`]q\0${'h\0h\0a0'.repeat(n)}0`)),
+  'a pickle of texts': checkpoint((n) => Buffer.from('U\x01a0'.repeat(n))),
+  'a pickle of names': checkpoint((n) => Buffer.from('ccollections\nOrderedDict\n0'.repeat(n))),
+  'a checkpoint of tensors': checkpointOf((n) => zip([['a/data.pkl', ops.pickle(ops.dict(Array.from({ length: n }, (_, i) => [`w${i}`, pickledTensor('0', 'F32', [1])] as const)))], ['a/data/0', Buffer.alloc(4)]])),
+  'a checkpoint of storages': checkpointOf((n) => zip([['a/data.pkl', ops.pickle(ops.dict(Array.from({ length: n }, (_, i) => [`w${i}`, pickledTensor(String(i), 'F32', [1])] as const)))], ...Array.from({ length: n }, (_, i) => [`a/data/${i}`, Buffer.alloc(4)] as const)])),
+  'an archive whose end is hard to find': checkpointOf((n) => Buffer.concat([Buffer.from('PK\x03\x04'), Buffer.alloc(8 * n, 'PK\x05\x06')])),
+  'a single file of many tensors': singleFile((i) => `model.diffusion_model.input_blocks.${i}.0.out_layers.3.weight`),
+  'a single file of averaged weights': singleFile((i) => `model_ema.${i}`),
   'a tokenizer': tokenizer((n) => `{"<|startoftext|>":0,"<|endoftext|>":1,${list(n, (i) => `"a${i + 100_000}":${i + 100_000}`)}}`, () => '#version: 0.2\n'),
   'a tokenizer with merges': tokenizer(() => '{"<|startoftext|>":0,"<|endoftext|>":1,"ab":2}', (n) => lines(n, () => 'a b')),
   'a tokenizer with added tokens': {
@@ -147,13 +173,19 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   'a concept of many weights': concept((n) => conceptData(Math.ceil(n / 4), 3, 3)),
   'a concept that a program makes': { size: 4000, work: (n) => library.load<typeof ConceptData>('lib/concept-file/data.ts').checkData(conceptData(2, n, 3)) },
   'the description of a photo': { size: 2000, work: (n) => library.load<typeof ExifMetadata>('lib/images/exif-metadata.ts').readExifDescription(exifOf(1, `a${'\0'.repeat(n)}b${'\0'.repeat(n)}`)) },
+  'the prompts that a program writes, in small pieces': {
+    size: 2000,
+    work: async (n) => {
+      for await (const line of library.load<typeof Lines>('lib/util/lines.ts').linesOf(Array.from({ length: n }, (_, i) => (i % 100 === 99 ? 'a\n' : 'a')))) expect(line).not.toBe('');
+    },
+  },
   'the tags of a photo': { size: 1000, work: (n) => library.load<typeof ExifMetadata>('lib/images/exif-metadata.ts').readExifDescription(exifOf(n, 'a')) },
   'the texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['tEXt', Buffer.from('a\0b')] as const))),
   'the packed texts of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['zTXt', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'the profiles of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'a saved search': {
     size: 2 ** 24,
-    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI1'), Buffer.alloc(n)])))),
+    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI3'), Buffer.alloc(n)])))),
   },
   'a folder of pictures with captions': {
     size: 400,
@@ -204,6 +236,28 @@ function config(name: string, text: (size: number) => string) {
       put(name, text(n));
       const { readUNetConfig, readSchedulerConfig } = library.load<typeof ModelConfig>('lib/models/index.ts');
       return refused(() => (part === 'unet' ? readUNetConfig : readSchedulerConfig)(path.join(folder, part)));
+    },
+  };
+}
+
+function checkpoint(body: (size: number) => Buffer) {
+  return checkpointOf((n) => zip([['a/data.pkl', ops.pickle(body(n), Buffer.from('}'))]]));
+}
+
+function checkpointOf(bytes: (size: number) => Buffer) {
+  return { size: 500, work: (n: number) => refused(() => library.load<typeof Checkpoint>('lib/models/checkpoint/index.ts').readCheckpoint(put('x.ckpt', bytes(n)))) };
+}
+
+/** The core of a model, and `name` as often as is asked for. */
+function singleFile(name: (i: number) => string) {
+  const core = ['model.diffusion_model.input_blocks.0.0.weight', 'model.diffusion_model.out.2.weight', 'first_stage_model.decoder.conv_in.weight', 'cond_stage_model.transformer.a'];
+  const tensor = { dtype: 'F32', shape: [1, 4], bytes: Buffer.alloc(16) };
+  return {
+    size: 400,
+    work: (n: number) => {
+      const names = [...core, ...Array.from({ length: n }, (_, i) => name(i + 1))];
+      const file = writeSafetensors(put('single.safetensors', ''), new Map(names.map((key) => [key, tensor])));
+      return refused(() => library.load<typeof SingleFile>('lib/models/single-file/index.ts').readSingleModel(file, {}));
     },
   };
 }

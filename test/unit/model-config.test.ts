@@ -141,6 +141,7 @@ test('Stable Diffusion 1.4', async () => {
     blockOutChannels: [320, 640, 1280, 1280],
     downAttention: [true, true, true, false],
     upAttention: [false, true, true, true],
+    midBlock: true,
     layersPerBlock: [2, 2, 2, 2],
     heads: [8, 8, 8, 8], // "attention_head_dim": 8 is the number of heads
     transformerLayers: [1, 1, 1, 1],
@@ -211,7 +212,7 @@ test('defaults are those of diffusers', async () => {
   const { unet, vae, scheduler } = await loadModelConfig(root);
   expect(unet).toMatchObject({ blockOutChannels: [320, 640, 1280, 1280], heads: [8, 8, 8, 8], layersPerBlock: [2, 2, 2, 2] });
   expect(vae).toMatchObject({ blockOutChannels: [64], layersPerBlock: 1, downscale: 1 });
-  expect(scheduler).toMatchObject({ betaStart: 0.0001, betaEnd: 0.02, betaSchedule: 'linear', setAlphaToOne: true });
+  expect(scheduler).toMatchObject({ betaStart: 0.0001, betaEnd: 0.02, betaSchedule: 'linear', setAlphaToOne: null });
 });
 
 test("what StableDiffusionPipeline corrects in old folders", async () => {
@@ -306,7 +307,7 @@ describe('weights', () => {
 
   test.each([
     ['none', none, 'CONES_MODEL_NOT_FOUND', 'no diffusion_pytorch_model.safetensors'],
-    ['only a pickle', { ...none, [`${unet}.bin`]: '' }, 'CONES_MODEL_NOT_FOUND', 'safe_serialization'],
+    ['only a pickle, which is cut off', { ...none, [`${unet}.bin`]: '' }, 'CONES_CHECKPOINT_INVALID', 'diffusion_pytorch_model.bin'],
     ['a shard is missing', { ...none, [`${unet}.safetensors.index.json`]: { weight_map: { x: 'b.safetensors' } } }, 'CONES_MODEL_NOT_FOUND', 'b.safetensors'],
     ['a shard elsewhere', { ...none, [`${unet}.safetensors.index.json`]: { weight_map: { x: '../x.safetensors' } } }, 'CONES_CONFIG_INVALID', 'weight_map'],
     ['no shards', { ...none, [`${unet}.safetensors.index.json`]: { weight_map: {} } }, 'CONES_CONFIG_INVALID', 'weight_map'],
@@ -323,7 +324,6 @@ describe('unsupported values are named', () => {
     ['unet/config.json', { act_fn: 'gelu' }, '"act_fn" is "gelu"'],
     ['unet/config.json', { down_block_types: [...crossAttn(3), 'AttnDownBlock2D'] }, '"down_block_types.3" is "AttnDownBlock2D"'],
     ['unet/config.json', { mid_block_type: 'UNetMidBlock2DSimpleCrossAttn' }, 'UNetMidBlock2DSimpleCrossAttn'],
-    ['unet/config.json', { mid_block_type: null }, '"mid_block_type" is null'],
     ['unet/config.json', { addition_embed_type: 'text_time' }, '"addition_embed_type" is "text_time"'],
     ['unet/config.json', { class_embed_type: 'timestep' }, '"class_embed_type"'],
     ['unet/config.json', { resnet_time_scale_shift: 'scale_shift' }, '"resnet_time_scale_shift"'],
@@ -354,17 +354,22 @@ describe('unsupported values are named', () => {
     expect(message).toContain('supported: ');
   });
 
-  // Which of diffusers' DPMSolverMultistepScheduler, DDIMScheduler and EulerDiscreteScheduler reads the key.
+  const solvers = ['dpm-solver-multistep', 'dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep'] as const;
+  // Which of diffusers' classes read the key.
   test.each<[Json, ...SamplerName[]]>([
-    [{ thresholding: true }, 'dpm-solver-multistep', 'ddim'],
-    [{ solver_order: 3 }, 'dpm-solver-multistep'],
-    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep'],
-    [{ use_lu_lambdas: true }, 'dpm-solver-multistep'],
-    [{ variance_type: 'learned_range' }, 'dpm-solver-multistep'],
-    [{ final_sigmas_type: 'sigma_min' }, 'dpm-solver-multistep', 'euler'],
-    [{ use_exponential_sigmas: true }, 'dpm-solver-multistep', 'euler'],
+    [{ thresholding: true }, ...solvers, 'ddim', 'lcm', 'tcd'],
+    [{ solver_order: 3 }, ...solvers],
+    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep', 'dpm-solver-singlestep'],
+    [{ use_lu_lambdas: true }, 'dpm-solver-multistep', 'dpm-solver-multistep-sde'],
+    [{ variance_type: 'learned_range' }, 'dpm-solver-multistep', 'dpm-solver-multistep-sde', 'dpm-solver-singlestep'],
+    [{ final_sigmas_type: 'sigma_min' }, ...solvers, 'euler'],
+    [{ use_exponential_sigmas: true }, ...solvers, 'euler', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms'],
     [{ interpolation_type: 'log_linear' }, 'euler'],
     [{ timestep_type: 'continuous' }, 'euler'],
+    [{ solver_type: 'bh1' }, 'unipc-multistep'],
+    [{ predict_x0: false }, 'unipc-multistep'],
+    [{ disable_corrector: [0] }, 'unipc-multistep'],
+    [{ skip_prk_steps: false }, 'pndm'],
     [{ shift_terminal: 0.1 }],
     [{ thresholding: null, solver_type: 'bh2', variance_type: 'fixed_small', sigma_max: null }],
   ])('%j concerns the samplers that have it, when they are chosen: %s', async (change, ...samplers) => {
@@ -382,6 +387,17 @@ describe('unsupported values are named', () => {
       else expect(refusal).toBeUndefined();
     }
     expect(samplers).not.toContain(usableSampler(scheduler));
+  });
+
+  test.each([
+    [{ _class_name: 'PNDMScheduler' }, 'pndm'],
+    [{ _class_name: 'EulerAncestralDiscreteScheduler' }, 'euler-ancestral'],
+    [{ _class_name: 'LCMScheduler' }, 'lcm'],
+    [{ _class_name: 'DPMSolverMultistepScheduler', algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep-sde'],
+    [{ _class_name: 'UniPCMultistepScheduler', solver_order: 3 }, 'ddim'],
+    [{ _class_name: 'DEISMultistepScheduler', algorithm_type: 'deis' }, 'dpm-solver-multistep'],
+  ] as const)('the scheduler %j draws with %s', async (change, sampler) => {
+    expect((await loadModelConfig(writeModel({ 'scheduler/scheduler_config.json': change }))).scheduler.sampler).toBe(sampler);
   });
 
   test('harmless unknown keys pass', async () => {

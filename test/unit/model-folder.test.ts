@@ -32,19 +32,15 @@ const PAGE = '\ufeff\n<!doctype html>\n<html><title>Sign in</title>';
 describe('as the folder', () => {
   test('a name on the hub', async () => {
     const message = await failure(Engine.load('runwayml/stable-diffusion-v1-5'));
-    expect(message).toMatch(/^CONES_MODEL_NOT_FOUND .*Hugging Face.*hf download runwayml\/stable-diffusion-v1-5 --local-dir models\/stable-diffusion-v1-5/);
+    expect(message).toMatch(/^CONES_MODEL_NOT_FOUND .*Hugging Face.*write hf:runwayml\/stable-diffusion-v1-5,/);
     // A path is none.
     for (const other of ['./models/x', '/models/x', 'a/b/c', 'models']) expect(await failure(Engine.load(other))).not.toContain('Hugging Face');
   });
 
-  test.each(['sd.safetensors', 'SD.CKPT'])('the checkpoint %s', async (name) => {
-    expect(await failure(Engine.load(put(name, 'x')))).toMatch(/^CONES_MODEL_NOT_FOUND .*is a file.*from_single_file\(file\)\.save_pretrained\(folder\)/);
-  });
-
-  test('another file', async () => {
-    const message = await failure(Engine.load(put('readme.md', 'x')));
-    expect(message).toMatch(/^CONES_MODEL_NOT_FOUND .*is a file.*Give the folder/);
-    expect(message).not.toContain('from_single_file');
+  test.each(['sd.safetensors', 'SD.CKPT', 'readme.md'])('%s, which holds no weights', async (name) => {
+    expect(await failure(Engine.load(put(name, 'x')))).toMatch(/^CONES_MODEL_NOT_FOUND .*neither a folder nor a file of weights/);
+    expect(await failure(Engine.load(put(name, PAGE)))).toMatch(/^CONES_MODEL_NOT_FOUND .*web page/);
+    expect(await failure(Engine.load(put(name, POINTER)))).toMatch(/^CONES_MODEL_NOT_FOUND .*Git LFS/);
   });
 });
 

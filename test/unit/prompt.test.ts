@@ -84,6 +84,19 @@ describe('resolvePrompt', () => {
     expect(resolvePrompt('only V1*', [cat, twin]).warnings).toEqual([]);
   });
 
+  test('but not where one of them has a learned embedding: it stands for its subject alone', () => {
+    const learned: Subject = { ...pot, token: 'sks', embedding: { dtype: 'float32', values: Float32Array.of(1) } };
+    expect(resolvePrompt('V1* and V2*', [cat, learned]).warnings).toEqual([]);
+    expect(resolvePrompt('V1* and V2*', [{ ...learned, identifier: 'V1*' }, learned]).warnings).toEqual([]);
+  });
+
+  test('its pieces tell which of the rare words stand for which subject', () => {
+    const twin = { ...pot, token: 'sks' };
+    const { text, pieces } = resolvePrompt('sks, V1*cat and V2*', [cat, twin]);
+    expect(text).toBe('sks, sks cat and sks');
+    expect(pieces).toEqual([{ text: 'sks, ' }, { text: 'sks', subject: cat }, { text: ' cat and ' }, { text: 'sks', subject: twin }, { text: '' }]);
+  });
+
   describe('Unicode', () => {
     const [nfc, nfd] = ['é', 'é'.normalize('NFD')];
     test.each([
@@ -116,7 +129,7 @@ describe('resolvePrompt', () => {
   });
 
   test('a negative prompt may be empty', () => {
-    expect(resolveText(' ', [cat])).toEqual({ text: ' ', used: [], warnings: [] });
+    expect(resolveText(' ', [cat])).toEqual({ text: ' ', pieces: [{ text: ' ' }], used: [], warnings: [] });
     expect(resolveText('no V1*', [cat])).toMatchObject({ text: 'no sks', used: [cat] });
   });
 
@@ -182,7 +195,7 @@ describe('choosing names', () => {
   });
 
   test('every built-in rare token is one token of CLIP', () => {
-    const merges = gunzipSync(readFileSync(path.join(__dirname, '../fixtures/clip-bpe/merges.txt.gz'))).toString('utf8');
+    const merges = gunzipSync(readFileSync(path.join(__dirname, '../../models/clip-bpe/merges.txt.gz'))).toString('utf8');
     const tokens = new Set(merges.split('\n').map((line) => line.replace(' ', '')));
     expect(RARE_TOKENS.filter((token) => !tokens.has(`${token}</w>`))).toEqual([]);
     expect(new Set(RARE_TOKENS).size).toBe(RARE_TOKENS.length);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { SchedulerConfig } from '../../lib/models/types';
 import type { SamplerName } from '../../lib/diffusion/schedule';
 import { alphasCumprod, samplerSchedule } from '../../lib/diffusion/schedule';
+import { PREVIOUS } from '../../lib/diffusion/samplers/types';
 
 interface Golden {
   x_start: number[];
@@ -38,7 +39,10 @@ const SD14: SchedulerConfig = {
   timestepSpacing: null,
   rescaleBetasZeroSnr: false,
   useKarrasSigmas: false,
-      refused: {},
+  originalInferenceSteps: 50,
+  timestepScaling: 10,
+  sampler: 'pndm',
+  refused: {},
 };
 
 /** { beta_start: 1 } → { ...SD14, betaStart: 1 } */
@@ -67,6 +71,7 @@ describe('sampler trajectories equal diffusers', () => {
   test.each(named as [string, Golden['cases'][number]][])('%s', (_, expected) => {
     const { initialNoiseScale, steps } = samplerSchedule(expected.sampler, configWith(expected.config), expected);
     expect(steps).toHaveLength(expected.timesteps.length);
+    for (const { xFromPrevious } of steps) expect(xFromPrevious.length).toBeLessThanOrEqual(PREVIOUS);
     steps.forEach(({ timestep }, i) => {
       expect(Math.abs(timestep - expected.timesteps[i]!)).toBeLessThanOrEqual(2 * expected.timestep_error);
     });
@@ -75,16 +80,19 @@ describe('sampler trajectories equal diffusers', () => {
 
     const scale = Math.max(...expected.trajectory.flat().map(Math.abs));
     let x = golden.x_start.map((value) => value * initialNoiseScale);
-    let previousX0 = [0, 0];
+    const previous: number[][] = [];
     steps.forEach((step, i) => {
       const z = toyNoise(i);
       const output = x.map((value) => toyUnet(step.inputScale * value, step.timestep));
-      const x0 = x.map((value, j) => step.x0FromX * value + step.x0FromOutput * output[j]!);
+      const prediction = x.map((value, j) => step.predictionFromX * value + step.predictionFromOutput * output[j]!);
       x = x.map(
         (value, j) =>
-          step.xFromX * value + step.xFromX0 * x0[j]! + step.xFromPreviousX0 * previousX0[j]! + step.noise * z[j]!,
+          step.xFromX * value +
+          step.xFromPrediction * prediction[j]! +
+          step.xFromPrevious.reduce((sum, factor, k) => sum + (factor === 0 ? 0 : factor * previous[k]![j]!), 0) +
+          step.noise * z[j]!,
       );
-      previousX0 = x0;
+      previous.unshift(prediction);
       x.forEach((value, j) => {
         const error = Math.abs(value - expected.trajectory[i]![j]!);
         expect(error).toBeLessThanOrEqual(2 * expected.fp32_error + 1e-9 * scale);

@@ -9,7 +9,7 @@ const LIMITS = { maxPositions: 77, vocabSize: 49408 };
 const golden = JSON.parse(readFileSync(path.join(__dirname, '../goldens/tokenizer.json'), 'utf8')) as {
   texts: [string, number[]][];
 };
-const mergesText = gunzipSync(readFileSync(path.join(__dirname, '../fixtures/clip-bpe/merges.txt.gz'))).toString('utf8');
+const mergesText = gunzipSync(readFileSync(path.join(__dirname, '../../models/clip-bpe/merges.txt.gz'))).toString('utf8');
 
 /** CLIP's vocabulary, as JSON. */
 let vocabJson: string | undefined;
@@ -165,6 +165,21 @@ test('text that does not fit is returned', async () => {
   expect(cut.length).toBe(77);
   expect(cut.words.at(-1)).toBe('last');
   expect(cut.truncated).toBe(', then a café cat');
+});
+
+test('of a text in pieces every token has its piece, and words end between them', async () => {
+  const tokenizer = await clip();
+  const pieces = ['', 'a photo of ', 'sks', ' cat, ', '', 'sks', '.'];
+  const { ids, pieceOfToken } = tokenizer.encode(pieces);
+  expect([...ids]).toEqual([...tokenizer.encode(pieces.join('')).ids]);
+  expect([...pieceOfToken.subarray(0, 11)]).toEqual([-1, 1, 1, 1, 2, 3, 3, 5, 6, -1, -1]);
+  // Alone, these are a genitive and a letter with an accent.
+  for (const text of ["'", '\u0301']) expect([...tokenizer.encode([text, 'sks', text]).ids]).toContain(tokenizer.tokenId('sks'));
+  const many = (count: number): string[] => Array.from({ length: count }, (_, i) => (i % 2 ? 'sks' : ` ${'ABCDE'[i % 5]}  cat `));
+  const [short, long] = [tokenizer.encode(many(1000)), tokenizer.encode(many(300_000))];
+  expect([long.ids, long.pieceOfToken, long.words]).toEqual([short.ids, short.pieceOfToken, short.words]);
+  expect(long.truncated.startsWith(short.truncated)).toBe(true);
+  expect(long.truncated.endsWith(' d cat sks')).toBe(true);
 });
 
 test('a text of megabytes is the same as its beginning', async () => {

@@ -23,13 +23,6 @@ void scale(std::int64_t n, const float* theta, const float* displacement, float*
   });
 }
 
-void shut(std::int64_t n, const float* theta, const float* displacement, float cut, float* gamma) {
-  const vec lowest = set(cut), zero = set(0);
-  sweep(n, [&](std::int64_t i, auto at) {
-    store(gamma + i, where_not_negative(load(displacement + i, at) - lowest, zero, load(theta + i, at)), at);
-  });
-}
-
 void update(const SearchUpdate& step, std::int64_t n, const float* theta, const float* gradient, float* displacement,
             float* first_moment, float* second_moment, float* score) {
   const vec rate = set(step.rate), rest1 = set(step.rest1), beta2 = set(step.beta2), rest2 = set(step.rest2),
@@ -64,6 +57,6 @@ void update(const SearchUpdate& step, std::int64_t n, const float* theta, const 
 
 extern const SearchKernels CONES_JOIN(search_kernels_, CONES_ISA);
 const SearchKernels CONES_JOIN(search_kernels_, CONES_ISA) = {
-    .scale = CONES_ISA::scale, .shut = CONES_ISA::shut, .update = CONES_ISA::update};
+    .scale = CONES_ISA::scale, .update = CONES_ISA::update};
 
 }  // namespace cones

@@ -11,8 +11,6 @@ namespace cones {
 struct SearchKernels {
   /// γ = ξ ⊙ θ = θ − (1 − ξ) ⊙ θ.
   void (*scale)(std::int64_t n, const float* theta, const float* displacement, float* gamma);
-  /// γ = 0 where 1 − ξ ≥ cut > 0, θ elsewhere.
-  void (*shut)(std::int64_t n, const float* theta, const float* displacement, float cut, float* gamma);
   /// One step on n weights. gradient: ∂L/∂γ; displacement: 1 − ξ; the moments are null unless `adam`.
   void (*update)(const SearchUpdate& step, std::int64_t n, const float* theta, const float* gradient,
                  float* displacement, float* first_moment, float* second_moment, float* score);

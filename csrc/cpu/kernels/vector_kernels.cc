@@ -170,7 +170,8 @@ void layer_norm(std::int64_t rows, std::int64_t channels, const float* x, const 
                              const vec deviation = load(x + c, at) - m;
                              return deviation * deviation;
                            });
-    const float rstd = 1.0f / __builtin_sqrtf(variance + eps);
+    // 1/√∞ = 0 would make an overflow look like the bias: ∞ − ∞ is NaN.
+    const float rstd = 1.0f / __builtin_sqrtf(variance + eps) + (variance - variance);
     const vec s = set(rstd);
     sweep(channels, [&](std::int64_t c, auto at) {
       store(y + c, fma((load(x + c, at) - m) * s, load(weight + c, at), load(bias + c, at)), at);

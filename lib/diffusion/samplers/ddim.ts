@@ -1,6 +1,8 @@
 import { ConesError } from '../../errors';
 import type { SchedulerConfig } from '../../models/types';
-import { alphasCumprod, checkTimesteps, roundHalfEven, spacedTimesteps } from './noise-levels';
+import { cleanFromUnit } from './clean-picture';
+import { DEFAULT_ETA } from '../sampler-names';
+import { alphasCumprod, checkTimesteps, noiseLevel, roundHalfEven, spacedTimesteps } from './noise-levels';
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /**
@@ -8,7 +10,7 @@ import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
  * without clipping (`clip_sample: false`, as every latent diffusion model has it).
  */
 export function ddim(config: SchedulerConfig, options: SamplerOptions): SamplerSchedule {
-  const eta = options.eta ?? 0;
+  const eta = options.eta ?? DEFAULT_ETA.ddim!;
   if (!(eta >= 0 && eta <= 1)) {
     throw new ConesError('CONES_OPTION_INVALID', `eta must be between 0 and 1; it is ${eta}.`);
   }
@@ -25,10 +27,11 @@ export function ddim(config: SchedulerConfig, options: SamplerOptions): SamplerS
   }
   // diffusers steps back by this stride whatever the spacing.
   const stride = Math.floor(config.numTrainTimesteps / options.steps);
-  const finalProduct = config.setAlphaToOne ? 1 : products[0]!;
+  const finalProduct = (config.setAlphaToOne ?? true) ? 1 : products[0]!;
+  const previousOf = (timestep: number) => (timestep >= stride ? products[timestep - stride]! : finalProduct);
   const steps = timesteps.map((timestep): SamplerStep => {
     const product = products[timestep]!;
-    const previous = timestep >= stride ? products[timestep - stride]! : finalProduct;
+    const previous = previousOf(timestep);
     const alpha = Math.sqrt(product);
     const sigma = Math.sqrt(1 - product);
     const variance = ((1 - previous) / (1 - product)) * (1 - product / previous);
@@ -38,14 +41,13 @@ export function ddim(config: SchedulerConfig, options: SamplerOptions): SamplerS
     return {
       timestep,
       inputScale: 1,
-      ...(config.predictionType === 'epsilon'
-        ? { x0FromX: 1 / alpha, x0FromOutput: -sigma / alpha }
-        : { x0FromX: alpha, x0FromOutput: -sigma }),
+      ...cleanFromUnit(config, alpha, sigma),
       xFromX: direction / sigma,
-      xFromX0: Math.sqrt(previous) - (direction * alpha) / sigma,
-      xFromPreviousX0: 0,
+      xFromPrediction: Math.sqrt(previous) - (direction * alpha) / sigma,
+      xFromPrevious: [],
       noise,
     };
   });
-  return { initialNoiseScale: 1, steps };
+  const sigmas = [...timesteps.map((timestep) => products[timestep]!), previousOf(timesteps[timesteps.length - 1]!)].map(noiseLevel);
+  return { initialNoiseScale: 1, sigmas, steps };
 }

@@ -1,5 +1,6 @@
 import { ConesError } from '../../errors';
 import type { SchedulerConfig, TimestepSpacing } from '../../models/types';
+import type { SamplerOptions } from './types';
 
 /**
  * The cumulative products of 1 - beta, [numTrainTimesteps], as diffusers' schedulers compute them.
@@ -65,7 +66,7 @@ function rescaleToZeroTerminalSnr(products: Float64Array): Float64Array {
 export function sigmaTable(config: SchedulerConfig): number[] {
   const products = alphasCumprod(config);
   if (config.rescaleBetasZeroSnr) products[products.length - 1] = 2 ** -24;
-  return Array.from(products, (a) => Math.sqrt((1 - a) / a));
+  return Array.from(products, noiseLevel);
 }
 
 /**
@@ -110,6 +111,58 @@ export function checkTimesteps(timesteps: readonly number[], config: SchedulerCo
         `(steps_offset ${config.stepsOffset}); use fewer steps.`,
     );
   }
+}
+
+/** sqrt((1 - a) / a) of a cumulative product. */
+export function noiseLevel(product: number): number {
+  return Math.sqrt((1 - product) / product);
+}
+
+/** The share of the picture in latents of unit variance whose noise level is sigma: sqrt(a). */
+export function signalOf(sigma: number): number {
+  return 1 / Math.sqrt(sigma * sigma + 1);
+}
+
+/** Timesteps, and noise levels with a last one of 0: one more than there are timesteps. */
+export interface NoiseLevels {
+  readonly timesteps: number[];
+  readonly sigmas: number[];
+}
+
+/** Of the samplers whose latents are x0 + sigma * epsilon (Euler's, Heun's, LMS), and the standard deviation that they begin with. */
+export function noisedLevels(config: SchedulerConfig, options: SamplerOptions): NoiseLevels & { initialNoiseScale: number } {
+  const table = sigmaTable(config);
+  const spacing = config.timestepSpacing ?? 'linspace';
+  const exact = spacedTimesteps(config, spacing, options.steps, { dropLast: false });
+  let timesteps = spacing === 'linspace' ? exact.map(Math.fround) : exact.map(roundHalfEven);
+  checkTimesteps(timesteps, config);
+  let sigmas = timesteps.map((t) => interpolate(table, t));
+  if (options.useKarrasSigmas ?? config.useKarrasSigmas) {
+    sigmas = karrasSigmas(sigmas[sigmas.length - 1]!, sigmas[0]!, options.steps);
+    timesteps = sigmas.map((sigma) => Math.fround(timestepOfSigma(sigma, table)));
+  }
+  const sigmaMax = sigmas[0]!;
+  return { timesteps, sigmas: [...sigmas, 0], initialNoiseScale: spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax };
+}
+
+/** Of the DPM-Solver family and UniPC, whose latents have unit variance. `sampler` is for the message. */
+export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sampler: string, spacing = config.timestepSpacing ?? 'linspace'): NoiseLevels {
+  const table = sigmaTable(config);
+  const timesteps = spacedTimesteps(config, spacing, options.steps, { dropLast: true }).map(roundHalfEven);
+  if (options.useKarrasSigmas ?? config.useKarrasSigmas) {
+    if (config.betaSchedule === 'squaredcos_cap_v2') {
+      // diffusers cuts these timesteps off instead of rounding them, so that the first hangs on a rounding error.
+      throw new ConesError(
+        'CONES_OPTION_INVALID',
+        `${sampler} has no Karras spacing for the beta schedule squaredcos_cap_v2; ` +
+          'use the sampler euler, or set "use_karras_sigmas" to false in the scheduler\'s config.',
+      );
+    }
+    const sigmas = karrasSigmas(table[0]!, table[table.length - 1]!, options.steps);
+    return { timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] };
+  }
+  checkTimesteps(timesteps, config);
+  return { timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] };
 }
 
 /** `count` noise levels from `sigmaMax` down to `sigmaMin`: Karras et al. 2022, Eq. 5 with rho = 7. */

@@ -3,6 +3,7 @@ import type { NativeIdentifier } from '../../../typings/native';
 import type { Subject } from '../../concept';
 import type { Session } from '../../engine/session';
 import { ConesError } from '../../errors';
+import { encodeWithOwnTokens, ownToken } from '../../text/own-tokens';
 import { resolvePrompt } from '../../text/prompt';
 import type { SearchSettings } from './options';
 
@@ -12,9 +13,10 @@ import type { SearchSettings } from './options';
  */
 export async function identifierOptions(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): Promise<NativeIdentifier> {
   const { tokenizer } = session;
+  const { vocabSize } = session.config.text;
   const naming = texts.flatMap((text, caption) => {
     const resolved = resolvePrompt(text, [subject]);
-    return resolved.used.length > 0 ? [{ caption, ids: tokenizer.encode(resolved.text).ids }] : [];
+    return resolved.used.length > 0 ? [{ caption, ids: encodeWithOwnTokens(tokenizer, vocabSize, resolved, [subject]).ids }] : [];
   });
   if (naming.length === 0) {
     throw new ConesError(
@@ -26,7 +28,7 @@ export async function identifierOptions(session: Session, settings: SearchSettin
   naming.forEach(({ ids: row }, i) => ids.set(row, i * tokenizer.maxLength));
   const { ids: word, length } = tokenizer.encode(settings.embeddingInit === 'token' ? subject.token : subject.category);
   return {
-    token: tokenizer.tokenId(subject.token)!,
+    token: ownToken(vocabSize, 0),
     start: word.slice(1, length - 1), // without beginning and end
     captions: Int32Array.from(naming.map(({ caption }) => caption)),
     ids,

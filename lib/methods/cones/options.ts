@@ -4,12 +4,16 @@ import type { Concept, Subject } from '../../concept';
 import { common } from '../../concept-file/header';
 import { ConesError } from '../../errors';
 import { identifierKey } from '../../text/identifier-key';
-import { bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../../util/options';
+import { asyncFunctionOption, bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../../util/options';
 import type { ImageInput } from '../../images/picture-source';
 import { namesSubject } from '../../text/prompt';
 import { ownOptions } from '../../util/reading';
 import { embeddingNormOption } from '../../engine/word-norm';
 import type { Warning } from '../../warning';
+
+/** Shares of the time, see {@link FindConceptOptions.priority}. */
+export const SHARES = { background: 0.1, normal: 1 / 3, high: 2 / 3 } as const;
+export type Priority = keyof typeof SHARES;
 
 /** Which K-V weights are searched. */
 export interface LayerSelection {
@@ -112,10 +116,17 @@ export interface FindConceptOptions {
   readonly seed?: number | bigint;
   /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
   readonly checkpointing?: boolean;
+  /**
+   * Of the time that the engine has while pictures and other work wait, searches get a third ('normal'), a tenth ('background') or two
+   * thirds ('high'); all of it when nothing waits. The result is the same. Default 'normal'.
+   */
+  readonly priority?: Priority;
   /** How the result is measured. */
   readonly report?: ReportOptions;
   /** Goes on from a state that {@link ConceptSearch.save} returned, with the same other options. */
   readonly resume?: Uint8Array;
+  /** Saves the search as it goes, so that it survives its process. Default: none. */
+  readonly checkpoint?: Checkpoint;
   /** Called after every step of every phase. */
   readonly onProgress?: (progress: SearchProgress) => void;
   /**
@@ -125,6 +136,17 @@ export interface FindConceptOptions {
   readonly onWarning?: (warning: Warning) => void;
   /** Ends the search after the step that it is in, with an AbortError. */
   readonly signal?: AbortSignal;
+}
+
+/** When a search's state is saved, and how. */
+export interface Checkpoint {
+  /** Steps between two of them. After a crash, so many are lost at most. */
+  readonly every: number;
+  /**
+   * Called with the state (as {@link ConceptSearch.save} returns it, for `resume`) and the number of steps done: whenever that is a
+   * multiple of `every`, and after the last step. The search waits for what it returns, and ends with what it throws.
+   */
+  readonly save: (state: Buffer, step: number) => void | PromiseLike<void>;
 }
 
 /** How the result is measured, on noise and timesteps that the search did not see. */
@@ -140,7 +162,7 @@ export interface ReportOptions {
   /** Solver steps of these pictures. Default 20. */
   readonly steps?: number;
   /**
-   * The CLIP pair that measures these pictures, or its folder; null: none. Default: the folder `<model>-clip` beside the
+   * The CLIP pair that measures these pictures, its folder, or its name on the hub (`hf:…`); null: none. Default: the folder `<model>-clip` beside the
    * model's, if there is one.
    */
   readonly clip?: Clip | string | null;
@@ -237,6 +259,7 @@ export const searchSchema = z.strictObject({
   embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
   checkpointing: z.boolean().optional(),
+  priority: z.enum(['background', 'normal', 'high']).default('normal'),
   report: z
     .strictObject({
       rows: z.int().min(1).max(4096).default(32),
@@ -248,6 +271,7 @@ export const searchSchema = z.strictObject({
     })
     .prefault({}),
   resume: bytesOption.optional(),
+  checkpoint: z.strictObject({ every: z.int().min(1), save: asyncFunctionOption<Checkpoint['save']>() }).optional(),
   onProgress: functionOption<(progress: SearchProgress) => void>(),
   onWarning: functionOption<(warning: Warning) => void>(),
   signal: signalOption,

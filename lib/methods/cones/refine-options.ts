@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Concept, type Subject } from '../../concept';
 import { ConesError } from '../../errors';
 import { identifierKey } from '../../text/identifier-key';
+import { sharesToken } from '../../text/prompt';
 import type { ImageInput } from '../../images/images';
 import { conceptOption, imageOption, parseOptions } from '../../util/options';
 import { ownOptions } from '../../util/reading';
@@ -25,7 +26,7 @@ export interface RefineSubject {
 type Shared = Pick<
   FindConceptOptions,
   | 'priorCount' | 'priorGuidance' | 'cacheDir' | 'priorWeight' | 'learningRate' | 'steps' | 'batchSize' | 'priorBatchSize' | 'timesteps'
-  | 'seed' | 'checkpointing' | 'resume' | 'onProgress' | 'onWarning' | 'signal'
+  | 'seed' | 'checkpointing' | 'priority' | 'resume' | 'checkpoint' | 'onProgress' | 'onWarning' | 'signal'
 >;
 
 /** Options of a joint refinement (paper §3.3). docs/log/search.md has the measurements. */
@@ -59,7 +60,7 @@ const subject = searchSchema.pick({ captions: true, priorImages: true, priorCapt
 const schema = searchSchema
   .pick({
     ...{ priorCount: true, priorGuidance: true, cacheDir: true, priorWeight: true, learningRate: true, steps: true, batchSize: true },
-    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, resume: true, onProgress: true, onWarning: true, signal: true },
+    ...{ priorBatchSize: true, timesteps: true, seed: true, checkpointing: true, priority: true, resume: true, checkpoint: true, onProgress: true, onWarning: true, signal: true },
   })
   .extend({
     subjects: z.array(subject).min(2).max(8),
@@ -95,9 +96,9 @@ export function refineSettings(givenOptions: RefineConceptsOptions): RefineSetti
   // Tells, too, when two have one identifier.
   const union = Concept.union(first!, ...others);
   const names = new Set(subjects.map(({ subject }) => identifierKey(subject.identifier)));
-  const tokens = new Set(subjects.map(({ subject }) => identifierKey(subject.token)));
-  if (names.size < subjects.length || tokens.size < subjects.length) {
-    throw problem('subjects: two of them have the same identifier or the same rare word: find one of them again, with the option others');
+  if (names.size < subjects.length) throw problem('subjects: two of them have the same identifier: give each subject once');
+  if (subjects.some(({ subject }, i) => subjects.slice(0, i).some((other) => sharesToken(other.subject, subject)))) {
+    throw problem('subjects: two of them have the same rare word and no learned embedding: find one of them again, with the option others');
   }
   if (within === 'union' && union.neuronCount === 0) throw problem("within: 'union' needs concepts that have neurons");
   const base = searchSettings({ images: [], category: subjects[0]!.subject.category, learnEmbedding: false, straightThrough: true });

@@ -16,7 +16,7 @@ export function searchWorse({ untouched, shut }: SearchReport['loss'], priorWeig
   if (shut.subject < untouched.subject && total(shut) <= total(untouched)) return [];
   const both = ({ subject, prior }: typeof shut) => `subject ${subject.toFixed(4)}, prior ${prior.toFixed(4)}`;
   const message =
-    `The search made things worse: on held-out noise the losses are ${both(shut)} with the neurons shut, and ${both(untouched)} ` +
+    `The search made things worse: on held-out noise the losses are ${both(shut)} with the neurons zeroed, and ${both(untouched)} ` +
     'with the untouched model. Search more steps, with a lower learning rate or density, or with other pictures.';
   return [{ code: 'search-worse', message }];
 }

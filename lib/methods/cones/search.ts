@@ -18,14 +18,17 @@ import {
   type FindConceptOptions,
   searchSettings,
   type SearchSettings,
+  SHARES,
   type Selection,
   STRAIGHT_THROUGH_DENSITY,
   STRAIGHT_THROUGH_RAMP,
 } from './options';
 import { measure, type Untouched } from '../../analysis/measure';
+import { LossHistory } from './loss-history';
 import { joinMoments } from './moments';
 import { refineInputs } from './refine';
 import { type RefineConceptsOptions, refineSettings } from './refine-options';
+import { type StepInput, stepOn } from './search-step';
 import { packState, unpackState } from './state';
 
 /**
@@ -39,15 +42,17 @@ export class ConceptSearch {
   readonly #search: NativeSearch;
   readonly #digest: Buffer;
   readonly #states: CaptionStates;
+  readonly #losses: LossHistory;
   readonly #untouched: Untouched = {};
 
-  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, states: CaptionStates, search: NativeSearch, digest: Buffer) {
+  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, states: CaptionStates, search: NativeSearch, digest: Buffer, losses: LossHistory) {
     this.#session = session;
     this.#settings = settings;
     this.#inputs = inputs;
     this.#states = states;
     this.#search = search;
     this.#digest = digest;
+    this.#losses = losses;
   }
 
   /** Encodes the pictures, draws the prior pictures and prepares the search; no step is taken yet. */
@@ -119,13 +124,13 @@ export class ConceptSearch {
     session.addSearch(search);
     if (state) {
       try {
-        await session.job(signal, () => search.loadState(state));
+        await session.job(signal, () => search.loadState(state.native));
       } catch (error) {
         session.removeSearch(search);
         throw error;
       }
     }
-    return new ConceptSearch(session, settings, inputs, firstCaptions(inputs.captions, encoded), search, digest);
+    return new ConceptSearch(session, settings, inputs, firstCaptions(inputs.captions, encoded), search, digest, state?.losses ?? new LossHistory());
   }
 
   /** Steps done so far. */
@@ -139,42 +144,49 @@ export class ConceptSearch {
   }
 
   /**
-   * Takes steps until `until` are done (default: the `steps` option). An abort ends it after a whole step, so the state can
-   * be saved.
+   * Takes steps until `until` are done (default: the `steps` option). An abort rejects at once; a step whose backward had begun is
+   * still taken to its end, and {@link save} waits for that, so the state is always whole. With the `checkpoint` option it saves as it
+   * goes, and takes no step while the state is being saved.
    */
   async run(until: number = this.#settings.steps): Promise<void> {
     if (!Number.isSafeInteger(until) || until < 0) {
       throw new ConesError('CONES_OPTION_INVALID', `run: ${show(until)} is not a number of steps; give a whole number.`);
     }
-    const { onProgress, signal } = this.#settings;
+    const { checkpoint } = this.#settings;
+    const stepped = this.#reporter(until);
+    for (let step = this.step, next = step; step < until; step = next) {
+      next = checkpoint ? Math.min(until, step + checkpoint.every - (step % checkpoint.every)) : until;
+      await this.#session.job(this.#settings.signal, (abort, guard) => this.#search.run({ steps: next - step, share: SHARES[this.#settings.priority], abort, onStep: guard(stepped) }));
+      await checkpoint?.save(await this.save(), next);
+    }
+  }
+
+  /** Keeps the losses of steps and tells of them, up to step `until`. */
+  #reporter(until: number) {
     const begin = this.step;
     const start = performance.now();
-    if (until <= begin) return;
-    await this.#session.job(signal, (abort, guard) =>
-      this.#search.run({
-        steps: until - begin,
-        abort,
-        onStep: guard((step: number, loss: number, subjectLoss: number, priorLoss: number, msPerStep: number) => {
-          const perStep = (performance.now() - start) / (step - begin);
-          onProgress?.({
-            phase: 'search',
-            step,
-            steps: until,
-            loss,
-            subjectLoss,
-            priorLoss,
-            msPerStep,
-            remainingMs: perStep * (until - step),
-          });
-        }),
-      }),
-    );
+    return (step: number, loss: number, subjectLoss: number, priorLoss: number, msPerStep: number) => {
+      this.#losses.add(step, subjectLoss, priorLoss);
+      const perStep = (performance.now() - start) / (step - begin);
+      this.#settings.onProgress?.({ phase: 'search', step, steps: until, loss, subjectLoss, priorLoss, msPerStep, remainingMs: perStep * (until - step) });
+    };
+  }
+
+  /**
+   * One step on a batch of your own, with the noise, timesteps and captions that you give, not counted in the report's history. Not for
+   * a search that learns its embedding.
+   * @returns the loss before it, and the unweighted mean squared error of each row
+   * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
+  async stepOn(input: StepInput): Promise<{ readonly loss: number; readonly rows: Float64Array }> {
+    const { learnEmbedding, signal } = this.#settings;
+    return stepOn(this.#session, this.#search, input, { subjects: this.#inputs.subjects, learnEmbedding, signal });
   }
 
   /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
   async save(): Promise<Buffer> {
     const state = await this.#session.job(undefined, () => this.#search.saveState());
-    return runInPieces(packState(this.#digest, this.#session, state));
+    return runInPieces(packState(this.#digest, this.#session, this.#losses, state));
   }
 
   /** ξ's displacement 1 − ξ, or the summed score S, of every searched weight by tensor name, each `[out, in]`. */
@@ -207,6 +219,7 @@ export class ConceptSearch {
       union,
       pair,
       untouched: this.#untouched,
+      history: this.#losses.curve(),
       heldOut: (subject) => this.#heldOut(subject),
       selection: selection ? checkSelection('finish', selection) : this.#settings,
       select: (choice) => this.select(choice),

@@ -1,8 +1,8 @@
 /**
- * A search that can be continued: the native state (ξ, moments, S, steps) with a digest of what it belongs to.
+ * A search that can be continued: the native state (ξ, moments, S, steps) with a digest of what it belongs to, and its losses so far.
  *
- * Bytes: "CONESXI1", SHA-256 of the search's inputs, native state, SHA-256 of all before. Of a search on a GPU, which would round
- * differently elsewhere, "CONESXI2" and then device and precision, 8 bytes of ASCII each, before the rest.
+ * Bytes: "CONESXI3"; device and precision, which round differently, 8 bytes of ASCII each; SHA-256 of the search's inputs; its losses
+ * (loss-history.ts); native state; SHA-256 of all before.
  */
 import { createHash } from 'node:crypto';
 import { kindOf } from '../../device';
@@ -10,67 +10,66 @@ import type { Session } from '../../engine/session';
 import { ConesError } from '../../errors';
 import type { Pieces } from '../../util/pieces';
 import { show } from '../../util/show';
+import { LossHistory } from './loss-history';
 
-const MAGIC = Buffer.from('CONESXI1', 'latin1');
-const MAGIC_WITH_PLACE = Buffer.from('CONESXI2', 'latin1');
+const MAGIC = Buffer.from('CONESXI3', 'latin1');
 const NAME = 8;
 const DIGEST = 32;
+/** Where its parts begin. */
+const INPUTS = MAGIC.length + 2 * NAME;
+const LOSSES = INPUTS + DIGEST;
+const NATIVE = LOSSES + LossHistory.BYTES;
 
 type Place = Pick<Session, 'device' | 'precision'>;
 
-/** What a state begins with. */
-function beginning({ device, precision }: Place): Buffer {
-  if (device === 'cpu') return MAGIC;
-  return Buffer.concat([MAGIC_WITH_PLACE, ...[kindOf(device), precision].map((name) => Buffer.from(name.padEnd(NAME, '\0'), 'latin1'))]);
+export interface SavedSearch {
+  readonly native: Buffer;
+  readonly losses: LossHistory;
 }
 
-export function* packState(inputs: Buffer, place: Place, native: Uint8Array): Pieces<Buffer> {
-  const begins = beginning(place);
-  const header = begins.length + DIGEST;
-  const end = header + native.length;
+/** What a state begins with. */
+function beginning({ device, precision }: Place): Buffer {
+  return Buffer.concat([MAGIC, ...[kindOf(device), precision].map((name) => Buffer.from(name.padEnd(NAME, '\0'), 'latin1'))]);
+}
+
+export function* packState(inputs: Buffer, place: Place, losses: LossHistory, native: Uint8Array): Pieces<Buffer> {
+  const end = NATIVE + native.length;
   const state = Buffer.allocUnsafe(end + DIGEST);
-  state.set(begins);
-  state.set(inputs, begins.length);
-  yield* copy(native, state.subarray(header, end));
+  state.set(Buffer.concat([beginning(place), inputs, losses.toBytes()]));
+  yield* copy(native, state.subarray(NATIVE, end));
   state.set(yield* sha256(state.subarray(0, end)), end);
   return state;
 }
 
 /**
- * The native state in `bytes`, copied.
+ * What is in `bytes`, copied.
  * @throws ConesError CONES_STATE_INVALID when it is damaged or belongs to other pictures, options, another model or device
  */
-export function* unpackState(inputs: Buffer, place: Place, bytes: Uint8Array): Pieces<Buffer> {
+export function* unpackState(inputs: Buffer, place: Place, bytes: Uint8Array): Pieces<SavedSearch> {
   const state = Buffer.allocUnsafe(bytes.length);
   yield* copy(bytes, state);
   const end = state.length - DIGEST;
-  const begun = placeIn(state);
-  if (!begun || end <= begun.begins.length + DIGEST || !(yield* sha256(state.subarray(0, end))).equals(state.subarray(end))) {
-    throw new ConesError('CONES_STATE_INVALID', 'The saved search is damaged or is no saved search; start the search anew.');
-  }
-  const { begins } = begun;
-  if (!begins.equals(beginning(place))) {
+  const whole = state.subarray(0, MAGIC.length).equals(MAGIC) && end > NATIVE && (yield* sha256(state.subarray(0, end))).equals(state.subarray(end));
+  const losses = whole ? LossHistory.fromBytes(state.subarray(LOSSES, NATIVE)) : undefined;
+  if (losses === undefined) throw new ConesError('CONES_STATE_INVALID', 'The saved search is damaged, or no search of this version of cones; start the search anew.');
+  if (!state.subarray(0, INPUTS).equals(beginning(place))) {
+    const [device, precision] = [nameAt(state, MAGIC.length), nameAt(state, MAGIC.length + NAME)];
     const message =
-      `The saved search began on ${show(begun.device)} in ${show(begun.precision)}, but this engine is on ${kindOf(place.device)} in ${place.precision}: ` +
-      `load the model with device ${show(begun.device)} and precision ${show(begun.precision)} to resume it.`;
+      `The saved search began on ${show(device)} in ${show(precision)}, but this engine is on ${kindOf(place.device)} in ${place.precision}: ` +
+      `load the model with device ${show(device)} and precision ${show(precision)} to resume it.`;
     throw new ConesError('CONES_STATE_INVALID', message);
   }
-  const header = begins.length + DIGEST;
-  if (!state.subarray(begins.length, header).equals(inputs)) {
+  if (!state.subarray(INPUTS, LOSSES).equals(inputs)) {
     throw new ConesError(
       'CONES_STATE_INVALID',
       'The saved search belongs to other pictures, options or another model; resume with those that it was started with.',
     );
   }
-  return state.subarray(header, end);
+  return { native: state.subarray(NATIVE, end), losses };
 }
 
-/** Where a state was begun, and the bytes that say so; undefined of what is no state. */
-function placeIn(state: Buffer): { begins: Buffer; device: string; precision: string } | undefined {
-  if (state.subarray(0, MAGIC.length).equals(MAGIC)) return { begins: state.subarray(0, MAGIC.length), device: 'cpu', precision: 'fp32' };
-  if (!state.subarray(0, MAGIC.length).equals(MAGIC_WITH_PLACE)) return undefined;
-  const name = (from: number) => state.subarray(from, from + NAME).toString('latin1').replace(/\0.*/s, '');
-  return { begins: state.subarray(0, MAGIC.length + 2 * NAME), device: name(MAGIC.length), precision: name(MAGIC.length + NAME) };
+function nameAt(state: Buffer, at: number): string {
+  return state.toString('latin1', at, at + NAME).replace(/\0.*/s, '');
 }
 
 /** Bytes per turn of the event loop: a large model's state is hundreds of megabytes. */

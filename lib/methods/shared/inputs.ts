@@ -45,7 +45,7 @@ export async function prepareInputs(session: Session, settings: SearchSettings):
   const tensors = selectTensors(session.kvTensors, settings.layers);
   const range = timestepRange(session, settings);
   const subjectCaptions = captionsOf('findConcept: the option captions', settings.captions, images.length, subjectCaption(identifier, category));
-  const pair = settings.report.pictures > 0 ? await findPair(session.config.folder, settings.report.clip) : null;
+  const pair = settings.report.pictures > 0 ? await findPair(session.config.folder, settings.report.clip, signal) : null;
   const needsPrior = hasPrior(settings);
   const caption = priorCaption(category);
   const priorCount = settings.priorImages?.length ?? settings.priorCount;

@@ -15,7 +15,7 @@ import { usableSampler } from '../../diffusion/schedule';
 import { readCached, writeCached } from './prior-cache';
 
 /** How prior pictures are drawn; part of the cache's key. */
-const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, negativePrompt: '' } as const;
+const SETTINGS = { sampler: 'dpm-solver-multistep', steps: 25, eta: undefined, useKarrasSigmas: undefined, negativePrompt: '' } as const;
 /** Pictures drawn together, where the memory limit allows it; their number changes none of them. */
 export const PRIOR_BATCH = 4;
 
