@@ -3,13 +3,13 @@ import { chooseConcepts, compareEngines } from '../engine/draw-again';
 import type { GenerateOptions } from '../engine/generate';
 import { ConesError } from '../errors';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
-import { brief } from '../util/show';
 import { SAMPLER_NAMES } from '../diffusion/schedule';
-import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, numbers, type OutputFlags, repeatable, seed } from './arguments';
+import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
 import { loadConcept } from './concept-argument';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { generatePrompts } from './prompts';
+import { regionsOf } from './region-flag';
 import { Rescue } from './rescue';
 import { saveEach, saveGrid } from './save-pictures';
 import { assertSavable } from './trial';
@@ -136,17 +136,4 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     regionPrompt: flags.regionPrompt ?? own.regionPrompt,
     embeddingNorm: flags.embeddingNorm ?? own.embeddingNorm,
   };
-}
-
-/** "V1*=0,0,0.5,1": whether the numbers make a box is for the engine to say. */
-export function regionsOf(flags: readonly string[]): unknown {
-  if (flags.length === 1 && flags[0] === 'auto') return 'auto';
-  const regions = new Map<string, number[][]>();
-  for (const flag of flags) {
-    const at = flag.lastIndexOf('=');
-    const identifier = flag.slice(0, Math.max(at, 0));
-    if (identifier === '') throw new ConesError('CONES_OPTION_INVALID', `--region "${brief(flag)}" names no subject: write it as V1*=0,0,0.5,1, or "auto" alone.`);
-    regions.set(identifier, [...(regions.get(identifier) ?? []), numbers(flag.slice(at + 1))]);
-  }
-  return Object.fromEntries(regions);
 }

@@ -16,6 +16,7 @@ import { loadEngine, modelFolder, seed } from './arguments';
 import type { GenerateFlags } from './generate';
 import { type Io, printEvent, printJsonLine, printLines, printNote, printWarnings } from './io';
 import { duration } from './progress';
+import { regionsOf } from './region-flag';
 import { Rescue } from './rescue';
 import { saveEach } from './save-pictures';
 import { assertSavable } from './trial';
@@ -146,8 +147,11 @@ function parseLine(text: string): Line {
   return parseOptions('generate', lineSchema, value);
 }
 
-function settingsOf({ negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize }: GenerateFlags) {
-  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize };
+function settingsOf(flags: GenerateFlags) {
+  const { negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize } = flags;
+  const { region, feather, regionPrompt, embeddingNorm } = flags;
+  const regions = region && { regions: regionsOf(region) };
+  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...regions, feather, regionPrompt, embeddingNorm };
 }
 
 /** Those of the given concepts that have one of these identifiers. */
