@@ -9,6 +9,18 @@ Tensor Cuda::scale_input(const Context& context, const Tensor& x, double factor)
   return scaled;
 }
 
+Tensor Cuda::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, index_t regions) const {
+  Tensor y = context.empty(x.shape().with_first(x.dim(0) / regions), DType::f32);
+  launch(library_.blend_rows, {.pictures = y.dim(0),
+                               .regions = regions,
+                               .positions = x.dim(1) * x.dim(2),
+                               .channels = x.columns(),
+                               .x = floats(x),
+                               .weights = floats(weights),
+                               .y = floats(y)});
+  return y;
+}
+
 void Cuda::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& prediction,
                        Tensor& next) const {
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;

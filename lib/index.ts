@@ -12,6 +12,7 @@ export type { Limits } from './engine/admission';
 export type { DrawAgainOptions } from './engine/draw-again';
 export type { EditOptions } from './engine/editing';
 export type { GenerateOptions, GenerateProgress, GenerateResult, StepLatents } from './engine/generate';
+export type { Box, Region, RegionBitmap, Regions } from './engine/regions';
 export { Generation } from './engine/generation';
 export type { Schedule, ScheduleOptions } from './engine/noise';
 export type { EncodeImageOptions, Moments, Pixels } from './engine/pictures';

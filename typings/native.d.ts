@@ -161,9 +161,13 @@ export interface NativeDenoise extends NativeJob, NativeLatentShape {
 export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale; C: the UNet's output channels. */
   latents: Float32Array;
-  /** [B, T, D] */
+  /** R: what each picture is blended of in every step, with a text and a mask each, one after another; absent: 1. */
+  regions?: number;
+  /** [B·R, h, w], with `regions`: the weight of a region's output at every position. */
+  weights?: Float32Array;
+  /** [B·R, T, D] */
   embeddings: Float32Array;
-  /** [B, T, D]; absent: no classifier-free guidance. */
+  /** [B·R, T, D]; absent: no classifier-free guidance. */
   negativeEmbeddings?: Float32Array;
   tokens: number;
   guidance: number;
@@ -177,6 +181,7 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   imageGuidance?: number;
   /** What is known of the pictures, put back after every step. */
   known?: NativeKnown;
+  /** [B·R] */
   masks?: (NativeMask | null)[];
   /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. Its pictures then keep pace. */
   latentsEvery?: number;
@@ -293,6 +298,8 @@ export interface NativeIdentifier {
   ids: Int32Array;
   /** Adam's. */
   learningRate: number;
+  /** The embedding is scaled down to this length after every step; absent: it may grow. */
+  normLimit?: number;
 }
 
 /** What decides the memory of a search; see {@link NativeSearchOptions}. `batch`: rows per step. */
@@ -396,8 +403,10 @@ export class NativeModel {
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
   planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  /** The mean length of the vocabulary's token embeddings. */
+  wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;
-  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, byPicture?: boolean, known?: boolean): number;
+  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number, byPicture?: boolean, known?: boolean): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */

@@ -64,6 +64,12 @@ Napi::Value NativeModel::available_memory(const Napi::CallbackInfo& info) {
              });
 }
 
+Napi::Value NativeModel::word_norm(const Napi::CallbackInfo& info) {
+  return run(info.Env(), options_of(info, 0), nullptr, [m = model(info.Env())](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+    return [norm = m->text().mean_token_norm(m->context(&aborted))](Napi::Env env) { return Napi::Number::New(env, norm); };
+  });
+}
+
 Napi::Value NativeModel::recent_steps(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   static_cast<void>(model(env));

@@ -43,6 +43,10 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object o = options_of(info);
   jobs::Drawing in;
+  if (has(o, "regions")) {
+    in.regions = integer(o, "regions", 2, 64);
+    in.weights = elements<float>(o, "weights");
+  }
   read_latents(o, *model(env), in);
   // Beside the latents the UNet may take conditions.
   in.shape = latent_shape(o, model(env)->unet().config().out_channels);

@@ -20,6 +20,25 @@ Tensor Cpu::scale_input(const Context& context, const Tensor& x, double factor) 
   return scaled;
 }
 
+Tensor Cpu::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, index_t regions) const {
+  const index_t channels = x.columns(), positions = x.dim(1) * x.dim(2);
+  Tensor y = context.empty(x.shape().with_first(x.dim(0) / regions));
+  parallel(y.dim(0) * positions, kGrain / channels + 1, [&](index_t begin, index_t end, int) {
+    for (index_t i = begin; i < end; ++i) {
+      const index_t first = i / positions * regions * positions + i % positions;
+      for (index_t c = 0; c < channels; ++c) {
+        double sum = 0;
+        for (index_t r = 0; r < regions; ++r) {
+          const index_t from = first + r * positions;
+          sum += static_cast<double>(weights.host()[from]) * static_cast<double>(x.host()[from * channels + c]);
+        }
+        y.host()[i * channels + c] = static_cast<float>(sum);
+      }
+    }
+  });
+  return y;
+}
+
 void Cpu::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& prediction,
                       Tensor& next) const {
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;

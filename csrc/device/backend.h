@@ -149,6 +149,9 @@ class Backend {
   // ---- sampling: latents and predictions are fp32 ----
   /// factor · x.
   virtual Tensor scale_input(const Context&, const Tensor& x, double factor) const = 0;
+  /// Outputs of one picture's regions as one: y[p] = Σ_r weights[p·regions + r] ⊙ x[p·regions + r], for x [P·regions, h, w, C] and
+  /// weights [P·regions, h, w] → y [P, h, w, C], all fp32. In fp64, in the order of the rows.
+  virtual Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const = 0;
   struct SolverInput {
     Tensor x;       // [B, h, w, C]
     std::array<Tensor, SolverStep::kPrevious> previous;  // predictions [B, h, w, C], the latest first; undefined: none, or not wanted
@@ -180,6 +183,8 @@ class Backend {
   /// All fp32 but `gradient`; gradient may carry the gradient scale.
   virtual void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
                     const Tensor& second_moment, const Tensor& finite) const = 0;
+  /// `values` [D], fp32, scaled down in place to the length `limit` where they are longer.
+  virtual void limit_norm(const Context&, const Tensor& values, double limit) const = 0;
 
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;

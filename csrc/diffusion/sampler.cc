@@ -22,11 +22,12 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
       masks_(input_.masks) {
   Tensor x = std::exchange(input_.latents, Tensor());
-  const index_t count = x.dim(0);
-  check(masks_.empty() || static_cast<index_t>(masks_.size()) == count, "one mask per picture");
-  masks_.resize(static_cast<std::size_t>(count));
+  const index_t count = x.dim(0), rows = count * input_.regions;
+  check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
+  check(input_.weights.defined() == (input_.regions > 1), "weights where there are several regions");
   check(unet.config().in_channels == x.dim(3) + (input_.conditions.defined() ? input_.conditions.dim(3) : 0), "latents and conditions as the UNet has them");
   check(!input_.known.image.defined() || input_.known.shares.size() == input_.steps.size(), "shares of every step");
+  masks_.resize(static_cast<std::size_t>(rows));
   const std::vector<const ConceptMask*> own = masks_;
   for (index_t side = 1; side < sides(); ++side) masks_.insert(masks_.end(), own.begin(), own.end());
   tells_guidance_ = unet.config().time_cond_dim > 0;
@@ -130,7 +131,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   std::vector<std::vector<std::size_t>> chosen;
   for (const auto& [sampling, pictures] : together) chosen.push_back(sampling->choose(context, pictures));
 
-  // Rows of each: with guidance the negative prompts' of all its pictures, then the others.
+  // Rows of each: with guidance the negative prompts' of all its pictures, then the others; of every picture one for each region.
   std::vector<Tensor> inputs;
   std::vector<double> timesteps, guidance;
   KvView view;
@@ -147,10 +148,18 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
     for (index_t side = 0; side < s.sides(); ++side) {
       for (std::size_t k = 0; const std::size_t i : chosen[p]) {
         const Block& block = s.blocks_[i];
-        inputs.push_back(s.with_conditions(context, scaled[k++], side, block.first));
-        if (s.tells_guidance_) guidance.insert(guidance.end(), static_cast<std::size_t>(block.count), s.input_.guidance - 1);
-        const index_t pictures = s.blocks_.back().end(), begin = side * pictures + block.first, end = side * pictures + block.end();
-        timesteps.insert(timesteps.end(), static_cast<std::size_t>(block.count), s.input_.steps[block.done].timestep);
+        const index_t pictures = s.blocks_.back().end(), regions = s.input_.regions;
+        const index_t begin = (side * pictures + block.first) * regions, end = (side * pictures + block.end()) * regions;
+        const Tensor seen = s.with_conditions(context, scaled[k++], side, block.first);
+        if (regions == 1) {
+          inputs.push_back(seen);
+        } else {
+          for (index_t picture = 0; picture < block.count; ++picture)
+            inputs.insert(inputs.end(), static_cast<std::size_t>(regions), seen.slice(picture, picture + 1));
+        }
+        const auto rows = static_cast<std::size_t>(end - begin);
+        if (s.tells_guidance_) guidance.insert(guidance.end(), rows, s.input_.guidance - 1);
+        timesteps.insert(timesteps.end(), rows, s.input_.steps[block.done].timestep);
         view.masks.insert(view.masks.end(), s.masks_.begin() + begin, s.masks_.begin() + end);
         if (!text_rows.empty() && text_rows.back().sampling == &s && text_rows.back().end == begin) {
           text_rows.back().end = end;
@@ -185,16 +194,24 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   }
 }
 
+// outputs [count·R, h, w, C] → [count, h, w, C]
+Tensor Sampling::blend(const Context& context, const Tensor& outputs, const Block& block) const {
+  const index_t regions = input_.regions;
+  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), regions);
+}
+
 // output [rows, h, w, C]
 void Sampling::solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output) {
-  const index_t pictures = pictures_in(chosen);
+  const index_t rows = pictures_in(chosen) * input_.regions;
   index_t at = 0;
   for (const std::size_t i : chosen) {
     Block& block = blocks_[i];
     std::vector<Tensor> own;
-    for (index_t side = 0; side < sides(); ++side)
-      own.push_back(output.slice(side * pictures + at, side * pictures + at + block.count));
-    at += block.count;
+    for (index_t side = 0; side < sides(); ++side) {
+      const Tensor of_regions = output.slice(side * rows + at, side * rows + at + block.count * input_.regions);
+      own.push_back(input_.regions == 1 ? of_regions : blend(context, of_regions, block));
+    }
+    at += block.count * input_.regions;
     // What a block holds from the start means nothing before as many steps.
     std::array<Tensor, SolverStep::kPrevious> previous;
     for (std::size_t p = 0; p < std::min(previous.size(), block.done); ++p) previous[p] = block.previous[p];
@@ -202,7 +219,7 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
     context.backend->solver_step(context,
                                  {.x = block.x,
                                   .previous = std::move(previous),
-                                  .output = chosen.size() == 1 ? output : stack(context, own),
+                                  .output = chosen.size() == 1 && input_.regions == 1 ? output : stack(context, own),
                                   .guided = guided_,
                                   .guidance = input_.guidance,
                                   .by_picture = sides() == 3,

@@ -15,6 +15,7 @@ Drawing drawing_of(const DrawingSize& size) {
   drawing.shape = size.shape;
   drawing.tokens = size.tokens;
   drawing.guided = size.guided;
+  drawing.regions = size.regions;
   drawing.guidance = size.guided ? 2 : 1;
   drawing.by_picture = size.by_picture;
   drawing.known = size.known;
@@ -27,6 +28,8 @@ Drawing drawing_of(const DrawingSize& size) {
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in) {
   SampleInput input{.latents = in.upload_latents(context, DType::f32),
+                    .regions = in.regions,
+                    .weights = {},
                     .embeddings = in.upload_text(context, model),
                     .negative_embeddings = {},
                     .guidance = in.guidance,
@@ -38,6 +41,7 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
                     .seeds = in.seeds,
                     .masks = mask_pointers(in.masks),
                     .in_step = in.in_step};
+  if (in.regions > 1) input.weights = upload(context, in.weights, {in.shape[0] * in.regions, in.shape[1], in.shape[2]}, DType::f32);
   if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
   const Shape& shape = in.shape;
   const index_t beside = model.unet().config().in_channels - shape[3];

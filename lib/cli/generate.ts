@@ -9,6 +9,7 @@ import { loadConcept } from './concept-argument';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { generatePrompts } from './prompts';
+import { regionsOf } from './region-flag';
 import { Rescue } from './rescue';
 import { saveEach, saveGrid } from './save-pictures';
 import { assertSavable } from './trial';
@@ -40,6 +41,10 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly depth?: string;
   readonly imageGuidance?: number;
   readonly posterior?: 'mode' | 'sample';
+  readonly region?: readonly string[];
+  readonly feather?: number;
+  readonly regionPrompt?: string;
+  readonly embeddingNorm?: number;
 }
 
 /** `cones generate`: pictures of a prompt with the neurons of any number of concepts shut. */
@@ -71,6 +76,10 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--image-guidance <scale>', 'for models that follow instructions: how closely they keep to the picture (default: 1.5)', number)
     .option('--posterior <name>', 'latents of the picture: mode, or sample, by the seed (default: mode)')
     .option('--drafts <folder>', 'draw drafts, with another autoencoder for the same latents, such as taesd')
+    .option('--region <place>', "where a subject is: V1*=x0,y0,x1,y1 in fractions of the picture, several times for more; or 'auto'", repeatable)
+    .option('--feather <fraction>', "width of the regions' soft edges, of the picture's (default: 0.1)", number)
+    .option('--region-prompt <which>', "what a region's row sees: own (without the other regions' identifiers) or whole (default: own)")
+    .option('--embedding-norm <factor>', "learned identifiers' embeddings are scaled down to so many times a word's length (default: as they are)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
   addOutputFlags(command, { long: true });
@@ -150,5 +159,9 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     strength: flags.strength ?? (flags.image === undefined ? undefined : own.strength),
     imageGuidance: flags.imageGuidance ?? (flags.image === undefined ? undefined : own.imageGuidance),
     posterior: flags.posterior ?? (flags.image === undefined ? undefined : own.posterior),
+    regions: flags.region ? regionsOf(flags.region) : own.regions,
+    feather: flags.feather ?? own.feather,
+    regionPrompt: flags.regionPrompt ?? own.regionPrompt,
+    embeddingNorm: flags.embeddingNorm ?? own.embeddingNorm,
   };
 }

@@ -7,6 +7,8 @@ export interface DrawingOptions {
   /** Pictures that may go together at most. */
   readonly most: number;
   readonly guided: boolean;
+  /** Rows of the UNet for each picture, besides guidance. Default 1. */
+  readonly regions?: number;
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
@@ -26,7 +28,7 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, latent, decoded, decoder, previewed, edit }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, regions = 1, latent, decoded, decoder, previewed, edit }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const { downscale } = session.config.vae;
@@ -38,7 +40,7 @@ export function planDrawing(session: Session, { most, guided, latent, decoded, d
     bytes: preview + Math.max(
       model.planText(1, tokenizer.maxLength),
       encoding,
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, edit?.imageGuidance !== undefined, edit?.known ?? false),
+      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false),
       decoded ? model.planDecode(batchSize, height, width, available, decoder === 'drafts') : 0,
     ),
   });

@@ -18,8 +18,10 @@ import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { chooseSolver } from './choose-solver';
 import { type Decoder, decodeLatents, latentSize, nativeSize } from './pictures';
 import { type Preview, previewMatrix, type Previews, smallPreviews, WholePreviews } from './preview';
+import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, type Regions, regionsOption, rowsOf } from './regions';
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
+import { embeddingNormOption, withShortEmbeddings } from './word-norm';
 import { encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
@@ -58,6 +60,24 @@ export interface GenerateOptions extends EditOptions {
   readonly height?: number;
   /** Pictures per UNet call, fewer where the memory limit asks for it; more are drawn one batch after another. Default 4. */
   readonly batchSize?: number;
+  /**
+   * Where each subject is, by its identifier: inside only its own concept acts. Regions may overlap; outside of all of them acts no concept
+   * that has a region. 'auto': side by side, as the prompt's words say. Each costs a row of the UNet (two with guidance). Default: all
+   * concepts act everywhere.
+   */
+  readonly regions?: Regions;
+  /** Width of the regions' soft edges as a fraction of the picture's width and height, 0 … 1. Default 0.1. */
+  readonly feather?: number;
+  /**
+   * The prompt that a region's row sees: 'own' is without the identifiers of the other regions' subjects ("a V1* cat next to a dog"),
+   * 'whole' is the whole prompt. Default 'own'.
+   */
+  readonly regionPrompt?: 'own' | 'whole';
+  /**
+   * Learned embeddings of identifiers are scaled down to this length, as a multiple of the mean length of the vocabulary's. Default: they
+   * are used as they are.
+   */
+  readonly embeddingNorm?: number;
   /**
    * Noise to start from in place of the seeds', `[pictures, C, h, w]`, of variance 1: diffusers' `latents`. Seeds then serve the noise of
    * DDIM's `eta` alone.
@@ -127,6 +147,10 @@ const schema = z.strictObject({
   height: z.int().min(1).optional(),
   batchSize: z.int().min(1).max(1024).default(4),
   ...editOptions,
+  regions: regionsOption.optional(),
+  feather: z.number().min(0).max(1).default(FEATHER),
+  regionPrompt: z.enum(['own', 'whole']).default('own'),
+  embeddingNorm: embeddingNormOption,
   latents: latentsOption.optional(),
   embeddings: embeddingsOption.optional(),
   negativeEmbeddings: embeddingsOption.optional(),
@@ -150,6 +174,9 @@ interface Job {
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
   readonly seed: bigint;
+  /** None: the picture is one row. */
+  readonly rows?: readonly PictureRow[];
+  readonly placed?: Placed;
   /** In place of what prompt and seed make. */
   readonly own?: OwnRows;
   /** What it is drawn from besides, and what its file says of that. */
@@ -179,23 +206,23 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const jobs = listJobs(settings, prompts).map((job, i): Job => ({ ...job, own: own(i) }));
-  const most = Math.min(count, settings.batchSize);
+  const jobs = listJobs(settings, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
   const edit = editOf(session, settings, prompts.length);
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
+  const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
+  const most = Math.min(count, settings.batchSize, regions === 1 ? settings.batchSize : picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
   const { decoder } = settings;
   if (decoder === 'drafts' && !session.config.drafts) throw new ConesError('CONES_OPTION_INVALID', "generate: the option decoder: 'drafts' needs an engine with an autoencoder for drafts: Engine.load(model, { drafts: folder }).");
   const whole = settings.onPreview && session.config.drafts ? new WholePreviews(session, settings.onPreview, settings.signal) : undefined;
   const matrix = settings.onPreview && !whole ? await previewMatrix(session, settings.signal) : undefined;
-  const batchSize = await fittingBatch(session, { most, guided, latent, decoded, decoder, previewed: whole !== undefined, edit }, settings.signal);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded, decoder, previewed: whole !== undefined, edit }, settings.signal);
   const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
   const drawn: Float32Array[] = [];
 
-  const batches: Job[][] = [];
-  for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
+  const batches = inBatches(jobs, batchSize);
   const prepared = edit && onceInARow((prompt) => edit.of(prompt), (prompt) => prepare(session, edit, prompt, { size, latent }, settings.signal));
   const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, { ...settings, start: edit?.start }).steps.length;
   const progress = progressReporter({ ...settings, steps: evaluations }, batches.length, admitted);
@@ -241,12 +268,15 @@ export async function generate(session: Session, options: GenerateOptions, admit
 }
 
 /** @throws ConesError CONES_OPTION_INVALID unless there is either a prompt or text states */
-function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings }: Settings): readonly string[] {
+function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings, regions }: Settings): readonly string[] {
   if ((prompt === undefined) === (embeddings === undefined)) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the option prompt ${prompt === undefined ? 'is missing' : 'does not go with embeddings'}: give one of the two.`);
   }
   if (negativeEmbeddings && negativePrompt.length > 0) {
     throw new ConesError('CONES_OPTION_INVALID', 'generate: the option negativePrompt does not go with negativeEmbeddings: give one of the two.');
+  }
+  if (regions && (embeddings || negativeEmbeddings)) {
+    throw new ConesError('CONES_OPTION_INVALID', 'generate: the option regions does not go with embeddings: each region has a text of its own, which is made from the prompt.');
   }
   return prompt === undefined ? Array.from({ length: embeddings!.shape[0] }, () => '') : [prompt].flat();
 }
@@ -313,7 +343,7 @@ function stepReporter({ steps, onLatents, previewEvery }: Settings, progress: (t
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly edit?: Edit | undefined },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number; readonly edit?: Edit | undefined },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
@@ -327,20 +357,23 @@ export async function drawLatents(
   const pictures = edit && joined(...jobs.map(({ edited }) => edited!.image));
   const latents = startingLatents(settings.sampler, schedule, noise, edit?.begins ? pictures : undefined);
 
-  const subjects = jobs.map((job) => joinSubjects(job.concepts));
+  const rows = jobs.flatMap((job): readonly PictureRow[] => job.rows ?? [{ ...job, subjects: joinSubjects(job.concepts) }]);
+  const regions = rows.length / jobs.length;
+  const short = await withShortEmbeddings(session, settings.embeddingNorm, signal);
+  const subjects = rows.map((row) => row.subjects.map(short));
   const ownText = (name: 'embeddings' | 'negativeEmbeddings') => {
     const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
-  const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal));
+  const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal));
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
   const negative = guided
-    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)))
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
   }
-  const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
+  const masks = await Promise.all(rows.map((row) => rowMask(session, row.concepts)));
 
   const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, latentChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
@@ -348,6 +381,7 @@ export async function drawLatents(
       latents,
       batch: jobs.length,
       ...latent,
+      ...(regions > 1 ? { regions, weights: weightsOf(rows, latent) } : {}),
       embeddings: text.data,
       ...(negative ? { negativeEmbeddings: negative.data } : {}),
       tokens: text.shape[1],
@@ -366,7 +400,10 @@ export async function drawLatents(
   return {
     latents: tensor(data),
     warnings: [...text.warnings, ...(negative?.warnings ?? [])],
-    named: text.named.map((own, i) => [...own, ...(negative?.named[i] ?? [])]),
+    named: jobs.map((_, job) => {
+      const own = text.named.slice(job * regions, (job + 1) * regions);
+      return [...own, ...(negative?.named.slice(job * regions, (job + 1) * regions) ?? [])].flat();
+    }),
   };
 }
 
@@ -387,18 +424,35 @@ function knownShares(sampler: SamplerName, { steps, sigmas }: SamplerSchedule): 
   );
 }
 
-function listJobs(settings: Settings, prompts: readonly string[]): Job[] {
+/** Pictures of one call have as many rows each. */
+function inBatches(jobs: readonly Job[], most: number): Job[][] {
+  const batches: Job[][] = [];
+  const alike = (a: Job, b: Job) => (a.rows?.length ?? 1) === (b.rows?.length ?? 1);
+  for (const job of jobs) {
+    const last = batches.at(-1);
+    if (last && last.length < most && alike(last[0]!, job)) last.push(job);
+    else batches.push([job]);
+  }
+  return batches;
+}
+
+/** `[rows, h, w]` */
+function weightsOf(rows: readonly PictureRow[], { height, width }: { height: number; width: number }): Float32Array {
+  const weights = new Float32Array(rows.length * height * width);
+  rows.forEach((row, i) => weights.set(row.weights!, i * height * width));
+  return weights;
+}
+
+function listJobs(settings: Settings, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
-  return prompts.flatMap((prompt, i) =>
-    Array.from({ length: settings.count }, (_, j) => ({
-      prompt,
-      negativePrompt: negativePrompts[i]!,
-      concepts: concepts[i]!,
-      seed: BigInt.asUintN(64, seed + BigInt(j)),
-    })),
-  );
+  return prompts.flatMap((prompt, i) => {
+    const drawn = { prompt, negativePrompt: negativePrompts[i]!, concepts: concepts[i]! };
+    const placed = placeSubjects(settings.regions, drawn, latent);
+    const rows = placed.size > 0 ? { placed, rows: rowsOf(drawn, placed, settings, latent) } : {};
+    return Array.from({ length: settings.count }, (_, j) => ({ ...drawn, ...rows, seed: BigInt.asUintN(64, seed + BigInt(j)) }));
+  });
 }
 
 function conceptsPerPrompt(concepts: Settings['concepts'], prompts: number): (readonly Concept[])[] {

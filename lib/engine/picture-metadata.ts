@@ -2,6 +2,7 @@
 import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
 import { DEFAULT_ETA, ETA_SAMPLERS, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
+import { type Placed, regionsText } from './regions';
 import { version } from '../version';
 
 /** What all pictures of a call have in common. */
@@ -10,6 +11,9 @@ export interface DrawnWith {
   readonly steps: number;
   readonly guidance: number;
   readonly eta?: number | undefined;
+  readonly feather?: number;
+  readonly regionPrompt?: string;
+  readonly embeddingNorm?: number | undefined;
   readonly width: number;
   readonly height: number;
   /** The base model's fingerprint. */
@@ -39,9 +43,11 @@ export interface Drawn {
   readonly seed: bigint;
   /** What it was drawn from, by the hash of its pixels. */
   readonly hashes?: { readonly image: string; readonly mask?: string; readonly depth?: string } | undefined;
+  /** Where its subjects are. */
+  readonly placed?: Placed;
 }
 
-export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, hashes }: Drawn): Record<string, string> {
+export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, hashes, placed }: Drawn): Record<string, string> {
   const { sampler, steps, guidance, width, height, model, instructionSet, device, precision } = settings;
   const karras = KARRAS_SAMPLERS.has(sampler) && settings.karras;
   const eta = ETA_SAMPLERS.has(sampler) ? (settings.eta ?? DEFAULT_ETA[sampler]) : undefined;
@@ -65,6 +71,8 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     width: String(width),
     height: String(height),
     concepts: subjects.join(', '),
+    ...(placed ? { regions: regionsText(placed), feather: String(settings.feather), regionPrompt: String(settings.regionPrompt) } : {}),
+    ...(settings.embeddingNorm === undefined ? {} : { embeddingNorm: String(settings.embeddingNorm) }),
     conceptHashes: concepts.map(({ hash }) => hash).join(', '),
     model,
     instructionSet,

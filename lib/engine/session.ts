@@ -48,6 +48,7 @@ export class Session {
   readonly #unions: { readonly of: readonly Concept[]; readonly union: Concept }[] = [];
   /** Identifies the base model in concept files. */
   readonly fingerprint: string;
+  #wordNorm: number | undefined;
   #disposed: Promise<void> | undefined;
 
   private constructor(parts: SessionParts, fingerprint: string) {
@@ -146,6 +147,11 @@ export class Session {
       mask.catch(() => this.#masks.delete(concept));
     }
     return mask;
+  }
+
+  /** The mean length of the vocabulary's token embeddings; computed once. */
+  async wordNorm(signal?: AbortSignal): Promise<number> {
+    return (this.#wordNorm ??= await this.job(signal, (abort) => this.model.wordNorm({ abort })));
   }
 
   /** Concept.union, made once for the same list of concepts while it is drawn again and again, so that its mask is, too. */

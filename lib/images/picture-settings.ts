@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConesError } from '../errors';
+import { readRegions, type Regions } from '../engine/regions';
 import { type ImageInput, readMetadata } from './images';
 import { pictureName } from './picture-source';
 import { SAMPLER_NAMES, type SamplerName } from '../diffusion/sampler-names';
@@ -30,6 +31,11 @@ export interface PictureSettings {
     /** Pixels of one picture. */
     readonly width?: number;
     readonly height?: number;
+    /** Where its subjects are. */
+    readonly regions?: Regions;
+    readonly feather?: number;
+    readonly regionPrompt?: 'own' | 'whole';
+    readonly embeddingNorm?: number;
   };
   /** What it was drawn from besides, by the hash of its pixels: the file does not hold it. None of a picture that was drawn from its prompt. */
   readonly drawnFrom: { readonly image?: string; readonly mask?: string; readonly depth?: string };
@@ -71,6 +77,13 @@ const schema = z.object({
   useKarrasSigmas: z.enum(['true', 'false']).transform((text) => text === 'true').optional(),
   width: number.optional(),
   height: number.optional(),
+  regions: z
+    .string()
+    .transform((text, issues) => readRegions(text) ?? (issues.addIssue({ code: 'custom', message: 'must be regions as cones writes them' }), z.NEVER))
+    .optional(),
+  feather: number.optional(),
+  regionPrompt: z.enum(['own', 'whole']).optional(),
+  embeddingNorm: number.optional(),
   concepts: z.string().default(''),
   conceptHashes: z
     .string()
@@ -93,20 +106,16 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
   }
-  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, strength, imageGuidance, posterior, decoder, imageHash: image, maskHash: mask, depthHash: depth, width, height, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...rest } = result.data;
+  const { strength, imageGuidance, posterior, decoder, imageHash: image, maskHash: mask, depthHash: depth, ...origin } = rest;
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
-  const sizes = {
-    ...(eta === undefined ? {} : { eta }),
-    ...(useKarrasSigmas === undefined ? {} : { useKarrasSigmas }),
-    ...(strength === undefined ? {} : { strength }),
-    ...(imageGuidance === undefined ? {} : { imageGuidance }),
-    ...(posterior === undefined ? {} : { posterior }),
-    ...(decoder === undefined ? {} : { decoder }),
-    ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }),
-  };
-  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...sizes }, drawnFrom: { ...(image && { image }), ...(mask && { mask }), ...(depth && { depth }) }, subjects: concepts, ...origin };
+  const known = Object.fromEntries(
+    Object.entries({ eta, useKarrasSigmas, strength, imageGuidance, posterior, decoder, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined),
+  );
+  const drawnFrom = { ...(image && { image }), ...(mask && { mask }), ...(depth && { depth }) };
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, drawnFrom, subjects: concepts, ...origin };
 }
 
 function missing(problem: string): ConesError {

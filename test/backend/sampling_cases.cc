@@ -19,6 +19,15 @@ void scale_input(Run& run, const Shape& shape) {
                                }});
 }
 
+/// Sums of fp64 products in one order: all bits.
+void blend_rows(Run& run, index_t pictures, index_t regions, index_t height, index_t width, index_t channels) {
+  const Tensor x = run.input({pictures * regions, height, width, channels}, {.scale = 2, .dtype = DType::f32});
+  const Tensor weights = run.input({pictures * regions, height, width}, {.dtype = DType::f32});
+  Tensor y;
+  run.op([&] { y = run.backend().blend_rows(run.context(), x, weights, regions); });
+  run.check("y", y, {.exact = true});
+}
+
 struct Solver {
   index_t batch, height, width;
   bool guided;
@@ -90,6 +99,10 @@ void noise_alone(Run& run, std::uint64_t steps_done) {
 void sampling_cases(Table& table) {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{3, 5, 7, 4}, Shape{2, 16, 16, 4}})
     table.add("scale_input " + shape.text(), [=](Run& run) { scale_input(run, shape); });
+  for (const auto& [pictures, regions, height, width, channels] : std::initializer_list<std::array<index_t, 5>>{
+           {1, 1, 1, 1, 1}, {1, 2, 8, 8, 4}, {3, 4, 5, 7, 4}, {2, 8, 3, 1, 9}, {2, 3, 64, 96, 4}})
+    table.add("blend_rows " + sizes({pictures, regions, height, width, channels}),
+              [=](Run& run) { blend_rows(run, pictures, regions, height, width, channels); });
   for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, 0, false},
                                                        {3, 5, 7, false, 1, true, 3},
                                                        {2, 8, 8, true, 0, false},

@@ -115,4 +115,16 @@ jobs::Drawing edit_input(const Model& model, index_t batch, int steps, bool by_p
   return in;
 }
 
+jobs::Drawing regional_input(const Model& model, index_t batch, index_t regions, bool guided, unsigned seed) {
+  jobs::Drawing in = drawing_input(model, batch, 3, guided, seed);
+  in.regions = regions;
+  in.embeddings = floats(in.text_shape(model).size(), seed + 3);
+  if (guided) in.negative = floats(in.text_shape(model).size(), seed + 4);
+  const index_t positions = in.shape[1] * in.shape[2];
+  for (index_t row = 0; row < batch * regions; ++row)
+    for (index_t i = 0; i < positions; ++i)
+      in.weights.push_back(static_cast<float>(1 + (row + i) % regions) * 2 / static_cast<float>(regions * (regions + 1)));
+  return in;
+}
+
 }  // namespace cones::test

@@ -152,6 +152,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   generate: (v) => engine.generate(v),
   'generate, iterated': iterate,
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),
+  'generate, regions': (v) => engine.generate({ prompt: 'a', steps: 1, regions: v }),
+  'generate, region': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: [concept], regions: { [concept.subjects[0]!.identifier]: v } }),
   findConcept: (v) => engine.findConcept(v),
   'findConcept, images': (v) => engine.findConcept({ images: v, category: 'a', token: 'q' }),
   'generate, negativePrompt': (v) => engine.generate({ prompt: 'a', steps: 1, negativePrompt: v }),

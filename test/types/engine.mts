@@ -53,6 +53,10 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
 
   // @ts-expect-error -- the category is not optional
   await engine.findConcept({ images: ['1.png'] });
+  await engine.generate({ prompt: 'a V1* cat above a V2* mug', concepts: [cat, both], regions: { 'V1*': [0, 0, 1, 0.5], 'V2*': { width: 2, height: 1, data: Uint8Array.of(0, 255) } } });
+  await engine.generate({ prompt: 'a V1* cat', regions: 'auto', feather: 0, regionPrompt: 'whole', embeddingNorm: 1 });
+  // @ts-expect-error -- three numbers are no box
+  await engine.generate({ prompt: 'a cat', regions: { 'V1*': [0, 0, 1] } });
   await engine.generate({ prompt: 'a cat', sampler: 'plms' });
   const { folder, license, files } = await pullModel('org/model', { signal, onProgress: ({ received, total }: DownloadProgress) => void (received / total) });
   const name: string | null = license.name;

@@ -118,7 +118,7 @@ export class ConceptSearch {
       tensors: Int32Array.from(inputs.tensors),
       seed: BigInt(settings.seed),
     };
-    const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
+    const identifier = settings.learnEmbedding ? await identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
     const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
     const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
