@@ -5,6 +5,7 @@ import path from 'node:path';
 import { type ConesError, Engine, type GenerateOptions, saveImage } from '../../lib';
 import { runCli } from '../cli-run';
 import { Golden } from '../goldens/golden';
+import { conceptOf } from '../runtime/model';
 
 const models = path.join(__dirname, '../goldens/models');
 const PIPELINE = path.join(models, 'pipeline');
@@ -113,9 +114,10 @@ describe('a picture in', () => {
     expect(sample).toEqual(await latents({ posterior: 'sample' }));
   });
 
-  test('keeps what is black in the mask: its latents are the picture\'s', async () => {
+  test.each([['alone', false], ['with a subject in a region of its own', true]])('keeps what is black in the mask: its latents are the picture\'s; %s', async (_, placed) => {
     const engine = engines.get('image')!;
-    const { latents } = await engine.generate({ prompt: 'a cat', seed: 5, steps: 3, sampler: 'euler-ancestral', image, mask, output: 'latents' });
+    const regions = placed ? { concepts: [conceptOf(engine, 0)], regions: { 'V1*': [0, 0, 0.5, 1] as const } } : {};
+    const { latents } = await engine.generate({ prompt: 'a V1* cat', seed: 5, steps: 3, sampler: 'euler-ancestral', image, mask, output: 'latents', ...regions });
     const moments = await engine.encodeImage({ data: Float32Array.from(image.data, (value) => value / 127.5 - 1), shape: [1, 64, 64, 3] });
     let [kept, painted] = [0, 0];
     for (let i = 0; i < 64; i++) {
@@ -131,6 +133,18 @@ describe('a picture in', () => {
     expect(kept + painted).toBe(256);
     expect(Math.min(kept, painted)).toBeGreaterThan(20);
   });
+});
+
+test.each(['picture', 'inpainting', 'depth'])('%s, with subjects in regions of their own: a picture does not depend on what is drawn with it', async (kind) => {
+  const engine = engines.get(kind)!;
+  const [cat, dog] = [conceptOf(engine, 0), conceptOf(engine, 1, 7, 'V2*', 'z')];
+  const options: GenerateOptions = { prompt: 'a V1* cat and a V2* dog', concepts: [cat, dog], regions: { 'V1*': [0, 0, 0.5, 1], 'V2*': [0.5, 0, 1, 1] }, seed: 5, steps: 3, sampler: 'euler', output: 'latents', ...INPUTS[kind]! };
+  const both = (await engine.generate({ ...options, count: 2 })).latents!.data;
+  const second = (await engine.generate({ ...options, seed: 6 })).latents!.data;
+  expect(both.subarray(second.length)).toEqual(second);
+  const { regions, ...plain } = options;
+  expect(regions).toBeDefined();
+  expect((await engine.generate({ ...plain, seed: 6 })).latents!.data).not.toEqual(second);
 });
 
 test('by the command line: from files, and again', async () => {
