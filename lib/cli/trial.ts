@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Concept } from '../concept';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import { metadataOf } from '../engine/picture-metadata';
 import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
@@ -13,7 +14,7 @@ import { assertWritable } from './io';
 /** The flags that tell the files and sizes of pictures before they are drawn. */
 export type Plan = Pick<
   GenerateFlags,
-  'output' | 'grid' | 'columns' | 'negativePrompt' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height' | 'image' | 'mask' | 'depth' | 'strength' | 'imageGuidance' | 'posterior'
+  'output' | 'grid' | 'columns' | 'negativePrompt' | 'promptSyntax' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height' | 'image' | 'mask' | 'depth' | 'strength' | 'imageGuidance' | 'posterior'
 > & { readonly prompt: string; readonly concepts: readonly Concept[] };
 
 /** White pixels between the pictures of a grid. */
@@ -95,7 +96,8 @@ export function longestMetadata(plan: Plan, count: number): Record<string, strin
   const hash = `sha256:${'0'.repeat(64)}`;
   const from = plan.image === undefined ? {} : { hashes: { image: hash, ...(plan.mask === undefined ? {} : { mask: hash }), ...(plan.depth === undefined ? {} : { depth: hash }) } };
   const edit = { strength: plan.strength ?? 0.8, ...(plan.imageGuidance === undefined ? {} : { imageGuidance: plan.imageGuidance }), ...(plan.posterior === undefined ? {} : { posterior: plan.posterior }) };
-  const settings = { ...edit, sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
+  const promptSyntax: PromptSyntax = plan.promptSyntax === 'weighted' ? 'weighted' : 'plain';
+  const settings = { ...edit, promptSyntax, sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
   const metadata = metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest, ...from });
   // The longer word, though true is what makes A1111's text longer.
   if (metadata['useKarrasSigmas'] !== undefined) metadata['useKarrasSigmas'] = 'false';

@@ -18,6 +18,8 @@ export interface DrawingOptions {
   readonly previewed?: boolean;
   /** What they are drawn from besides texts: pictures are encoded first. */
   readonly edit?: { readonly known: boolean; readonly imageGuidance?: number } | undefined;
+  /** Text states of a picture. Default: as many as one text has. */
+  readonly tokens?: number;
 }
 
 export interface Drawing {
@@ -28,7 +30,7 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, regions = 1, latent, decoded, decoder, previewed, edit }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, regions = 1, latent, decoded, decoder, previewed, edit, tokens }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const { downscale } = session.config.vae;
@@ -40,7 +42,7 @@ export function planDrawing(session: Session, { most, guided, regions = 1, laten
     bytes: preview + Math.max(
       model.planText(1, tokenizer.maxLength),
       encoding,
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false),
+      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false),
       decoded ? model.planDecode(batchSize, height, width, available, decoder === 'drafts') : 0,
     ),
   });

@@ -4,8 +4,9 @@ import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
+import { conceptOption, functionOption, parseOptions, promptOption, promptSyntaxOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import type { SamplerName } from '../diffusion/sampler-names';
 import { flattenSteps, noisedPicture, samplerSchedule, type SamplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
@@ -22,7 +23,7 @@ import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects,
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { embeddingNormOption, withShortEmbeddings } from './word-norm';
-import { encodeNegativePrompts, encodePrompts } from './text';
+import { chunksOf, encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
 export interface GenerateOptions extends EditOptions {
@@ -38,6 +39,11 @@ export interface GenerateOptions extends EditOptions {
    * Identifiers of the picture's concepts name their subjects, as in prompts. Default ''.
    */
   readonly negativePrompt?: string | readonly string[];
+  /**
+   * How both are read. 'weighted': as stable-diffusion-webui does, with `(word:1.3)`, `[word]`, BREAK and as many chunks of 75 tokens as it
+   * takes. 'plain', the default: brackets are text, and what is longer than the text encoder reads is cut off, as in diffusers.
+   */
+  readonly promptSyntax?: PromptSyntax;
   /** Pictures per prompt, up to 4096, with seeds seed, seed + 1, …. Default 1. */
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
@@ -136,6 +142,7 @@ const schema = z.strictObject({
   prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
+  promptSyntax: promptSyntaxOption,
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
   sampler: samplerOption.optional(),
@@ -182,6 +189,8 @@ interface Job {
   /** What it is drawn from besides, and what its file says of that. */
   readonly edited?: EditedRow;
   readonly hashes?: Prepared['hashes'];
+  /** Of the text states, which all pictures of a batch have as many of. Default 1. */
+  readonly chunks?: number;
 }
 
 /**
@@ -206,9 +215,10 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const jobs = listJobs(settings, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
   const edit = editOf(session, settings, prompts.length);
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
+  const chunks = chunksOfJobs(session, settings, guided);
+  const jobs = listJobs(settings, prompts, latent).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
   const most = Math.min(count, settings.batchSize, regions === 1 ? settings.batchSize : picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
@@ -216,7 +226,8 @@ export async function generate(session: Session, options: GenerateOptions, admit
   if (decoder === 'drafts' && !session.config.drafts) throw new ConesError('CONES_OPTION_INVALID', "generate: the option decoder: 'drafts' needs an engine with an autoencoder for drafts: Engine.load(model, { drafts: folder }).");
   const whole = settings.onPreview && session.config.drafts ? new WholePreviews(session, settings.onPreview, settings.signal) : undefined;
   const matrix = settings.onPreview && !whole ? await previewMatrix(session, settings.signal) : undefined;
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded, decoder, previewed: whole !== undefined, edit }, settings.signal);
+  const tokens = settings.embeddings?.shape[1] ?? session.tokenizer.maxLength * jobs.reduce((longest, job) => Math.max(longest, job.chunks ?? 1), 1);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded, decoder, previewed: whole !== undefined, edit, tokens }, settings.signal);
   const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
@@ -281,6 +292,18 @@ function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings, reg
   return prompt === undefined ? Array.from({ length: embeddings!.shape[0] }, () => '') : [prompt].flat();
 }
 
+/** How many chunks of text states a picture has; asked of one after the other, those of one prompt are read once. */
+function chunksOfJobs(session: Session, { promptSyntax: syntax, embeddings }: Settings, guided: boolean): (job: Job) => number {
+  const { maxLength } = session.tokenizer;
+  if (embeddings) return () => Math.max(1, Math.floor(embeddings.shape[1] / maxLength));
+  let last: { readonly job: Job; readonly chunks: number } | undefined;
+  return (job) => {
+    const same = last?.job.prompt === job.prompt && last.job.negativePrompt === job.negativePrompt && last.job.concepts === job.concepts;
+    if (!same) last = { job, chunks: chunksOf(session, guided ? job : { ...job, negativePrompt: undefined }, { syntax }) };
+    return last!.chunks;
+  };
+}
+
 function joinLatents(parts: readonly Float32Array[], channels: number, { height, width }: { height: number; width: number }): Latents {
   const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -343,7 +366,7 @@ function stepReporter({ steps, onLatents, previewEvery }: Settings, progress: (t
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number; readonly edit?: Edit | undefined },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number; readonly promptSyntax?: PromptSyntax; readonly edit?: Edit | undefined },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
@@ -365,10 +388,11 @@ export async function drawLatents(
     const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
-  const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal));
+  const reading = { syntax: settings.promptSyntax ?? 'plain', chunks: jobs[0]?.chunks };
+  const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal, reading));
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
   const negative = guided
-    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal)))
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal, reading)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
@@ -424,10 +448,10 @@ function knownShares(sampler: SamplerName, { steps, sigmas }: SamplerSchedule): 
   );
 }
 
-/** Pictures of one call have as many rows each. */
+/** Of up to `most` pictures each, in their order, with as many rows and text states each: no picture has more because of another. */
 function inBatches(jobs: readonly Job[], most: number): Job[][] {
   const batches: Job[][] = [];
-  const alike = (a: Job, b: Job) => (a.rows?.length ?? 1) === (b.rows?.length ?? 1);
+  const alike = (a: Job, b: Job) => (a.rows?.length ?? 1) === (b.rows?.length ?? 1) && a.chunks === b.chunks;
   for (const job of jobs) {
     const last = batches.at(-1);
     if (last && last.length < most && alike(last[0]!, job)) last.push(job);

@@ -33,6 +33,8 @@ export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 
   readonly mask?: boolean;
   /** Whether there is an `onPreview`. */
   readonly previews?: boolean;
+  /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
+  readonly tokens?: number;
 };
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
@@ -69,6 +71,7 @@ const generateSchema = z.strictObject({
   previews: z.boolean().default(false),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
+  tokens: z.int().min(1).max(2 ** 14).optional(),
 });
 
 const searchSchema = z.strictObject({
@@ -92,7 +95,7 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, image, mask, ...given } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, image, mask, tokens, ...given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
@@ -100,7 +103,7 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
   const imageGuidance = conditions === 'picture' ? given.imageGuidance : undefined;
   const guided = modelIsGuided(session.config, { guidance, imageGuidance });
   const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
-  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, decoder: given.decoder, previewed: given.previews && session.config.drafts !== undefined, edit };
+  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, decoder: given.decoder, previewed: given.previews && session.config.drafts !== undefined, edit, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
