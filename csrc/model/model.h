@@ -19,7 +19,7 @@ namespace cones {
 
 struct ModelFiles {
   WeightFiles text, unet, vae;
-  WeightFiles drafts;  // of `drafts`, where there is one
+  WeightFiles drafts = {};  // of `drafts`, where there is one
 };
 
 struct ModelOptions {
