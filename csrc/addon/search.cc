@@ -92,6 +92,7 @@ std::optional<IdentifierOptions> identifier_options(const Napi::Object& o, index
   options.ids = elements<std::int32_t>(from, "ids");
   options.most_rows = rows;
   options.learning_rate = number(from, "learningRate");
+  if (has(from, "normLimit")) options.norm_limit = number(from, "normLimit");
   if (options.ids.size() != captions.size() * static_cast<std::size_t>(tokens))
     invalid(o.Env(), "identifier.ids must be [captions, tokens].");
   return options;

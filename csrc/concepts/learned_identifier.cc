@@ -67,6 +67,7 @@ void LearnedIdentifier::update(const Context& context, std::int64_t step, const 
   const auto& o = options_;
   context.backend->adam(context, {o.learning_rate, o.beta1, o.beta2, o.epsilon, step}, gradient, values_, first_moment_,
                         second_moment_, finite);
+  if (o.norm_limit > 0) context.backend->limit_norm(context, values_, o.norm_limit);
 }
 
 std::size_t LearnedIdentifier::state_size() const { return 3 * values_.bytes(); }

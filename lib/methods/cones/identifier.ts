@@ -11,7 +11,7 @@ import type { SearchSettings } from './options';
  * @param texts all captions of the search
  * @throws ConesError CONES_OPTION_INVALID when none of them names the subject
  */
-export function identifierOptions(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): NativeIdentifier {
+export async function identifierOptions(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): Promise<NativeIdentifier> {
   const { tokenizer } = session;
   const { vocabSize } = session.config.text;
   const naming = texts.flatMap((text, caption) => {
@@ -33,5 +33,6 @@ export function identifierOptions(session: Session, settings: SearchSettings, su
     captions: Int32Array.from(naming.map(({ caption }) => caption)),
     ids,
     learningRate: settings.embeddingRate,
+    ...(settings.embeddingNorm === undefined ? {} : { normLimit: settings.embeddingNorm * (await session.wordNorm(settings.signal)) }),
   };
 }

@@ -60,6 +60,7 @@ export class ConceptSearch {
   static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
     const settings = searchSettings(options);
     session.assertUsable();
+    session.assertTextToImage('findConcept');
     const { images, priorImages, cacheDir, report } = settings;
     session.assertPathsAllowed('findConcept', { images, priorImages, cacheDir, 'report.clip': report.clip });
     return ConceptSearch.#open(session, settings, await prepareInputs(session, settings));
@@ -69,6 +70,7 @@ export class ConceptSearch {
   static async startRefinement(session: Session, options: RefineConceptsOptions): Promise<ConceptSearch> {
     const settings = refineSettings(options);
     session.assertUsable();
+    session.assertTextToImage('refineConcepts');
     const { subjects, search } = settings;
     session.assertPathsAllowed('refineConcepts', { 'subjects.images': subjects.flatMap(({ images, priorImages = [] }) => [...images, ...priorImages]), cacheDir: search.cacheDir });
     return ConceptSearch.#open(session, settings.search, await refineInputs(session, settings));
@@ -117,7 +119,7 @@ export class ConceptSearch {
       tensors: Int32Array.from(inputs.tensors),
       seed: BigInt(settings.seed),
     };
-    const identifier = settings.learnEmbedding ? identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
+    const identifier = settings.learnEmbedding ? await identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
     const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
     const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
