@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "addon/adapter.h"
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
 #include "addon/model.h"
@@ -35,6 +36,7 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   jobs::Drawing in;
   read_latents(o, *model(env), in);
   if (has(o, "negativeEmbeddings")) in.negative = elements<float>(o, "negativeEmbeddings");
+  in.adapters = adapter_rows(o, "adapters", in.shape[0], *model(env));
   in.steps = solver_steps(o);
   in.seeds = elements<std::uint64_t>(o, "seeds");
   in.guidance = number(o, "guidance");

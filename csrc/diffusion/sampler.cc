@@ -14,19 +14,32 @@ Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
 }
 
+/// For the negative prompts' rows, and the others.
+template <class T>
+std::vector<T> twice(const std::vector<T>& rows) {
+  std::vector<T> both = rows;
+  both.insert(both.end(), rows.begin(), rows.end());
+  return both;
+}
+
 }  // namespace
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
       size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
-      masks_(input_.masks) {
+      masks_(input_.masks),
+      adapters_(std::move(input_.adapters)) {
   Tensor x = std::exchange(input_.latents, Tensor());
   const index_t count = x.dim(0);
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == count, "one mask per picture");
   masks_.resize(static_cast<std::size_t>(count));
-  if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
+  if (guided_) masks_ = twice(masks_);
+  check(adapters_.empty() || static_cast<index_t>(adapters_.size()) == count, "adapters are of pictures");
+  if (std::ranges::all_of(adapters_, [](const auto& row) { return row.empty(); })) adapters_.clear();
+  if (guided_ && !adapters_.empty()) adapters_ = twice(adapters_);
   Tape tape(context);
+  tape.adapt(adapters_);
   const Tensor text = guided_ ? stack(context, {input_.negative_embeddings, input_.embeddings}) : input_.embeddings;
   text_ = unet.project_text(tape, Var(text), KvView{.masks = masks_});
   input_.embeddings = input_.negative_embeddings = Tensor();
@@ -119,6 +132,8 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   std::vector<Tensor> inputs;
   std::vector<double> timesteps;
   KvView view;
+  AdapterRows adapters;
+  const bool adapted = std::ranges::any_of(together, [](const Part& part) { return !part.sampling->adapters_.empty(); });
   struct Rows {
     const Sampling* sampling;
     index_t begin, end;
@@ -136,6 +151,8 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
         const index_t pictures = s.blocks_.back().end(), begin = side * pictures + block.first, end = side * pictures + block.end();
         timesteps.insert(timesteps.end(), static_cast<std::size_t>(block.count), s.input_.steps[block.done].timestep);
         view.masks.insert(view.masks.end(), s.masks_.begin() + begin, s.masks_.begin() + end);
+        if (adapted && s.adapters_.empty()) adapters.resize(timesteps.size());
+        if (adapted && !s.adapters_.empty()) adapters.insert(adapters.end(), s.adapters_.begin() + begin, s.adapters_.begin() + end);
         if (!text_rows.empty() && text_rows.back().sampling == &s && text_rows.back().end == begin) {
           text_rows.back().end = end;
         } else {
@@ -157,6 +174,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
     }
 
   Tape tape(context);
+  tape.adapt(adapters);
   const Tensor latents = stack(context, std::exchange(inputs, {}));
   const Tensor output =
       unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .text = text, .view = view}).value();

@@ -22,6 +22,7 @@ struct SampleInput {
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
   std::vector<const ConceptMask*> masks;    // [B] or empty; a picture's mask serves its negative prompt too
+  AdapterRows adapters;                     // [B] or empty; a picture's adapters serve its negative prompt too
   bool in_step = false;                     // no picture takes a step before all have taken the one before: for who looks on
 };
 
@@ -75,6 +76,7 @@ class Sampling {
   std::array<index_t, 3> size_;
   bool guided_;
   std::vector<const ConceptMask*> masks_;  // [rows]
+  AdapterRows adapters_;                   // [rows], or empty
   TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
   std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };

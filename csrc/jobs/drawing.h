@@ -15,6 +15,7 @@ struct DrawingSize {
   Shape shape;  // of the latents, [B, h, w, C]
   index_t tokens;
   bool guided;
+  AdapterRows adapters = {};  // of each picture, or empty
 
   index_t pictures() const { return shape[0]; }
   index_t rows_per_picture() const { return guided ? 2 : 1; }
@@ -27,9 +28,10 @@ struct Drawing : LatentInput {
   double guidance = 1;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
+  AdapterRows adapters;              // [B] or empty
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided}; }
+  DrawingSize size() const { return {shape, tokens, guided, adapters}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

@@ -11,6 +11,7 @@
 
 #include "device/context.h"
 #include "base/parameter.h"
+#include "ops/adapter.h"
 
 namespace cones {
 
@@ -70,6 +71,13 @@ class Tape {
   }
   ParameterGradients* parameters() const { return parameters_; }
 
+  /// What adapters add to the layers of each batch row from here on; `rows` must live as long as the tape. Inference alone.
+  void adapt(const AdapterRows& rows);
+  /// y += what the adapters add to a layer for x: every op that has weights asks here. `options`: of a convolution.
+  void add_changes(const Parameter* layer, const Tensor& x, const Tensor& y, const Conv2dOptions* options = nullptr) const {
+    if (adapters_ != nullptr && layer != nullptr) cones::add_changes(context_, *adapters_, *layer, x, options, y);
+  }
+
   /// The result of an op: it requires a gradient when recording and `wanted` (some input or parameter requires one).
   Var result(Tensor value, bool wanted) const { return Var(std::move(value), recording_ && wanted); }
   /// Closures run in reverse order of recording, each once, and are freed as they go.
@@ -89,6 +97,7 @@ class Tape {
  private:
   const Context& context_;
   ParameterGradients* parameters_ = nullptr;
+  const AdapterRows* adapters_ = nullptr;  // null: none
   bool recording_ = false;
   std::vector<std::function<void()>> closures_;
 };
