@@ -1,5 +1,6 @@
 /** How many pictures are drawn together, so that the memory limit holds. */
 import { ConesError } from '../errors';
+import { type ChosenAdapter, nativeAdapters } from './adapters';
 import type { Session } from './session';
 
 export interface DrawingOptions {
@@ -9,6 +10,8 @@ export interface DrawingOptions {
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
+  /** Of all pictures, in any order. */
+  readonly adapters?: readonly ChosenAdapter[];
 }
 
 export interface Drawing {
@@ -19,14 +22,16 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, latent, decoded }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, latent, decoded, adapters = [] }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
+  // A picture's adapters go one after another, so that the memory is that of one of them.
+  const changing = nativeAdapters(session, [...new Map(adapters.map((one) => [one.adapter, one])).values()]);
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided),
+      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, changing),
       decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });

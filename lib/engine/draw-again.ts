@@ -1,5 +1,6 @@
 /** Drawing a picture again from what its file says. */
 import { z } from 'zod';
+import type { Adapter } from '../adapter';
 import type { Concept } from '../concept';
 import { ConesError } from '../errors';
 import type { ImageInput } from '../images/images';
@@ -9,6 +10,7 @@ import { ownOptions } from '../util/reading';
 import { brief } from '../util/show';
 import { version } from '../version';
 import type { Warning } from '../warning';
+import { adapterOption } from './adapters';
 import type { GenerateOptions, GenerateProgress, GenerateResult } from './generate';
 import { admit } from './generation';
 import type { Session } from './session';
@@ -16,11 +18,14 @@ import type { Session } from './session';
 export interface DrawAgainOptions extends Pick<GenerateOptions, 'batchSize' | 'onProgress' | 'signal'> {
   /** The concepts that the picture was drawn with, in any order. Default: none. */
   readonly concepts?: readonly Concept[];
+  /** The adapters that the picture was drawn with, in any order; weights are as it says. Default: none. */
+  readonly adapters?: readonly Adapter[];
 }
 
 const schema = z.strictObject({
   picture: imageOption,
   concepts: z.array(conceptOption).default([]),
+  adapters: z.array(adapterOption).default([]),
   batchSize: z.int().min(1).max(1024).optional(),
   onProgress: functionOption<(progress: GenerateProgress) => void>(),
   signal: signalOption,
@@ -31,13 +36,14 @@ const schema = z.strictObject({
  * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link admit}
  */
 export async function drawAgain(session: Session, source: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
-  const { picture, concepts: given, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
+  const { picture, concepts: given, adapters: givenAdapters, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
   session.assertUsable();
   session.assertPathsAllowed('drawAgain', { picture });
   const settings = await readPictureSettings(picture);
   const concepts = chooseConcepts(settings, given);
+  const adapters = chooseAdapters(settings, givenAdapters);
   const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
-  const { images, warnings } = await admit(session, { ...settings.options, concepts, ...rest } as GenerateOptions);
+  const { images, warnings } = await admit(session, { ...settings.options, concepts, adapters, ...rest } as GenerateOptions);
   return { images, warnings: [...elsewhere, ...warnings] };
 }
 
@@ -56,6 +62,24 @@ export function chooseConcepts({ conceptHashes, subjects }: PictureSettings, giv
   });
   const other = given.find((concept) => !chosen.includes(concept) && !conceptHashes.includes(concept.hash));
   if (other) throw mismatch(`The picture was not drawn with the concept of ${brief(other.subjects.map(({ identifier }) => identifier).join(', '))}: leave it out`);
+  return chosen;
+}
+
+/**
+ * The adapters that a picture was drawn with, of the given ones, in its order and with its weights.
+ * @throws ConesError CONES_PICTURE_MISMATCH unless they are all that are given, and all that there were
+ */
+export function chooseAdapters({ adapters, adapterNames }: PictureSettings, given: readonly Adapter[]): { adapter: Adapter; weight: number }[] {
+  const byHash = new Map(given.map((adapter) => [adapter.hash, adapter]));
+  const chosen = adapters.map(({ hash, weight }) => {
+    const adapter = byHash.get(hash);
+    if (adapter === undefined) {
+      throw mismatch(`The picture was drawn with the adapters ${brief(adapterNames)}, of which the one whose file has the hash ${hash} is not given: load the very file`);
+    }
+    return { adapter, weight };
+  });
+  const other = given.find(({ hash }) => !adapters.some((own) => own.hash === hash));
+  if (other) throw mismatch(`The picture was not drawn with the adapter ${brief(other.name)}: leave it out`);
   return chosen;
 }
 

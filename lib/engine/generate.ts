@@ -9,6 +9,7 @@ import { joinSubjects } from '../text/prompt';
 import type { SamplerName } from '../diffusion/sampler-names';
 import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
+import { type AdapterChoice, adaptersOption, adaptersPerPrompt, type ChosenAdapter, nativeAdapters } from './adapters';
 import type { Admitted } from './admission';
 import { fittingBatch } from './batch-size';
 import { isGuided } from './guidance';
@@ -30,6 +31,11 @@ export interface GenerateOptions {
   readonly prompt?: string | readonly string[];
   /** Concepts whose neurons are shut: for all pictures, or one list per prompt when `prompt` is a list of the same length. */
   readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
+  /**
+   * LoRAs, words of textual inversion and the like (`engine.loadAdapter`), each with a weight: for all pictures, or one list per prompt
+   * when `prompt` is a list of the same length. A picture's concepts shut weights of the base model; what adapters add stays.
+   */
+  readonly adapters?: readonly AdapterChoice[] | readonly (readonly AdapterChoice[])[];
   /**
    * What to avoid (classifier-free guidance): for all pictures, or one text per prompt when `prompt` is a list of the same length.
    * Identifiers of the picture's concepts name their subjects, as in prompts. Default ''.
@@ -112,6 +118,7 @@ export interface GenerateResult {
 const schema = z.strictObject({
   prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
+  adapters: adaptersOption,
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
@@ -144,6 +151,8 @@ interface Job {
   readonly prompt: string;
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
+  /** Default: none. */
+  readonly adapters?: readonly ChosenAdapter[];
   readonly seed: bigint;
   /** In place of what prompt and seed make. */
   readonly own?: OwnRows;
@@ -152,8 +161,8 @@ interface Job {
 /**
  * Draws pictures (paper §4.1: DPM-Solver, 50 steps, guidance 7.5). Noise depends only on the seed, so a picture does not
  * depend on what else is drawn with it.
- * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
- *   CONES_ABORTED, CONES_LIMIT_EXCEEDED
+ * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ADAPTER_MISMATCH, CONES_DISPOSED,
+ *   CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_LIMIT_EXCEEDED
  * @param admitted whose limits count, and who hears of the beginning; without it the engine draws for itself
  */
 export async function generate(session: Session, options: GenerateOptions, admitted?: Admitted): Promise<GenerateResult> {
@@ -170,11 +179,11 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const jobs = listJobs(settings, prompts).map((job, i): Job => ({ ...job, own: own(i) }));
+  const jobs = listJobs(session, settings, prompts).map((job, i): Job => ({ ...job, own: own(i) }));
   const most = Math.min(count, settings.batchSize);
   const decoded = settings.output === 'pictures';
   const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
-  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded }, settings.signal);
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded, adapters: jobs.flatMap(({ adapters = [] }) => adapters) }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
@@ -296,14 +305,16 @@ export async function drawLatents(
     const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
-  const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal));
+  const adapters = jobs.map((job) => job.adapters ?? []);
+  const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal, adapters));
   const negative = isGuided(settings.guidance)
-    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)))
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal, adapters)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
   }
   const masks = await Promise.all(jobs.map((job) => rowMask(session, job.concepts)));
+  const changing = adapters.map((own) => nativeAdapters(session, own) ?? null);
 
   const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, inChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
@@ -318,6 +329,7 @@ export async function drawLatents(
       steps: flattenSteps(schedule.steps),
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
+      ...(changing.some((own) => own !== null) ? { adapters: changing } : {}),
       latentsEvery,
       ...(onStep ? { onStep: guard((step: number, place?: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, place, now && tensor(now), predicted && tensor(cleanPicture(schedule.steps[step - 1]!, now!, predicted)))) } : {}),
       abort,
@@ -330,7 +342,8 @@ export async function drawLatents(
   };
 }
 
-function listJobs(settings: Settings, prompts: readonly string[]): Job[] {
+function listJobs(session: Session, settings: Settings, prompts: readonly string[]): Job[] {
+  const adapters = adaptersPerPrompt(session, settings.adapters, prompts.length);
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
@@ -339,6 +352,7 @@ function listJobs(settings: Settings, prompts: readonly string[]): Job[] {
       prompt,
       negativePrompt: negativePrompts[i]!,
       concepts: concepts[i]!,
+      adapters: adapters[i]!,
       seed: BigInt.asUintN(64, seed + BigInt(j)),
     })),
   );

@@ -1,6 +1,7 @@
 /** What a picture's file says about how it was made: all that it takes to draw it again (draw-again.ts). */
 import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
+import type { ChosenAdapter } from './adapters';
 import { DEFAULT_ETA, ETA_SAMPLERS, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
 import { version } from '../version';
 
@@ -30,10 +31,11 @@ export interface Drawn {
   readonly prompt: string;
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
+  readonly adapters?: readonly ChosenAdapter[];
   readonly seed: bigint;
 }
 
-export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number }: Drawn): Record<string, string> {
+export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, adapters = [], seed: number }: Drawn): Record<string, string> {
   const { sampler, steps, guidance, width, height, model, instructionSet, device, precision } = settings;
   const karras = KARRAS_SAMPLERS.has(sampler) && settings.karras;
   const eta = ETA_SAMPLERS.has(sampler) ? (settings.eta ?? DEFAULT_ETA[sampler]) : undefined;
@@ -53,6 +55,13 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     height: String(height),
     concepts: subjects.join(', '),
     conceptHashes: concepts.map(({ hash }) => hash).join(', '),
+    ...(adapters.length === 0
+      ? {}
+      : {
+          adapters: adapters.map(({ adapter }) => adapter.name).join(', '),
+          adapterHashes: adapters.map(({ adapter }) => adapter.hash).join(', '),
+          adapterWeights: adapters.map(({ weight }) => String(weight)).join(', '),
+        }),
     model,
     instructionSet,
     device,

@@ -7,6 +7,7 @@ import { layersOption, PRIOR_COUNT } from '../methods/cones/options';
 import { PRIOR_BATCH } from '../methods/shared/prior';
 import { REPORT_ROWS } from '../analysis/report';
 import { parseOptions } from '../util/options';
+import { type AdapterChoice, adaptersOption, adaptersPerPrompt } from './adapters';
 import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
 import { isGuided } from './guidance';
@@ -25,7 +26,7 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'>;
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & { readonly adapters?: readonly AdapterChoice[] };
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
@@ -54,6 +55,7 @@ const generateSchema = z.strictObject({
   count: z.int().min(1).max(2 ** 24).default(1),
   batchSize: z.int().min(1).max(1024).default(4),
   guidance: z.number().min(0).max(1000).default(7.5),
+  adapters: adaptersOption,
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
 });
@@ -79,11 +81,11 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, adapters } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true };
+  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true, adapters: adaptersPerPrompt(session, adapters, 1).flat() };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

@@ -2,11 +2,13 @@ import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, promptOption, signalOption } from '../util/options';
+import { Words } from '../text/words';
 import { encodeWithOwnTokens, ownToken } from '../text/own-tokens';
 import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../text/prompt';
 import { ownOptions } from '../util/reading';
 import { brief, show } from '../util/show';
 import type { Warning } from '../warning';
+import { type AdapterChoice, adaptersOption, adaptersPerPrompt, type ChosenAdapter, nativeAdapters, wordsOf } from './adapters';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';
 
@@ -22,12 +24,15 @@ export interface EncodedTexts extends EncodedPrompts {
 export interface EncodePromptOptions {
   /** Whose identifiers the prompts may use. Default: none. */
   readonly concepts?: readonly Concept[];
+  /** Adapters that change the text encoder, or bring words. Default: none. */
+  readonly adapters?: readonly AdapterChoice[];
   readonly signal?: AbortSignal;
 }
 
 const schema = z.strictObject({
   prompt: promptOption,
   concepts: z.array(conceptOption).default([]),
+  adapters: adaptersOption,
   signal: signalOption,
 });
 
@@ -42,7 +47,8 @@ export async function encodePrompt(session: Session, prompt: string | readonly s
   const subjects = joinSubjects(settings.concepts);
   // An empty one is no prompt to draw: its states are the unconditional ones.
   const isWord = (word: string) => session.tokenizer.hasWord(word);
-  const { data, shape, warnings } = await encodeResolved(session, 'prompt', prompts.map((one) => resolveText(one, subjects, isWord)), settings.signal);
+  const adapters = adaptersPerPrompt(session, settings.adapters, prompts.length);
+  const { data, shape, warnings } = await encodeWithWords(session, 'prompt', prompts, prompts.map(() => subjects), adapters, (one, own) => resolveText(one, own, isWord), settings.signal);
   return { data, shape, warnings };
 }
 
@@ -56,9 +62,10 @@ export async function encodePrompts(
   prompts: readonly string[],
   subjects: readonly (readonly Subject[])[],
   signal?: AbortSignal,
+  adapters: TextAdapters = [],
 ): Promise<EncodedTexts> {
   const isWord = (word: string) => session.tokenizer.hasWord(word);
-  return encodeResolved(session, 'prompt', prompts.map((prompt, i) => resolvePrompt(prompt, subjects[i] ?? [], isWord)), signal);
+  return encodeWithWords(session, 'prompt', prompts, subjects, adapters, (prompt, own) => resolvePrompt(prompt, own, isWord), signal);
 }
 
 /** The same for negative prompts, which may be empty. */
@@ -67,17 +74,43 @@ export async function encodeNegativePrompts(
   texts: readonly string[],
   subjects: readonly (readonly Subject[])[],
   signal?: AbortSignal,
+  adapters: TextAdapters = [],
 ): Promise<EncodedTexts> {
   const isWord = (word: string) => session.tokenizer.hasWord(word);
-  return encodeResolved(session, 'negative prompt', texts.map((text, i) => resolveText(text, subjects[i] ?? [], isWord)), signal);
+  return encodeWithWords(session, 'negative prompt', texts, subjects, adapters, (text, own) => resolveText(text, own, isWord), signal);
 }
 
-async function encodeResolved(session: Session, what: string, resolved: readonly ResolvedPrompt[], signal?: AbortSignal): Promise<EncodedTexts> {
+/** Of each text: they may change the text encoder, and bring words of textual inversion. */
+export type TextAdapters = readonly (readonly ChosenAdapter[])[];
+
+type Resolve = (text: string, subjects: readonly Subject[]) => ResolvedPrompt;
+
+async function encodeWithWords(
+  session: Session,
+  what: string,
+  texts: readonly string[],
+  subjects: readonly (readonly Subject[])[],
+  adapters: TextAdapters,
+  resolve: Resolve,
+  signal?: AbortSignal,
+): Promise<EncodedTexts> {
+  // The same vectors for the same words, so that a text is encoded once for all that have it.
+  const words = new Map<unknown, Words>();
+  const resolved = texts.map((text, i) => {
+    const own = adapters[i] ?? [];
+    const known = words.get(own) ?? new Words(wordsOf(session, own));
+    words.set(own, known);
+    return known.expand(resolve(text, joinSubjects([{ subjects: subjects[i] ?? [] }, known])));
+  });
+  return encodeResolved(session, what, resolved, signal, adapters);
+}
+
+async function encodeResolved(session: Session, what: string, resolved: readonly ResolvedPrompt[], signal?: AbortSignal, adapters: TextAdapters = []): Promise<EncodedTexts> {
   const warnings = resolved.flatMap((one) => one.warnings);
-  return { ...(await encodeTexts(session, what, resolved, warnings, signal)), named: resolved.map(({ used }) => used) };
+  return { ...(await encodeTexts(session, what, resolved, warnings, signal, adapters)), named: resolved.map(({ used }) => used) };
 }
 
-async function encodeTexts(session: Session, what: string, texts: readonly ResolvedPrompt[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
+async function encodeTexts(session: Session, what: string, texts: readonly ResolvedPrompt[], warnings: Warning[], signal: AbortSignal | undefined, adapters: TextAdapters): Promise<EncodedPrompts> {
   session.assertUsable();
   const { maxLength } = session.tokenizer;
   const { hiddenSize: width, vocabSize } = session.config.text;
@@ -89,7 +122,11 @@ async function encodeTexts(session: Session, what: string, texts: readonly Resol
   const numberOf = (embedding: unknown) => numbers.get(embedding) ?? (numbers.set(embedding, numbers.size), numbers.size - 1);
   for (const [i, { pieces, used }] of texts.entries()) {
     const learned = used.filter(({ embedding }) => embedding);
-    const key = JSON.stringify(pieces.map(({ text, subject }) => (subject?.embedding ? numberOf(subject.embedding) : text)));
+    const changing = nativeAdapters(session, adapters[i] ?? []);
+    const key = JSON.stringify([
+      pieces.map(({ text, subject }) => (subject?.embedding ? numberOf(subject.embedding) : text)),
+      changing?.map(({ adapter, weight }) => [numberOf(adapter), weight]),
+    ]);
     let states = done.get(key);
     if (!states) {
       const encoding = encodeWithOwnTokens(session.tokenizer, vocabSize, { pieces }, learned);
@@ -100,7 +137,7 @@ async function encodeTexts(session: Session, what: string, texts: readonly Resol
         });
       }
       const replace = learned.length === 0 ? {} : replacement(session, learned, width);
-      states = await session.job(signal, (abort) => session.model.encodeText(encoding.ids, 1, { abort, ...replace }));
+      states = await session.job(signal, (abort) => session.model.encodeText(encoding.ids, 1, { abort, ...replace, ...(changing && { adapters: changing }) }));
       done.set(key, states);
     }
     data.set(states, i * size);
