@@ -1,5 +1,5 @@
 // The public API as a user of ES modules sees it: compiled, never run.
-import { Clip, Concept, type DownloadProgress, Engine, type EngineStats, type GenerateResult, type Latents, type Preview, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
+import { type Adapter, type AdapterChoice, type AdapterKind, Clip, Concept, type DownloadProgress, Engine, type EngineStats, type GenerateResult, type Latents, type Preview, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
 
 export async function quickStart(signal: AbortSignal): Promise<void> {
   await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
@@ -38,6 +38,11 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const noisy: Latents = engine.addNoise(latents, noise, [500]);
   const { timesteps, sigmas, alphasCumprod }: Schedule = engine.schedule({ sampler: 'euler', steps: 20 });
   const pulled: Vjp = await engine.vjp(noisy, [500], text, output, { wantLatents: true });
+  using lora: Adapter = await engine.loadAdapter('ink.safetensors', { name: 'ink' });
+  const adapters: AdapterChoice[] = [lora, { adapter: lora, weight: 0.8 }];
+  await engine.generate({ prompt: ['a', 'b'], adapters: [adapters, []] });
+  const kind: AdapterKind = lora.kind;
+  void kind;
   const own = await engine.generate({ embeddings: text, latents, output: 'latents', onLatents: ({ predicted }: StepLatents) => void predicted, onPreview: ({ image }: Preview) => void image.width });
   const final: Latents | undefined = own.latents;
   const search = await engine.startSearch({ images: ['1.png'], category: 'cat', learnEmbedding: false, checkpoint: { every: 25, save: async (state: Buffer, step: number) => void [state, step] } });
