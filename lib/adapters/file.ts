@@ -75,7 +75,7 @@ async function openAdapter(file: string, label: string, stem: string): Promise<A
   if (bytes > MOST_BYTES || bytes > 2 * size + MOST_METADATA) throw invalid(label, `says that it has ${bytes} bytes of numbers, in a file of ${size}`);
   const stored = (name: string) => readStored(file, label, tensors.get(name)!);
   const [odd] = scattered;
-  if (odd !== undefined) throw invalid(label, `has the tensor ${show(odd)}, whose elements do not lie together: save it as safetensors`);
+  if (odd !== undefined) throw invalid(label, `has the tensor ${quoted(odd)}, whose elements do not lie together: save it as safetensors`);
   return { label, stem, tensors, hash, facts: await factsOf(file, single), read: async (name) => tensorOf(label, name, tensors.get(name)!, await stored(name)), readStored: stored };
 }
 
@@ -113,8 +113,8 @@ async function hashOf(file: string): Promise<string> {
 const TYPES = ['F32', 'F16', 'BF16'];
 
 function tensorOf(label: string, name: string, { dtype, shape, bytes }: FileTensor, data: Buffer): AdapterTensor {
-  if (!TYPES.includes(dtype) && dtype !== 'F64') throw invalid(label, `has ${show(name)} in the type ${show(dtype)}: weights are F32, F16, BF16 or F64`);
-  if (bytes === 0) throw invalid(label, `has an empty tensor, ${show(name)} [${shape.slice(0, 8).join(', ')}]`);
+  if (!TYPES.includes(dtype) && dtype !== 'F64') throw invalid(label, `has ${quoted(name)} in the type ${show(dtype)}: weights are F32, F16, BF16 or F64`);
+  if (bytes === 0) throw invalid(label, `has an empty tensor, ${quoted(name)} [${shape.slice(0, 8).join(', ')}]`);
   if (dtype !== 'F64') return { dtype: dtype as AdapterTensor['dtype'], shape, data };
   const narrow = Float32Array.from({ length: bytes / 8 }, (_, i) => data.readDoubleLE(8 * i));
   return { dtype: 'F32', shape, data: new Uint8Array(narrow.buffer) };
@@ -183,6 +183,11 @@ async function metadataOf(file: string, header: number): Promise<[string, unknow
   } finally {
     await handle.close();
   }
+}
+
+/** A tensor's or a layer's name in a message. */
+export function quoted(name: string): string {
+  return `"${brief(name)}"`;
 }
 
 export function invalid(label: string, problem: string): ConesError {

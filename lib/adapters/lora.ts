@@ -4,7 +4,7 @@
  */
 import type { NativeAdapterLayer, NativeLayer } from '../../typings/native';
 import { show } from '../util/show';
-import { type AdapterFile, type AdapterTensor, invalid, numbersOf } from './file';
+import { type AdapterFile, type AdapterTensor, invalid, numbersOf, quoted } from './file';
 import type { Layers } from './layers';
 import { otherModel } from './other-model';
 
@@ -56,11 +56,12 @@ export async function readLora(file: AdapterFile, layers: Layers): Promise<{ lay
   for (const name of file.tensors.keys()) {
     if (isBundled(name)) continue;
     const found = roleOf(name);
-    if (found === undefined) throw invalid(file.label, `has the tensor ${show(name)}, which is none of a LoRA`);
+    if (found === undefined) throw invalid(file.label, `has the tensor ${quoted(name)}, which is none of a LoRA`);
     const layer = /^lora_(?:unet|te\d?)_/.test(found.layer) ? layers.byKohya(found.layer) : layers.byModule(found.layer);
-    if (layer === undefined) throw otherModel(file, layers, `it changes ${show(found.layer)}`);
+    if (layer === undefined) throw otherModel(file, layers, `it changes ${quoted(found.layer)}`);
     const of = parts.get(layer) ?? {};
-    if (of[found.role] !== undefined) throw invalid(file.label, `has both ${show(of[found.role])} and ${show(name)}, for one layer`);
+    const twin = of[found.role];
+    if (twin !== undefined) throw invalid(file.label, `has both ${quoted(twin)} and ${quoted(name)}, for one layer`);
     of[found.role] = name;
     parts.set(layer, of);
   }
@@ -68,10 +69,10 @@ export async function readLora(file: AdapterFile, layers: Layers): Promise<{ lay
   const changes: NativeAdapterLayer[] = [];
   let most = 0;
   for (const [layer, { down, up, mid, alpha }] of parts) {
-    if (down === undefined || up === undefined) throw invalid(file.label, `has ${show(down ?? up ?? alpha ?? mid)} without its other half`);
+    if (down === undefined || up === undefined) throw invalid(file.label, `has ${quoted(down ?? up ?? alpha ?? mid ?? '')} without its other half`);
     const rank = rankOf(file, layers, layer, { down, up, mid });
     const scale = (alpha === undefined ? (alphas(layer, rank) ?? rank) : await scalar(file, alpha)) / rank;
-    if (!Number.isFinite(scale)) throw invalid(file.label, `scales ${show(down)} by ${scale}`);
+    if (!Number.isFinite(scale)) throw invalid(file.label, `scales ${quoted(down)} by ${scale}`);
     const first = mid === undefined ? await file.read(down) : merged(await file.read(down), await file.read(mid));
     changes.push({ part: layer.part, name: layer.name, scale, down: first, up: await file.read(up) });
     most = Math.max(most, rank);
@@ -93,8 +94,8 @@ function rankOf(file: AdapterFile, layers: Layers, { name, shape: [out, into, he
   const isFitting =
     rank > 0 && [2, 4].includes(shape(down).length) && fits(shape(down), [rank, into!, ...window]) && [2, 4].includes(shape(up).length) && fits(shape(up), [out!, rank, 1, 1]) && (mid === undefined || fits(shape(mid), [rank, rank, height, width]));
   if (isFitting) return rank;
-  if (rank === 0 || shape(up).includes(0)) throw invalid(file.label, `has an empty tensor, ${show(down)} or ${show(up)}`);
-  throw otherModel(file, layers, `${show(down)} is [${shape(down).join(', ')}] and ${show(up)} [${shape(up).join(', ')}], for ${name}, which is [${[out, into, height, width].join(', ')}]`);
+  if (rank === 0 || shape(up).includes(0)) throw invalid(file.label, `has an empty tensor, ${quoted(down)} or ${quoted(up)}`);
+  throw otherModel(file, layers, `${quoted(down)} is [${shape(down).join(', ')}] and ${quoted(up)} [${shape(up).join(', ')}], for ${name}, which is [${[out, into, height, width].join(', ')}]`);
 }
 
 /** Of PEFT's config, or of the metadata that diffusers writes from it. */
@@ -150,7 +151,7 @@ async function scalar(file: AdapterFile, name: string): Promise<number> {
   if (!isOne || bytes > 8 || dtype.startsWith('I')) {
     if (isOne && dtype === 'I64') return Number((await file.readStored(name)).readBigInt64LE());
     if (isOne && dtype === 'I32') return (await file.readStored(name)).readInt32LE();
-    throw invalid(file.label, `has ${show(name)} of ${show(dtype)} [${shape.slice(0, 8).join(', ')}], where one number is expected`);
+    throw invalid(file.label, `has ${quoted(name)} of ${show(dtype)} [${shape.slice(0, 8).join(', ')}], where one number is expected`);
   }
   return numbersOf(await file.read(name))[0]!;
 }

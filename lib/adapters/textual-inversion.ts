@@ -1,7 +1,7 @@
 /** Textual inversion: words with vectors of their own, as diffusers and stable-diffusion-webui save them. */
 import { ConesError } from '../errors';
 import { brief, show } from '../util/show';
-import { type AdapterFile, invalid, numbersOf } from './file';
+import { type AdapterFile, invalid, numbersOf, quoted } from './file';
 
 /** A word of prompts, and what the text encoder sees in its place. */
 export interface Word {
@@ -46,11 +46,11 @@ async function vectorsOf(file: AdapterFile, key: string, width: number): Promise
   const { shape } = file.tensors.get(key)!;
   const own = shape.at(-1) ?? 0;
   const count = shape.length === 1 ? 1 : (shape[0] ?? 0);
-  if (shape.length < 1 || shape.length > 2 || own === 0 || count === 0) throw invalid(file.label, `has ${show(key)} [${shape.slice(0, 8).join(', ')}], which is no list of vectors`);
+  if (shape.length < 1 || shape.length > 2 || own === 0 || count === 0) throw invalid(file.label, `has ${quoted(key)} [${shape.slice(0, 8).join(', ')}], which is no list of vectors`);
   if (own !== width) throw mismatch(file, `its vectors have ${own} values, and those of this model's text encoder ${width}`);
   if (count > MOST_VECTORS) throw invalid(file.label, `has ${count} vectors, and a text at most ${MOST_VECTORS} tokens`);
   const values = numbersOf(await file.read(key));
-  if (!values.every(Number.isFinite)) throw invalid(file.label, `has numbers that are not finite in ${show(key)}`);
+  if (!values.every(Number.isFinite)) throw invalid(file.label, `has numbers that are not finite in ${quoted(key)}`);
   return Array.from({ length: count }, (_, i) => values.slice(i * width, (i + 1) * width));
 }
 
