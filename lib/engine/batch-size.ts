@@ -12,6 +12,8 @@ export interface DrawingOptions {
   readonly decoded: boolean;
   /** Of all pictures, in any order. */
   readonly adapters?: readonly ChosenAdapter[];
+  /** Text states of a picture. Default: as many as one text has. */
+  readonly tokens?: number;
 }
 
 export interface Drawing {
@@ -22,7 +24,7 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, latent, decoded, adapters = [] }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, latent, decoded, tokens, adapters = [] }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
   // A picture's adapters go one after another, so that the memory is that of one of them.
@@ -31,7 +33,7 @@ export function planDrawing(session: Session, { most, guided, latent, decoded, a
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, changing),
+      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, changing),
       decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });

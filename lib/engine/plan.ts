@@ -26,7 +26,11 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & { readonly adapters?: readonly AdapterChoice[] };
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
+  /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
+  readonly tokens?: number;
+  readonly adapters?: readonly AdapterChoice[];
+};
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
@@ -58,6 +62,7 @@ const generateSchema = z.strictObject({
   adapters: adaptersOption,
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
+  tokens: z.int().min(1).max(2 ** 14).optional(),
 });
 
 const searchSchema = z.strictObject({
@@ -81,11 +86,12 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, adapters } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, tokens, adapters: given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true, adapters: adaptersPerPrompt(session, adapters, 1).flat() };
+  const adapters = adaptersPerPrompt(session, given, 1).flat();
+  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true, adapters, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
