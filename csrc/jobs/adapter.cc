@@ -24,6 +24,9 @@ std::optional<Parameter> parameter_of(const std::string& name, const std::option
 std::shared_ptr<const Adapter> prepare_adapter(const Context& context, const Model& model, const AdapterLayers& layers) {
   std::vector<LayerChange> changes;
   for (const AdapterLayer& layer : layers) {
+    // Its output is fp32, and what adapters add is of the type of activations.
+    if (!layer.of_text && layer.name == "conv_out.weight" && context.backend->activation() != DType::f32)
+      fail("CONES_CONFIG_UNSUPPORTED", "The adapter changes the UNet's conv_out, which works in fp32 alone. Load the model with device 'cpu'.");
     const auto [weight, bias] = model.adaptable(layer.of_text, layer.name);
     changes.push_back({.layer = weight,
                        .bias = bias,
