@@ -43,7 +43,7 @@ export class Adapter implements Disposable {
   readonly rank: number;
   /** How many layers of the UNet and the text encoder it changes. */
   readonly layers: number;
-  /** Words that prompts may have with it (textual inversion), such as `<my-cat>`. */
+  /** Words that prompts may have with it (textual inversion, and LoRAs that bring some along), such as `<my-cat>`. */
   readonly words: readonly string[];
   readonly #parts: AdapterParts;
   #isDisposed = false;

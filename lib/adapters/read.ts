@@ -4,7 +4,7 @@ import { isCustomDiffusion, readCustomDiffusion } from './custom-diffusion';
 import { type AdapterFile, invalid } from './file';
 import type { Layers } from './layers';
 import { isLora, readLora } from './lora';
-import { isTextualInversion, readWords, type Word } from './textual-inversion';
+import { isTextualInversion, readBundledWords, readWords, type Word } from './textual-inversion';
 
 export type AdapterKind = 'lora' | 'textual-inversion' | 'custom-diffusion';
 
@@ -24,7 +24,7 @@ export interface AdapterContents {
 export async function readAdapter(file: AdapterFile, layers: Layers, textWidth: number, name: string | undefined): Promise<AdapterContents> {
   const names = [...file.tensors.keys()];
   if (isCustomDiffusion(names)) return { kind: 'custom-diffusion', layers: await readCustomDiffusion(file, layers), rank: 0, words: [] };
-  if (isLora(names)) return { kind: 'lora', ...(await readLora(file, layers)), words: [] };
+  if (isLora(names)) return { kind: 'lora', ...(await readLora(file, layers)), words: await readBundledWords(file, textWidth) };
   if (isTextualInversion(names)) return { kind: 'textual-inversion', layers: [], rank: 0, words: await readWords(file, textWidth, name) };
   throw invalid(file.label, names.length === 0 ? 'has no tensors' : 'is no LoRA, nor of textual inversion or Custom Diffusion');
 }

@@ -35,6 +35,18 @@ export async function readWords(file: AdapterFile, width: number, name: string |
   return Promise.all(words.map(async (key) => ({ text: wordOf(file, webui.length > 0 ? undefined : key, name), vectors: await vectorsOf(file, key, width) })));
 }
 
+const BUNDLED = /^bundle_emb\.(?<word>.+)\.(?:string_to_param\.\*|emb_params)$/;
+
+/** Words that a LoRA's file brings along, as kohya's programs bundle them. */
+export async function readBundledWords(file: AdapterFile, width: number): Promise<Word[]> {
+  const found = [...file.tensors.keys()].flatMap((key) => {
+    const word = BUNDLED.exec(key)?.groups?.['word'];
+    return word === undefined ? [] : [{ key, word }];
+  });
+  if (found.length > MOST_WORDS) throw invalid(file.label, `has ${found.length} words, where one or a few are expected`);
+  return Promise.all(found.map(async ({ key, word }) => ({ text: word, vectors: await vectorsOf(file, key, width) })));
+}
+
 function wordOf({ facts, stem, label }: AdapterFile, key: string | undefined, name: string | undefined): string {
   const own = facts.get('name');
   const text = name ?? key ?? (typeof own === 'string' && own !== '' ? own : stem);

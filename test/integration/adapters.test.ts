@@ -165,6 +165,14 @@ describe('names', () => {
     expect(await drawnWith(renamed(rename))).toEqual(await drawnWith(renamed((name) => name)));
   });
 
+  test('words that a LoRA brings along', async () => {
+    const [[, vectors]] = [...readRaw(file('learned_embeds.safetensors'))] as [[string, RawTensors extends Map<string, infer T> ? T : never]];
+    const tensors = new Map([...kohya(), ['bundle_emb.toy2.string_to_param.*', vectors] as const]);
+    const both = await engine.loadAdapter(writeSafetensors(at('bundle.safetensors'), tensors));
+    expect(both.words).toEqual(['toy2']);
+    expect(await latents({ prompt: 'a toy2', adapters: [both] })).toEqual(await latents({ prompt: 'a <toy>', adapters: [adapter('kohya'), adapter('learned_embeds')] }));
+  });
+
   test('bytes are as good as a file', async () => {
     const given = await engine.loadAdapter(readFileSync(file('locon.safetensors')), { name: 'bytes' });
     expect(given.hash).toBe(adapter('locon').hash);
