@@ -12,6 +12,7 @@ export { Engine } from './engine';
 export type { EngineOptions, EngineStats, MemoryUse } from './engine';
 export type { AdapterChoice, AdapterUse, LoadAdapterOptions } from './engine/adapters';
 export type { Limits } from './engine/admission';
+export type { Checkpointing } from './engine/checkpointing';
 export type { DrawAgainOptions } from './engine/draw-again';
 export type { GenerateOptions, GenerateProgress, GenerateResult, StepLatents } from './engine/generate';
 export { Generation } from './engine/generation';
