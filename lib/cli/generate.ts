@@ -86,7 +86,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
   const loaded = await loadAdapters(engine, flags.adapter, io.signal);
-  const adapters = from ? chooseAdapters(from, loaded.map(({ adapter }) => adapter)) : loaded;
+  const adapters = from ? chooseAdapters(from, loaded) : loaded;
   const elsewhere = from ? compareEngines(from, engine) : [];
   const options = { ...drawing, concepts, adapters, batchSize: flags.batchSize } satisfies AllOptions<Omit<GenerateOptions, ForPrograms>>;
   const { images, warnings: found } = await engine.generate({

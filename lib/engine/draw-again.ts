@@ -10,7 +10,7 @@ import { ownOptions } from '../util/reading';
 import { brief } from '../util/show';
 import { version } from '../version';
 import type { Warning } from '../warning';
-import { adapterOption } from './adapters';
+import { adapterOption, type ChosenAdapter } from './adapters';
 import type { GenerateOptions, GenerateProgress, GenerateResult } from './generate';
 import { admit } from './generation';
 import type { Session } from './session';
@@ -41,7 +41,7 @@ export async function drawAgain(session: Session, source: ImageInput, options: D
   session.assertPathsAllowed('drawAgain', { picture });
   const settings = await readPictureSettings(picture);
   const concepts = chooseConcepts(settings, given);
-  const adapters = chooseAdapters(settings, givenAdapters);
+  const adapters = chooseAdapters(settings, givenAdapters.map((adapter) => ({ adapter, weight: 1 })));
   const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
   const { images, warnings } = await admit(session, { ...settings.options, concepts, adapters, ...rest } as GenerateOptions);
   return { images, warnings: [...elsewhere, ...warnings] };
@@ -67,11 +67,13 @@ export function chooseConcepts({ conceptHashes, subjects, ignored }: PictureSett
 }
 
 /**
- * The adapters that a picture was drawn with, of the given ones, in its order and with its weights.
+ * The adapters that a picture was drawn with, of the given ones, in its order and with its weights; all as they are given, where
+ * another program drew it.
  * @throws ConesError CONES_PICTURE_MISMATCH unless they are all that are given, and all that there were
  */
-export function chooseAdapters({ adapters, adapterNames }: PictureSettings, given: readonly Adapter[]): { adapter: Adapter; weight: number }[] {
-  const byHash = new Map(given.map((adapter) => [adapter.hash, adapter]));
+export function chooseAdapters({ adapters, adapterNames, ignored }: PictureSettings, given: readonly ChosenAdapter[]): ChosenAdapter[] {
+  if (ignored) return [...given];
+  const byHash = new Map(given.map(({ adapter }) => [adapter.hash, adapter]));
   const chosen = adapters.map(({ hash, weight }) => {
     const adapter = byHash.get(hash);
     if (adapter === undefined) {
@@ -79,8 +81,8 @@ export function chooseAdapters({ adapters, adapterNames }: PictureSettings, give
     }
     return { adapter, weight };
   });
-  const other = given.find(({ hash }) => !adapters.some((own) => own.hash === hash));
-  if (other) throw mismatch(`The picture was not drawn with the adapter ${brief(other.name)}: leave it out`);
+  const other = given.find(({ adapter }) => !adapters.some(({ hash }) => hash === adapter.hash));
+  if (other) throw mismatch(`The picture was not drawn with the adapter ${brief(other.adapter.name)}: leave it out`);
   return chosen;
 }
 
