@@ -1,7 +1,7 @@
 """Writes test/goldens/adapters: LoRAs, words of textual inversion and weights of Custom Diffusion for the model of
 test/goldens/models/pipeline, and what diffusers draws with them (latents of three steps).
 
-    python scripts/golden_adapters.py        # needs peft==0.21.2 besides requirements.txt
+    python scripts/golden_adapters.py
 """
 import math
 import pathlib
