@@ -19,6 +19,7 @@ struct DrawingSize {
   index_t regions = 1;      // of each picture
   bool by_picture = false;  // guided by a picture, too
   bool known = false;       // what is known of the pictures is kept
+  AdapterRows adapters = {};  // of each picture, or empty
 
   index_t pictures() const { return shape[0]; }
   index_t rows_per_picture() const { return (!guided ? 1 : by_picture ? 3 : 2) * regions; }
@@ -39,9 +40,10 @@ struct Drawing : LatentInput {
   std::vector<std::array<double, 2>> shares;  // [steps]
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
+  AdapterRows adapters;              // [B] or empty
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided, regions, by_picture, known}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions, by_picture, known, adapters}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);
