@@ -9,6 +9,7 @@ export type { DeviceInfo, DeviceOptions, Precision } from './device';
 export { Engine } from './engine';
 export type { EngineOptions, EngineStats, MemoryUse } from './engine';
 export type { Limits } from './engine/admission';
+export type { Checkpointing } from './engine/checkpointing';
 export type { DrawAgainOptions } from './engine/draw-again';
 export type { EditOptions } from './engine/editing';
 export type { GenerateOptions, GenerateProgress, GenerateResult, StepLatents } from './engine/generate';

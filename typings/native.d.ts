@@ -214,7 +214,7 @@ export interface NativeGradient extends NativeDenoise {
   tensors: string[];
   wantLatents?: boolean;
   wantEmbeddings?: boolean;
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
 }
 
 export interface NativeGradientResult {
@@ -282,7 +282,7 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   /** Only these weights may become concept neurons (joint refinement); absent: all of `tensors`. Same order. */
   within?: Uint32Array[];
   seed: bigint;
-  checkpointing: boolean;
+  checkpointing: boolean | 'light';
   /** Learns the embedding of a token beside ξ. */
   identifier?: NativeIdentifier;
 }
@@ -309,7 +309,7 @@ export interface NativeSearchPlan extends NativeLatentShape {
   tokens: number;
   tensors: Int32Array;
   optimizer: 'adam' | 'sgd';
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
   /** The most different captions with a learned identifier in one step; 0: none is learned. */
   identifierRows?: number;
 }
@@ -379,6 +379,8 @@ export interface NativeMemory {
   /** Bytes of blocks that are kept for the next job. */
   cached: number;
   limit: number;
+  /** Of `inUse`: weights packed for gradients. */
+  forGradients: number;
 }
 
 export class NativeModel {
@@ -394,7 +396,7 @@ export class NativeModel {
   /** With device 'auto': which cards were there and are not used, and why; else empty. */
   readonly note: string;
   memory(): NativeMemory;
-  /** Gives back what is kept for the next job, as a job. */
+  /** Gives back what is kept for the next job, and weights packed for gradients where no search has them, as a job. */
   trim(job: NativeJob): Promise<void>;
   /** UNet calls of drawings and their rows, over the last ten seconds. */
   recentSteps(): { stepsPerSecond: number; rowsPerStep: number };
@@ -402,7 +404,7 @@ export class NativeModel {
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
-  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean | 'light' }): number;
   /** The mean length of the vocabulary's token embeddings. */
   wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;

@@ -102,7 +102,7 @@ class Cpu final : public Backend {
   void limit_norm(const Context&, const Tensor& values, double limit) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
-  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const override;
+  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const override;
   void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                            const Tensor& finite) const override;
   Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,

@@ -188,9 +188,8 @@ class Backend {
 
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
-  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere. With `backward` also
-  /// as kv_project_backward_input reads it.
-  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const = 0;
+  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere.
+  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const = 0;
   /// The gradient of γ for x [M, K], dy [M, N] becomes one step of the state, tile by tile as it is computed.
   virtual void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                                    const Tensor& finite) const = 0;

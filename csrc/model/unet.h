@@ -41,8 +41,6 @@ struct UNetInput {
   std::span<const double> guidance = {};  // [B], where the UNet has time_cond_dim: the guidance scale less 1; empty: not told
   const TextKv& text;
   const KvView& view;
-  /// Recompute activations per block in backward instead of keeping them.
-  bool checkpointing = false;
 };
 
 class UNet {

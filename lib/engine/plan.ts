@@ -8,6 +8,7 @@ import { PRIOR_BATCH } from '../methods/shared/prior';
 import { REPORT_ROWS } from '../analysis/report';
 import { parseOptions } from '../util/options';
 import { planDrawing } from './batch-size';
+import { type Checkpointing, CHECKPOINTING, checkpointingOption } from './checkpointing';
 import type { GenerateOptions } from './generate';
 import { modelIsGuided } from './guidance';
 import { conditionsOf } from '../models/conditions';
@@ -84,7 +85,7 @@ const searchSchema = z.strictObject({
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
   layers: layersOption,
   learnEmbedding: z.boolean().default(true),
-  checkpointing: z.boolean().optional(),
+  checkpointing: checkpointingOption.optional(),
 });
 
 const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true, batchSize: true, priorBatchSize: true, checkpointing: true }).extend({
@@ -117,7 +118,7 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   const latent = latentSize(session, size.height, size.width);
   const priorBatch = settings.priorBatchSize ?? settings.batchSize;
   const priors = priorBatch > 0 ? (settings.priorImages ?? settings.priorCount) : 0;
-  const planned = (checkpointing: boolean) => model.planSearch({
+  const planned = (checkpointing: Checkpointing) => model.planSearch({
     ...latent,
     batch: settings.batchSize + priorBatch,
     pictures: settings.images + priors,
@@ -128,9 +129,10 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing,
   });
-  let search = planned(settings.checkpointing ?? false);
   // As the search does: activations are recomputed when keeping them would need more memory than there is.
-  if (settings.checkpointing === undefined && search.peak > available(session)) search = planned(true);
+  const levels = settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing];
+  let search = planned(levels[0]!);
+  for (const level of levels.slice(1)) if (search.peak > available(session)) search = planned(level);
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
   const preparingPriors = () =>

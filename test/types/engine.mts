@@ -21,7 +21,7 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
 
   await using limited = await Engine.load('models/mini', { maxQueue: 8, limits: { size: 512, count: 4 } });
   const { waiting, running, rowsPerStep, memory }: EngineStats = limited.stats();
-  void (waiting + running + rowsPerStep + memory.cached);
+  void (waiting + running + rowsPerStep + memory.cached + memory.forGradients);
   await limited.trim();
   await engine.findConcept({ images: ['1.png'], category: 'cat', priority: 'background' });
   // @ts-expect-error -- no such priority

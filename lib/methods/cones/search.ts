@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { NativeSearch } from '../../../typings/native';
 import { Concept, type ConceptData, type ConceptTensor, type Subject } from '../../concept';
 import { kindOf } from '../../device';
+import { type Checkpointing, CHECKPOINTING } from '../../engine/checkpointing';
 import type { Session } from '../../engine/session';
 import { encodePrompts } from '../../engine/text';
 import { ConesError } from '../../errors';
@@ -296,15 +297,15 @@ async function createSearch(
   settings: SearchSettings,
   options: Omit<Parameters<Session['model']['createSearch']>[0], 'checkpointing'>,
 ): Promise<NativeSearch> {
-  const create = (checkpointing: boolean) =>
-    session.job(settings.signal, (abort) => session.model.createSearch({ ...options, checkpointing, abort }));
-  if (settings.checkpointing !== undefined) return create(settings.checkpointing);
-  try {
-    return await create(false);
-  } catch (error) {
-    if (error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(true);
-    throw error;
-  }
+  const create = async ([checkpointing, ...others]: readonly Checkpointing[]): Promise<NativeSearch> => {
+    try {
+      return await session.job(settings.signal, (abort) => session.model.createSearch({ ...options, checkpointing: checkpointing!, abort }));
+    } catch (error) {
+      if (others.length > 0 && error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(others);
+      throw error;
+    }
+  };
+  return create(settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing]);
 }
 
 /** SHA-256 over everything that the native search was made from. */
