@@ -132,6 +132,7 @@ class Cuda final : public Backend {
   std::vector<double> read_losses(const Context&, const MseResult&) const override;
   void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
             const Tensor& second_moment, const Tensor& finite) const override;
+  PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values, bool backward) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
   PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const override;

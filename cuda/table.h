@@ -27,6 +27,7 @@
 #include "search.h"
 #include "solver_step.h"
 #include "stack_rows.h"
+#include "trained_delta.h"
 #include "upsample.h"
 
 /// X(name) for each function of cuda/*.h that the core calls.
@@ -76,6 +77,7 @@
   X(search_update_outer)                   \
   X(search_gamma)                          \
   X(search_highest)                        \
+  X(trained_delta)                         \
   /* everything else */                    \
   X(activation_forward)                    \
   X(activation_backward)                   \
@@ -104,7 +106,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 
 struct Library {
   int version;

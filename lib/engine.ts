@@ -36,6 +36,9 @@ import {
 import type { FindConceptOptions } from './methods/cones/options';
 import type { RefineConceptsOptions } from './methods/cones/refine-options';
 import { ConceptSearch } from './methods/cones/search';
+import type { TrainOptions } from './methods/training/options';
+import type { Trained } from './methods/training/trained';
+import { Training } from './methods/training/training';
 import type { ImageInput } from './images/images';
 import { loadWithin } from './models/loading-memory';
 import { loadModelConfig } from './models';
@@ -198,6 +201,27 @@ export class Engine implements AsyncDisposable {
   /** {@link refineConcepts} in pieces. */
   startRefinement(options: RefineConceptsOptions): Promise<ConceptSearch> {
     return ConceptSearch.startRefinement(this.#session, options);
+  }
+
+  /**
+   * Trains one of the methods that the paper compares with: Textual Inversion, Custom Diffusion or DreamBooth (App. B.1–B.3). The engine's
+   * own model stays as it is.
+   * @throws ConesError CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OPTION_INVALID, CONES_LOSS_NOT_FINITE,
+   *   CONES_STATE_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
+  async train(options: TrainOptions): Promise<Trained> {
+    const training = await this.startTraining(options);
+    try {
+      await training.run();
+      return await training.finish();
+    } finally {
+      training.dispose();
+    }
+  }
+
+  /** {@link train} in pieces: run some steps, look at what there is, save the state, resume later. */
+  startTraining(options: TrainOptions): Promise<Training> {
+    return Training.start(this.#session, options);
   }
 
   /**

@@ -31,6 +31,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceMethod("planText", &NativeModel::plan_text),
                       InstanceMethod("planSample", &NativeModel::plan_sample),
                       InstanceMethod("planSearch", &NativeModel::plan_search),
+                      InstanceMethod("planTraining", &NativeModel::plan_training),
                       InstanceMethod("planDenoise", &NativeModel::plan_denoise),
                       InstanceMethod("planGradient", &NativeModel::plan_gradient),
                       InstanceMethod("planEncode", &NativeModel::plan_encode),
@@ -45,6 +46,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceMethod("loss", &NativeModel::loss),
                       InstanceMethod("createMask", &NativeModel::create_mask),
                       InstanceMethod("createSearch", &NativeModel::create_search),
+                      InstanceMethod("createTraining", &NativeModel::create_training),
                       InstanceMethod("dispose", &NativeModel::dispose)});
 }
 

@@ -41,6 +41,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value plan_text(const Napi::CallbackInfo& info);
   Napi::Value plan_sample(const Napi::CallbackInfo& info);
   Napi::Value plan_search(const Napi::CallbackInfo& info);
+  Napi::Value plan_training(const Napi::CallbackInfo& info);
   Napi::Value plan_denoise(const Napi::CallbackInfo& info);
   Napi::Value plan_gradient(const Napi::CallbackInfo& info);
   Napi::Value plan_encode(const Napi::CallbackInfo& info);
@@ -55,6 +56,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value loss(const Napi::CallbackInfo& info);
   Napi::Value create_mask(const Napi::CallbackInfo& info);
   Napi::Value create_search(const Napi::CallbackInfo& info);
+  Napi::Value create_training(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   /// Throws CONES_DISPOSED when there is no model any more.

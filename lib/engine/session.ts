@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { NativeAbort, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
+import type { NativeAbort, NativeMask, NativeModel, NativeSearch, NativeTraining } from '../../typings/native';
 import { Concept } from '../concept';
 import type { Precision } from '../device';
 import { AbortError, ConesError } from '../errors';
@@ -40,8 +40,8 @@ export class Session {
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
   readonly kvTensors: readonly { readonly name: string; readonly shape: readonly [number, number] }[];
-  /** Searches that hold memory of the model. */
-  readonly #searches = new Set<WeakRef<NativeSearch>>();
+  /** Searches and trainings that hold memory of the model. */
+  readonly #searches = new Set<WeakRef<NativeSearch | NativeTraining>>();
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
   /** The last ones that were drawn, the latest at the end. */
   readonly #unions: { readonly of: readonly Concept[]; readonly union: Concept }[] = [];
@@ -149,12 +149,12 @@ export class Session {
   }
 
   /** A search goes with its model, at the latest; one that nobody has any more, whenever garbage is collected. */
-  addSearch(search: NativeSearch): void {
+  addSearch(search: NativeSearch | NativeTraining): void {
     if (this.#disposed) search.dispose();
     else this.#searches.add(new WeakRef(search));
   }
 
-  removeSearch(search: NativeSearch): void {
+  removeSearch(search: NativeSearch | NativeTraining): void {
     search.dispose();
     this.#searches.forEach((reference) => {
       const other = reference.deref();

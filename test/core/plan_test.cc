@@ -63,8 +63,8 @@ jobs::SearchInput search_input(const Model& model, Optimizer optimizer, bool ide
   in.options = options;
   if (identifier) {
     in.identifier.emplace();
-    in.identifier->token = 3;
-    in.identifier->start = {5};
+    in.identifier->tokens = {3};
+    in.identifier->starts = {{5}};
     in.identifier->captions = {0};
     in.identifier->ids = {0, 1, 3, 5, 6, 7, 2};
     in.identifier->most_rows = 1;

@@ -103,7 +103,7 @@ async function main(): Promise<void> {
     latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, algorithm: 'a2', optimizer: 'adam', learningRate: 1e-5,
     beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, shut: 2, ramp: 1, tensors: Int32Array.of(0, 3), within: [Uint32Array.of(1, 2), Uint32Array.of(0)], seed: 1n, checkpointing: false, abort,
   };
-  const identifier = { token: 1, start: Int32Array.of(2, 3), captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4 };
+  const identifier = { tokens: Int32Array.of(1), starts: [Uint32Array.of(2, 3)], captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4 };
   /** What is wrong may show in the first step only. */
   const startSearch = async (o: NativeSearchOptions) => {
     const started = await model.createSearch(o);
