@@ -16,6 +16,7 @@ import {
   planGenerate,
   planRefinement,
   planSearch,
+  planTrain,
   type RefinementPlanOptions,
   type SearchPlanOptions,
 } from './engine/plan';
@@ -36,6 +37,8 @@ import {
 import type { FindConceptOptions } from './methods/cones/options';
 import type { RefineConceptsOptions } from './methods/cones/refine-options';
 import { ConceptSearch } from './methods/cones/search';
+import { mergeCustomDiffusion, type MergeOptions } from './methods/training/merge';
+import type { TrainPlanOptions } from './methods/training/plan';
 import type { TrainOptions } from './methods/training/options';
 import type { Trained } from './methods/training/trained';
 import { Training } from './methods/training/training';
@@ -225,6 +228,14 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
+   * Merges what Custom Diffusion has made of several subjects by itself, without training: its constrained least squares in closed form.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_ABORTED, CONES_DISPOSED
+   */
+  mergeCustomDiffusion(trained: readonly Trained[], options: MergeOptions = {}): Promise<Trained> {
+    return mergeCustomDiffusion(this.#session, trained, options);
+  }
+
+  /**
    * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. Those of '' are the unconditional ones.
    * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
    *   CONES_DISPOSED
@@ -372,6 +383,14 @@ export class Engine implements AsyncDisposable {
    */
   planRefinement(options: RefinementPlanOptions = {}): MemoryPlan {
     return planRefinement(this.#session, options);
+  }
+
+  /**
+   * The memory that {@link train} would need with these options, computed without training.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
+  planTrain(options: TrainPlanOptions): MemoryPlan {
+    return planTrain(this.#session, options);
   }
 
   /** Aborts what is running and frees the weights. May be called more than once. */

@@ -28,6 +28,8 @@ export type { RefineConceptsOptions, RefineSubject } from './methods/cones/refin
 export type { StepInput } from './methods/cones/search-step';
 export { ConceptSearch } from './methods/cones/search';
 export type { TrainMethod, TrainOptions, TrainProgress, TrainSubject } from './methods/training/options';
+export type { MergeOptions } from './methods/training/merge';
+export type { TrainPlanOptions } from './methods/training/plan';
 export { Trained } from './methods/training/trained';
 export type { TrainedSubject } from './methods/training/trained';
 export { Training } from './methods/training/training';

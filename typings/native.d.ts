@@ -406,6 +406,8 @@ export class NativeModel {
   readonly kvTensors: NativeKvTensor[];
   /** The bytes of one K-V tensor as they lie in the file. */
   kvBytes(index: number): Uint8Array;
+  /** The same as fp32. */
+  kvValues(index: number): Float32Array;
   readonly isa: string;
   /** 'cpu', 'cuda:0' */
   readonly device: string;

@@ -30,6 +30,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
  private:
   Napi::Value kv_tensors(const Napi::CallbackInfo& info);
   Napi::Value kv_bytes(const Napi::CallbackInfo& info);
+  Napi::Value kv_values(const Napi::CallbackInfo& info);
+  const Parameter& kv_parameter(const Napi::CallbackInfo& info) const;
   Napi::Value isa(const Napi::CallbackInfo& info);
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value precision(const Napi::CallbackInfo& info);

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
 import { ioError } from '../../util/files';
+import { parseOptions } from '../../util/options';
 import { brief } from '../../util/show';
 import { type FloatTensor, writeSafetensors } from '../../util/write-safetensors';
 import { writeDreamboothFolder } from './dreambooth-folder';
@@ -55,7 +57,8 @@ export class Trained {
    * - DreamBooth: a new folder in diffusers layout, the model's own with another UNet, for `Engine.load` and `from_pretrained`.
    * @throws ConesError CONES_IO, CONES_OPTION_INVALID where DreamBooth's folder is there already, or its model is no folder
    */
-  async save(file: string): Promise<void> {
+  async save(target: string): Promise<void> {
+    const { file } = parseOptions('save', z.strictObject({ file: z.string().min(1) }), { file: target });
     if (this.method === 'dreambooth') return writeDreamboothFolder(this.#modelFolder, file, this.weights);
     if (this.method === 'textual-inversion' && this.embeddings.size === 1) return writeSafetensors(file, this.embeddings);
     await mkdir(file, { recursive: true }).catch((cause: unknown) => Promise.reject(ioError(`${brief(file)} cannot be made`, cause)));
