@@ -143,6 +143,7 @@ template <class T>
 void all(std::size_t n, std::size_t off) {
   check::now = std::to_string(n) + " + " + std::to_string(off);
   add<T>(n, off);
+  delta<T>(n, off);
   affine<T>(n, off);
   cast_from<T>(n, off);
 }
