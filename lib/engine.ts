@@ -36,6 +36,7 @@ import {
 } from './engine/tensors';
 import type { FindConceptOptions } from './methods/cones/options';
 import type { RefineConceptsOptions } from './methods/cones/refine-options';
+import { exportConcept } from './methods/cones/export';
 import { ConceptSearch } from './methods/cones/search';
 import { mergeCustomDiffusion, type MergeOptions } from './methods/training/merge';
 import type { TrainPlanOptions } from './methods/training/plan';
@@ -204,6 +205,15 @@ export class Engine implements AsyncDisposable {
   /** {@link refineConcepts} in pieces. */
   startRefinement(options: RefineConceptsOptions): Promise<ConceptSearch> {
     return ConceptSearch.startRefinement(this.#session, options);
+  }
+
+  /**
+   * Writes a concept, or a union, for diffusers: a folder with `pytorch_custom_diffusion_weights.safetensors`, in which its neurons are zero,
+   * for `unet.load_attn_procs`, and a file for each learned embedding, for `load_textual_inversion`.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_IO, CONES_DISPOSED
+   */
+  exportConcept(concept: Concept, folder: string): Promise<void> {
+    return exportConcept(this.#session, concept, folder);
   }
 
   /**

@@ -158,6 +158,8 @@ const CALLS: Record<string, (value: never) => unknown> = {
   'training.run': (v) => training.run(v),
   mergeCustomDiffusion: (v) => engine.mergeCustomDiffusion(v),
   'mergeCustomDiffusion, options': (v) => engine.mergeCustomDiffusion([], v),
+  exportConcept: (v) => engine.exportConcept(v, file('exported')),
+  'exportConcept, folder': (v) => engine.exportConcept(concept, typeof v === 'string' ? file(v) : v),
   'trained.save': (v) => trained.save(typeof v === 'string' ? file(v) : v),
   generate: (v) => engine.generate(v),
   'generate, iterated': iterate,

@@ -61,10 +61,15 @@ export class Trained {
     const { file } = parseOptions('save', z.strictObject({ file: z.string().min(1) }), { file: target });
     if (this.method === 'dreambooth') return writeDreamboothFolder(this.#modelFolder, file, this.weights);
     if (this.method === 'textual-inversion' && this.embeddings.size === 1) return writeSafetensors(file, this.embeddings);
-    await mkdir(file, { recursive: true }).catch((cause: unknown) => Promise.reject(ioError(`${brief(file)} cannot be made`, cause)));
-    for (const [name, embedding] of this.embeddings) await writeSafetensors(path.join(file, embeddingFile(name, [...this.embeddings.keys()])), new Map([[name, embedding]]));
-    if (this.method === 'custom-diffusion') await writeSafetensors(path.join(file, 'pytorch_custom_diffusion_weights.safetensors'), processorTensors(this.weights));
+    await writeForDiffusers(file, this.embeddings, this.weights);
   }
+}
+
+/** An embedding file for each identifier and, where there are weights, Custom Diffusion's. */
+export async function writeForDiffusers(folder: string, embeddings: ReadonlyMap<string, FloatTensor>, weights: ReadonlyMap<string, FloatTensor>): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((cause: unknown) => Promise.reject(ioError(`${brief(folder)} cannot be made`, cause)));
+  for (const [name, embedding] of embeddings) await writeSafetensors(path.join(folder, embeddingFile(name, [...embeddings.keys()])), new Map([[name, embedding]]));
+  if (weights.size > 0) await writeSafetensors(path.join(folder, 'pytorch_custom_diffusion_weights.safetensors'), processorTensors(weights));
 }
 
 /** The name of an identifier's file: its letters and digits, or else its number. */
@@ -84,7 +89,8 @@ function processorTensors(weights: ReadonlyMap<string, FloatTensor>): Map<string
   for (const [name, tensor] of weights) {
     const [, layer, projection] = /^(.*\.attn\d)\.(to_[kv])\.weight$/.exec(name)!;
     named.set(`${layer}.processor.${projection}_custom_diffusion.weight`, tensor);
-    named.set(`${layer!.replace(/attn2$/, 'attn1')}.processor`, { shape: [0], values: new Float32Array() });
+    const other = layer!.replace(/attn2$/, 'attn1');
+    if (!weights.has(`${other}.to_k.weight`)) named.set(`${other}.processor`, { shape: [0], values: new Float32Array() });
   }
   return named;
 }
