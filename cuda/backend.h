@@ -132,10 +132,10 @@ class Cuda final : public Backend {
   std::vector<double> read_losses(const Context&, const MseResult&) const override;
   void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
             const Tensor& second_moment, const Tensor& finite) const override;
-  PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values, bool backward) const override;
+  PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
-  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const override;
+  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const override;
   void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                            const Tensor& finite) const override;
   Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,

@@ -51,7 +51,7 @@ PreparedRef Cuda::prepare_allowed(const Context& context, index_t n, index_t k, 
 }
 
 // As θ + delta: 16 bits of the sum would round off what few steps have changed.
-PreparedRef Cuda::prepare_gamma(const Context& context, const PreparedRef& weights, const Tensor& values, bool) const {
+PreparedRef Cuda::prepare_gamma(const Context& context, const PreparedRef& weights, const Tensor& values) const {
   auto gamma = std::make_shared<CudaGamma>();
   gamma->weight = CudaWeights::of(*weights).weight;
   gamma->delta = context.empty(values.shape());

@@ -182,7 +182,7 @@ export interface NativeGradient extends NativeDenoise {
   tensors: string[];
   wantLatents?: boolean;
   wantEmbeddings?: boolean;
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
 }
 
 export interface NativeGradientResult {
@@ -234,7 +234,7 @@ export interface NativeData extends NativeJob, NativeLatentShape {
   minTimestep: number;
   maxTimestep: number;
   seed: bigint;
-  checkpointing: boolean;
+  checkpointing: boolean | 'light';
   /** Learns the embeddings of tokens, too. */
   identifier?: NativeIdentifier;
 }
@@ -281,7 +281,7 @@ export interface NativeSearchPlan extends NativeLatentShape {
   tokens: number;
   tensors: Int32Array;
   optimizer: 'adam' | 'sgd';
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
   /** The most different captions with a learned identifier in one step; 0: none is learned. */
   identifierRows?: number;
 }
@@ -308,7 +308,7 @@ export interface NativeTrainingPlan extends NativeLatentShape {
   tokens: number;
   weights: 'none' | 'kv' | 'unet';
   tensors?: Int32Array;
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
   /** The most different captions with learned identifiers in one step; 0: none is learned. */
   identifierRows: number;
   /** How many are learned. */
@@ -399,6 +399,8 @@ export interface NativeMemory {
   /** Bytes of blocks that are kept for the next job. */
   cached: number;
   limit: number;
+  /** Of `inUse`: weights packed for gradients. */
+  forGradients: number;
 }
 
 export class NativeModel {
@@ -416,7 +418,7 @@ export class NativeModel {
   /** With device 'auto': which cards were there and are not used, and why; else empty. */
   readonly note: string;
   memory(): NativeMemory;
-  /** Gives back what is kept for the next job, as a job. */
+  /** Gives back what is kept for the next job, and weights packed for gradients where no search has them, as a job. */
   trim(job: NativeJob): Promise<void>;
   /** UNet calls of drawings and their rows, over the last ten seconds. */
   recentSteps(): { stepsPerSecond: number; rowsPerStep: number };
@@ -424,7 +426,7 @@ export class NativeModel {
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
-  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean | 'light' }): number;
   planText(rows: number, tokens: number): number;
   planSample(batch: number, height: number, width: number, tokens: number, guided: boolean): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */

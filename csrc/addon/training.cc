@@ -27,7 +27,7 @@ TrainerOptions sizes_of_options(const Napi::Object& o) {
     options.tensors.assign(tensors.begin(), tensors.end());
   }
   options.first_token_fixed = boolean(o, "firstTokenFixed");
-  options.checkpointing = boolean(o, "checkpointing");
+  options.checkpointing = checkpointing(o);
   return options;
 }
 

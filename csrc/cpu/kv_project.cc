@@ -37,11 +37,10 @@ PreparedRef Cpu::prepare_mask(const Context&, index_t n, index_t k, std::span<co
   return std::make_shared<CpuMask>(kernels().gemm->panel_width, n, k, zeroed);
 }
 
-PreparedRef Cpu::prepare_gamma(const Context& context, const PreparedRef&, const Tensor& values, bool backward) const {
+PreparedRef Cpu::prepare_gamma(const Context& context, const PreparedRef&, const Tensor& values) const {
   const index_t out = values.dim(0), in = values.columns();
   auto gamma = std::make_shared<CpuGamma>();
   gamma->forward = PackedMatrix::pack(context, values.host(), in, out, 1, in);
-  if (backward) gamma->backward = PackedMatrix::pack(context, values.host(), out, in, in, 1);
   return gamma;
 }
 
@@ -61,12 +60,11 @@ Tensor Cpu::kv_project_backward_input(const Context& context, const Tensor& dy, 
   const index_t batch = dy.dim(0), rows = dy.dim(1), out = dy.dim(2);
   Tensor dx = context.empty({batch, rows, in});
   for_each_run(weights.masks, batch, [&](index_t begin, index_t end, const Prepared* mask) {
-    PackedMatrix masked;
-    if (mask) masked = pack_masked_backward(context, *CpuLinear::of(*weights.weights).weight, CpuMask::of(*mask));
-    const PackedMatrix matrix = weights.gamma      ? CpuGamma::of(*weights.gamma).backward
-                                : masked.defined() ? masked
-                                                   : CpuLinear::of(*weights.weights).backward.get(context);
-    check(matrix.defined(), "only a learned identifier needs the text states' gradient");
+    // γ changes with every step: turned here and let go, it takes a tensor's memory and not all tensors'.
+    const PackedMatrix matrix =
+        weights.gamma ? CpuGamma::of(*weights.gamma).forward.transposed(context)
+        : mask        ? pack_masked_backward(context, *CpuLinear::of(*weights.weights).weight, CpuMask::of(*mask))
+                      : CpuLinear::of(*weights.weights).backward.get(context);
     gemm(context, dy.host() + begin * rows * out, out, (end - begin) * rows, matrix, dx.host() + begin * rows * in, in,
          {.residual = onto.defined() ? onto.host() + begin * rows * in : nullptr});
   });

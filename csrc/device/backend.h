@@ -173,15 +173,13 @@ class Backend {
   virtual void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
                     const Tensor& second_moment, const Tensor& finite) const = 0;
 
-  /// γ of a K-V tensor whose weights are trained: `values` [N, K] fp32 instead of those of `weights` (prepare_linear's). With
-  /// `backward` also as kv_project_backward_input reads it.
-  virtual PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values, bool backward) const = 0;
+  /// γ of a K-V tensor whose weights are trained: `values` [N, K] fp32 instead of those of `weights` (prepare_linear's).
+  virtual PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values) const = 0;
 
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
-  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere. With `backward` also
-  /// as kv_project_backward_input reads it.
-  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const = 0;
+  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere.
+  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const = 0;
   /// The gradient of γ for x [M, K], dy [M, N] becomes one step of the state, tile by tile as it is computed.
   virtual void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                                    const Tensor& finite) const = 0;

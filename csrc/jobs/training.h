@@ -79,6 +79,7 @@ class TrainJob {
  private:
   std::shared_ptr<const Model> model_;  // before what refers to it
   std::unique_ptr<TrainState> state_;
+  const std::shared_ptr<void> for_gradients_ = model_->keep_for_gradients();
   TrainInput sizes_;               // without floats
   std::size_t still_to_hold_ = 0;  // bytes that the first step takes for good: backward's weights of the model
   std::size_t step_bytes_ = 0;     // that every step needs besides

@@ -138,7 +138,7 @@ Var UNet::run_layer(Tape& tape, const Layer& layer, const Var& x, const Var& tim
     Var h = layer.resnet.forward(t, in[0], &time);
     return layer.transformer ? layer.transformer->forward(t, h, input.text, layer.text_layer, input.view) : h;
   };
-  return input.checkpointing ? tape.checkpoint({x}, run) : run(tape, {x});
+  return tape.checkpointing() == Checkpointing::layers ? tape.checkpoint({x}, run) : run(tape, {x});
 }
 
 Var UNet::forward(Tape& tape, const UNetInput& input) const {
@@ -160,7 +160,9 @@ Var UNet::forward(Tape& tape, const UNetInput& input) const {
 
   for (const Level& level : up_) {
     for (const Layer& layer : level.layers) {
-      Var joined = concat_channels(tape, h, skips.back());
+      // Both parts are mostly kept elsewhere.
+      const auto join = [h, skip = skips.back()](Tape& t) { return concat_channels(t, h, skip); };
+      const Var joined = join(tape).made_again(join);
       skips.pop_back();
       h = run_layer(tape, layer, joined, time, input);
     }

@@ -39,8 +39,6 @@ struct UNetInput {
   std::span<const double> timesteps;  // [B]
   const TextKv& text;
   const KvView& view;
-  /// Recompute activations per block in backward instead of keeping them.
-  bool checkpointing = false;
 };
 
 class UNet {

@@ -50,11 +50,10 @@ const Prepared* Trainer::gamma(int kv_index) const {
   return i < 0 ? nullptr : gammas_[static_cast<std::size_t>(i)].get();
 }
 
-void Trainer::make_gammas(const Context& context, bool text_gradient) {
+void Trainer::make_gammas(const Context& context) {
   for (const int index : options_.tensors) {
     const KvWeights& weights = *unet_.kv_tensors()[static_cast<std::size_t>(index)];
-    const bool backward = text_gradient || weights.source() == KvWeights::Source::self;
-    gammas_.push_back(context.backend->prepare_gamma(context, weights.base().shared(), trained_->values(gammas_.size()), backward));
+    gammas_.push_back(context.backend->prepare_gamma(context, weights.base().shared(), trained_->values(gammas_.size())));
   }
 }
 
@@ -67,7 +66,7 @@ StepResult Trainer::step(const Context& context, const TrainingBatch& batch, Lea
   const MseResult loss = [&] {
     std::optional<UNet> unet;
     if (own_) unet.emplace(context, *own_, unet_.config());
-    if (!position_.empty()) make_gammas(context, identifier != nullptr);
+    if (!position_.empty()) make_gammas(context);
     const KvView view{.masks = {}, .scaled = position_.empty() ? nullptr : this,
                       .first_token_fixed = options_.first_token_fixed};
     MseResult result = run_pass(own,

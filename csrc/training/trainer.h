@@ -28,7 +28,7 @@ struct TrainerOptions {
   std::vector<int> tensors;  // of `kv`: indices of the K-V tensors
   bool first_token_fixed = false;  // KvView's
   AdamOptions adam;
-  bool checkpointing = false;
+  Checkpointing checkpointing = Checkpointing::none;
 };
 
 class Trainer final : ScaledKv {
@@ -57,7 +57,7 @@ class Trainer final : ScaledKv {
   };
   // ScaledKv
   const Prepared* gamma(int kv_index) const override;
-  void make_gammas(const Context& context, bool text_gradient);
+  void make_gammas(const Context& context);
 
   const UNet& unet_;
   TrainerOptions options_;

@@ -10,11 +10,10 @@ namespace cones {
 MseResult run_pass(Context& context, const TrainingPass& pass, const std::function<void(const MseResult&)>& ready) {
   const TrainingBatch& batch = pass.batch;
   context.gradient_scale = context.backend->gradient_scale(batch.target.size() / batch.target.dim(0));
-  Tape tape(context, pass.parameters);
+  Tape tape(context, pass.parameters, pass.checkpointing);
   const Var states = pass.identifier ? pass.identifier->encode(tape, batch) : Var(batch.embeddings);
   const TextKv text = pass.unet.project_text(tape, states, pass.view, batch.texts);
-  const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = pass.view,
-                        .checkpointing = pass.checkpointing};
+  const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = pass.view};
   const Var output = pass.unet.forward(tape, input);
   MseResult loss = mse_loss(context, output.value(), batch.target, batch.weights, true);
   ready(loss);

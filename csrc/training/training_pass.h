@@ -18,7 +18,7 @@ struct TrainingPass {
   const KvView& view;
   ParameterGradients* parameters = nullptr;  // null: none are wanted
   LearnedIdentifier* identifier = nullptr;   // null: the batch's text states as they are
-  bool checkpointing = false;
+  Checkpointing checkpointing = Checkpointing::none;
 };
 
 struct StepResult {

@@ -30,6 +30,7 @@ const DIGITS = 4;
 const lineSchema = z.strictObject({
   prompt: z.string(),
   negativePrompt: z.string().optional(),
+  promptSyntax: z.string().optional(),
   count: z.number().optional(),
   seed: z.union([z.number(), z.string().transform(seed)], 'must be a number, or a string of digits').optional(),
   sampler: z.string().optional(),
@@ -146,8 +147,8 @@ function parseLine(text: string): Line {
   return parseOptions('generate', lineSchema, value);
 }
 
-function settingsOf({ negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize }: GenerateFlags) {
-  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize };
+function settingsOf({ negativePrompt, promptSyntax, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize }: GenerateFlags) {
+  return { negativePrompt, promptSyntax, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize };
 }
 
 /** Those of the given concepts that have one of these identifiers. */

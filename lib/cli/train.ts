@@ -52,7 +52,7 @@ export function addTrain(program: Command, io: Io): void {
     .option('--embedding-init <name>', "where learned embeddings start, at the 'token' or at the 'category' (default: category with Textual Inversion, token with Custom Diffusion)")
     .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
     .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed)
-    .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
+    .option('--checkpointing [light]', 'recompute activations: less memory, more time; light: some of them (default: as memory asks for it)')
     .option('--no-checkpointing')
     .optionsGroup('Interruption:')
     .option('--resume <file>', 'go on from a saved training, with the same other flags');

@@ -4,8 +4,9 @@ import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
+import { conceptOption, functionOption, parseOptions, promptOption, promptSyntaxOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import type { SamplerName } from '../diffusion/sampler-names';
 import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
@@ -19,7 +20,7 @@ import { decodeLatents, latentSize, nativeSize } from './pictures';
 import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
-import { encodeNegativePrompts, encodePrompts } from './text';
+import { chunksOf, encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
 export interface GenerateOptions {
@@ -35,6 +36,11 @@ export interface GenerateOptions {
    * Identifiers of the picture's concepts name their subjects, as in prompts. Default ''.
    */
   readonly negativePrompt?: string | readonly string[];
+  /**
+   * How both are read. 'weighted': as stable-diffusion-webui does, with `(word:1.3)`, `[word]`, BREAK and as many chunks of 75 tokens as it
+   * takes. 'plain', the default: brackets are text, and what is longer than the text encoder reads is cut off, as in diffusers.
+   */
+  readonly promptSyntax?: PromptSyntax;
   /** Pictures per prompt, up to 4096, with seeds seed, seed + 1, …. Default 1. */
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
@@ -113,6 +119,7 @@ const schema = z.strictObject({
   prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
+  promptSyntax: promptSyntaxOption,
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
   sampler: samplerOption.optional(),
@@ -147,6 +154,8 @@ interface Job {
   readonly seed: bigint;
   /** In place of what prompt and seed make. */
   readonly own?: OwnRows;
+  /** Of the text states, which all pictures of a batch have as many of. Default 1. */
+  readonly chunks?: number;
 }
 
 /**
@@ -170,18 +179,19 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const jobs = listJobs(settings, prompts).map((job, i): Job => ({ ...job, own: own(i) }));
+  const chunks = chunksOfJobs(session, settings);
+  const jobs = listJobs(settings, prompts).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
   const most = Math.min(count, settings.batchSize);
   const decoded = settings.output === 'pictures';
   const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
-  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded }, settings.signal);
+  const tokens = settings.embeddings?.shape[1] ?? session.tokenizer.maxLength * jobs.reduce((longest, job) => Math.max(longest, job.chunks ?? 1), 1);
+  const batchSize = await fittingBatch(session, { most, guided: isGuided(settings.guidance), latent, decoded, tokens }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
   const drawn: Float32Array[] = [];
 
-  const batches: Job[][] = [];
-  for (let i = 0; i < jobs.length; i += batchSize) batches.push(jobs.slice(i, i + batchSize));
+  const batches = inBatches(jobs, batchSize);
   const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, settings).steps.length;
   const progress = progressReporter({ ...settings, steps: evaluations }, batches.length, admitted);
   let first = 0;
@@ -233,6 +243,29 @@ function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings }: S
   return prompt === undefined ? Array.from({ length: embeddings!.shape[0] }, () => '') : [prompt].flat();
 }
 
+/** How many chunks of text states a picture has; asked of one after the other, those of one prompt are read once. */
+function chunksOfJobs(session: Session, { promptSyntax: syntax, guidance, embeddings }: Settings): (job: Job) => number {
+  const { maxLength } = session.tokenizer;
+  if (embeddings) return () => Math.max(1, Math.floor(embeddings.shape[1] / maxLength));
+  let last: { readonly job: Job; readonly chunks: number } | undefined;
+  return (job) => {
+    const same = last?.job.prompt === job.prompt && last.job.negativePrompt === job.negativePrompt && last.job.concepts === job.concepts;
+    if (!same) last = { job, chunks: chunksOf(session, isGuided(guidance) ? job : { ...job, negativePrompt: undefined }, { syntax }) };
+    return last!.chunks;
+  };
+}
+
+/** Of up to `size` pictures each, in their order: no picture has more text states because of another. */
+function inBatches(jobs: readonly Job[], size: number): Job[][] {
+  const batches: Job[][] = [];
+  for (const job of jobs) {
+    const batch = batches.at(-1);
+    if (batch && batch.length < size && batch[0]!.chunks === job.chunks) batch.push(job);
+    else batches.push([job]);
+  }
+  return batches;
+}
+
 function joinLatents(parts: readonly Float32Array[], channels: number, { height, width }: { height: number; width: number }): Latents {
   const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -276,7 +309,7 @@ function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, p
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly promptSyntax?: PromptSyntax },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
@@ -296,9 +329,10 @@ export async function drawLatents(
     const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
-  const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal));
+  const reading = { syntax: settings.promptSyntax ?? 'plain', chunks: jobs[0]?.chunks };
+  const text = ownText('embeddings') ?? (await encodePrompts(session, jobs.map((job) => job.prompt), subjects, signal, reading));
   const negative = isGuided(settings.guidance)
-    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal)))
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, jobs.map((job) => job.negativePrompt), subjects, signal, reading)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);

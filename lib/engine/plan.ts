@@ -9,6 +9,7 @@ import { REPORT_ROWS } from '../analysis/report';
 import { bytesOfTraining, type TrainPlanOptions } from '../methods/training/plan';
 import { parseOptions } from '../util/options';
 import { planDrawing } from './batch-size';
+import { type Checkpointing, CHECKPOINTING, checkpointingOption } from './checkpointing';
 import type { GenerateOptions } from './generate';
 import { isGuided } from './guidance';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
@@ -26,7 +27,10 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'>;
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
+  /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
+  readonly tokens?: number;
+};
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
@@ -57,6 +61,7 @@ const generateSchema = z.strictObject({
   guidance: z.number().min(0).max(1000).default(7.5),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
+  tokens: z.int().min(1).max(2 ** 14).optional(),
 });
 
 const searchSchema = z.strictObject({
@@ -69,7 +74,7 @@ const searchSchema = z.strictObject({
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
   layers: layersOption,
   learnEmbedding: z.boolean().default(true),
-  checkpointing: z.boolean().optional(),
+  checkpointing: checkpointingOption.optional(),
 });
 
 const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true, batchSize: true, priorBatchSize: true, checkpointing: true }).extend({
@@ -80,11 +85,11 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, tokens } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true };
+  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
@@ -97,7 +102,7 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   const latent = latentSize(session, size.height, size.width);
   const priorBatch = settings.priorBatchSize ?? settings.batchSize;
   const priors = priorBatch > 0 ? (settings.priorImages ?? settings.priorCount) : 0;
-  const planned = (checkpointing: boolean) => model.planSearch({
+  const planned = (checkpointing: Checkpointing) => model.planSearch({
     ...latent,
     batch: settings.batchSize + priorBatch,
     pictures: settings.images + priors,
@@ -108,9 +113,10 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing,
   });
-  let search = planned(settings.checkpointing ?? false);
   // As the search does: activations are recomputed when keeping them would need more memory than there is.
-  if (settings.checkpointing === undefined && search.peak > available(session)) search = planned(true);
+  const levels = settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing];
+  let search = planned(levels[0]!);
+  for (const level of levels.slice(1)) if (search.peak > available(session)) search = planned(level);
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
   const preparingPriors = () =>

@@ -119,7 +119,7 @@ struct KvCase {
       std::vector<float> words(3);
       std::memcpy(words.data(), last.data(), sizeof last);
       const SearchCut cut{run.given(words, {3}, {.dtype = DType::f32}), 0};
-      run.op([&] { gamma = run.backend().search_gamma(context, state, c.kind == Kv::shut ? &cut : nullptr, true); });
+      run.op([&] { gamma = run.backend().search_gamma(context, state, c.kind == Kv::shut ? &cut : nullptr); });
       operand.gamma = gamma.get();
       from = run.values(theta);
       change = run.values(state.displacement);
@@ -135,7 +135,7 @@ struct KvCase {
         change.push_back(static_cast<double>(now[i]) - from[i]);
       }
       const Tensor values = run.given(now, {c.n, c.k}, {.dtype = DType::f32});
-      run.op([&] { gamma = run.backend().prepare_gamma(context, weights, values, true); });
+      run.op([&] { gamma = run.backend().prepare_gamma(context, weights, values); });
       operand.gamma = gamma.get();
     }
   }

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { Engine, Trained, type TrainMethod, type TrainOptions } from '../../lib';
+import { fromFloat16Bits } from '../../lib/concept-file/float16';
 import { conceptOf, load, MODEL, picture, pictures, rejection } from '../runtime/model';
 
 const METHODS = ['textual-inversion', 'custom-diffusion', 'dreambooth'] as const;
@@ -24,16 +25,18 @@ async function options(method: TrainMethod, changes: Partial<TrainOptions> = {})
 }
 
 /** Name, type, shape and values of a safetensors file, read independently of the writer. */
-async function readTensors(file: string): Promise<Map<string, { shape: number[]; values: number[] }>> {
+async function readTensors(file: string, type: 'F32' | 'F16' = 'F32'): Promise<Map<string, { shape: number[]; values: number[] }>> {
   const bytes = await readFile(file);
   const length = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
   const entries = Object.entries(header).filter(([name]) => name !== '__metadata__');
   return new Map(
     entries.map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
-      expect(dtype).toBe('F32');
-      expect(end - begin).toBe(4 * shape.reduce((a, b) => a * b, 1));
-      return [name, { shape, values: Array.from({ length: (end - begin) / 4 }, (_, i) => bytes.readFloatLE(8 + length + begin + 4 * i)) }];
+      const size = type === 'F32' ? 4 : 2;
+      expect(dtype).toBe(type);
+      expect(end - begin).toBe(size * shape.reduce((a, b) => a * b, 1));
+      const read = (at: number) => (type === 'F32' ? bytes.readFloatLE(at) : fromFloat16Bits(bytes.readUInt16LE(at)));
+      return [name, { shape, values: Array.from({ length: (end - begin) / size }, (_, i) => read(8 + length + begin + size * i)) }];
     }),
   );
 }
@@ -138,7 +141,7 @@ test('a concept for diffusers: all K-V weights, zero where its neurons are, and 
   await engine.exportConcept(concept.with({ subjects: [{ ...subject!, embedding: { dtype: 'float32', values: new Float32Array(32).fill(0.5) } }] }), target);
   expect((await readTensors(path.join(target, 'V1.safetensors'))).get('V1*')).toEqual({ shape: [1, 32], values: new Array(32).fill(0.5) });
   const tensors = await readTensors(path.join(target, 'pytorch_custom_diffusion_weights.safetensors'));
-  const stored = await readTensors(path.join(MODEL, 'unet/diffusion_pytorch_model.safetensors'));
+  const stored = await readTensors(path.join(MODEL, 'unet/diffusion_pytorch_model.safetensors'), 'F16');
   expect(tensors.size).toBe(engine.kvTensors.length);
   for (const { name, shape } of engine.kvTensors) {
     const values = stored.get(name)!.values.map((value, i) => (i % 7 === 0 ? 0 : value));

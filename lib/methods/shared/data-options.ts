@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { NativeData } from '../../../typings/native';
 import type { Subject } from '../../concept';
 import { alphasCumprod } from '../../diffusion/schedule';
+import { type Checkpointing, CHECKPOINTING } from '../../engine/checkpointing';
 import type { Moments } from '../../engine/pictures';
 import type { Session } from '../../engine/session';
 import { encodePrompts, type EncodedTexts } from '../../engine/text';
@@ -66,15 +67,17 @@ export async function dataOptions(session: Session, settings: LearningSettings, 
   return { data, encoded };
 }
 
-/** With activations recomputed when keeping them would need more memory than there is, unless the caller has chosen. */
-export async function withCheckpointing<T>(chosen: boolean | undefined, create: (checkpointing: boolean) => Promise<T>): Promise<T> {
-  if (chosen !== undefined) return create(chosen);
-  try {
-    return await create(false);
-  } catch (error) {
-    if (error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(true);
-    throw error;
-  }
+/** With as few activations recomputed as memory allows, unless the caller has chosen. */
+export async function withCheckpointing<T>(chosen: Checkpointing | undefined, create: (checkpointing: Checkpointing) => Promise<T>): Promise<T> {
+  const first = async ([checkpointing, ...others]: readonly Checkpointing[]): Promise<T> => {
+    try {
+      return await create(checkpointing!);
+    } catch (error) {
+      if (others.length > 0 && error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return first(others);
+      throw error;
+    }
+  };
+  return first(chosen === undefined ? CHECKPOINTING : [chosen]);
 }
 
 /** SHA-256 over everything that a native search or training was made from. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ImageInput } from '../../images/picture-source';
+import type { Checkpointing } from '../../engine/checkpointing';
 import { ConesError } from '../../errors';
 import { identifierKey } from '../../text/identifier-key';
 import { imageOption, parseOptions, functionOption } from '../../util/options';
@@ -73,8 +74,8 @@ export interface TrainOptions extends Partial<TrainSubject> {
   readonly embeddingInit?: 'token' | 'category';
   /** Everything random is a function of it. Default 0. */
   readonly seed?: number | bigint;
-  /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
-  readonly checkpointing?: boolean;
+  /** Recompute activations in backward: less memory, more time. Default: as little as the memory limit allows. */
+  readonly checkpointing?: Checkpointing;
   /** As {@link FindConceptOptions.priority}. Default 'normal'. */
   readonly priority?: Priority;
   /** Goes on from a state that {@link Training.save} returned, with the same other options. */

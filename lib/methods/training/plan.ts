@@ -1,6 +1,7 @@
 /** Memory of a training, told in advance: its own jobs, without their numbers. */
 import { z } from 'zod';
 import { planDrawing } from '../../engine/batch-size';
+import { type Checkpointing, CHECKPOINTING, checkpointingOption } from '../../engine/checkpointing';
 import type { Session } from '../../engine/session';
 import { encodeGroup, latentSize, nativeSize } from '../../engine/pictures';
 import { parseOptions } from '../../util/options';
@@ -31,7 +32,7 @@ const schema = z.strictObject({
   priorImages: z.int().min(1).max(10_000).optional(),
   batchSize: z.int().min(1).max(256).optional(),
   priorBatchSize: z.int().min(0).max(256).optional(),
-  checkpointing: z.boolean().optional(),
+  checkpointing: checkpointingOption.optional(),
 });
 
 /**
@@ -50,7 +51,7 @@ export function bytesOfTraining(session: Session, options: TrainPlanOptions, ava
   const priors = priorBatch > 0 ? subjects * (settings.priorImages ?? settings.priorCount) : 0;
   const own = method === 'textual-inversion' ? TEXTUAL_INVERSION_TEMPLATES.length : 1;
   const captions = settings.captions ?? subjects * (own + (priors > 0 ? 1 : 0));
-  const planned = (checkpointing: boolean) => model.planTraining({
+  const planned = (checkpointing: Checkpointing) => model.planTraining({
     ...latent,
     batch: batchSize + priorBatch,
     pictures: subjects * settings.images + priors,
@@ -61,9 +62,10 @@ export function bytesOfTraining(session: Session, options: TrainPlanOptions, ava
     identifierRows: method === 'dreambooth' ? 0 : Math.min(batchSize + priorBatch, captions),
     checkpointing,
   });
-  let training = planned(settings.checkpointing ?? false);
   // As the training does: activations are recomputed when keeping them would need more memory than there is.
-  if (settings.checkpointing === undefined && training.peak > available()) training = planned(true);
+  const levels = settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing];
+  let training = planned(levels[0]!);
+  for (const level of levels.slice(1)) if (training.peak > available()) training = planned(level);
   const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
   const preparingPriors = () =>
     settings.priorImages ? encoding(settings.priorImages) : planDrawing(session, { most: PRIOR_BATCH, guided: true, latent, decoded: false }, available()).bytes;
