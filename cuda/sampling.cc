@@ -9,6 +9,18 @@ Tensor Cuda::scale_input(const Context& context, const Tensor& x, double factor)
   return scaled;
 }
 
+Tensor Cuda::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, index_t regions) const {
+  Tensor y = context.empty(x.shape().with_first(x.dim(0) / regions), DType::f32);
+  launch(library_.blend_rows, {.pictures = y.dim(0),
+                               .regions = regions,
+                               .positions = x.dim(1) * x.dim(2),
+                               .channels = x.columns(),
+                               .x = floats(x),
+                               .weights = floats(weights),
+                               .y = floats(y)});
+  return y;
+}
+
 void Cuda::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& prediction,
                        Tensor& next) const {
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
@@ -22,6 +34,8 @@ void Cuda::solver_step(const Context& context, const SolverInput& in, const Solv
                                 .output_type = cuda_type(in.output.dtype()),
                                 .guided = in.guided,
                                 .guidance = in.guidance,
+                                .by_picture = in.by_picture,
+                                .image_guidance = in.image_guidance,
                                 .previous = {before(0), before(1), before(2), before(3)},
                                 .prediction = floats(prediction),
                                 .next = floats(next),
@@ -34,6 +48,21 @@ void Cuda::solver_step(const Context& context, const SolverInput& in, const Solv
                                 .noise = step.noise,
                                 .seeds = in.seeds.data(),
                                 .offset = static_cast<std::uint64_t>(picture) * (in.steps_done + 1)});
+}
+
+Tensor Cuda::keep_known(const Context& context, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                        double image_share, double noise_share) const {
+  Tensor y = context.empty(x.shape(), DType::f32);
+  launch(library_.keep_known, {.count = x.size(),
+                               .channels = x.columns(),
+                               .x = floats(x),
+                               .image = floats(image),
+                               .noise = floats(noise),
+                               .mask = floats(mask),
+                               .image_share = image_share,
+                               .noise_share = noise_share,
+                               .y = floats(y)});
+  return y;
 }
 
 }  // namespace cones

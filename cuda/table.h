@@ -6,6 +6,7 @@
 #include "add.h"
 #include "affine.h"
 #include "attention.h"
+#include "blend_rows.h"
 #include "cast.h"
 #include "choose_rows.h"
 #include "concat.h"
@@ -14,9 +15,11 @@
 #include "gather_rows.h"
 #include "geglu.h"
 #include "group_norm.h"
+#include "keep_known.h"
 #include "kv_project.h"
 #include "layer_norm.h"
 #include "library.h"
+#include "limit_norm.h"
 #include "linear.h"
 #include "mse_loss.h"
 #include "noised_rows.h"
@@ -51,9 +54,11 @@
   /* sampling and training */              \
   X(philox_normal)                         \
   X(solver_step)                           \
+  X(keep_known)                            \
   X(noised_rows)                           \
   X(mse_loss)                              \
   X(adam)                                  \
+  X(limit_norm)                            \
   /* products, convolutions, attention */  \
   X(attention_forward)                     \
   X(attention_backward)                    \
@@ -83,6 +88,7 @@
   X(activation_backward)                   \
   X(add_forward)                           \
   X(affine_forward)                        \
+  X(blend_rows)                            \
   X(cast)                                  \
   X(choose_rows_forward)                   \
   X(choose_rows_backward)                  \
@@ -106,7 +112,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 4;
+constexpr int kVersion = 6;
 
 struct Library {
   int version;

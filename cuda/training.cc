@@ -56,6 +56,10 @@ std::vector<double> Cuda::read_losses(const Context&, const MseResult& result) c
   return means;
 }
 
+void Cuda::limit_norm(const Context&, const Tensor& values, double limit) const {
+  launch(library_.limit_norm, {.count = values.size(), .values = floats(values), .limit = limit});
+}
+
 void Cuda::adam(const Context& context, const AdamStep& step, const Tensor& gradient, const Tensor& values,
                 const Tensor& first_moment, const Tensor& second_moment, const Tensor& finite) const {
   const double k = static_cast<double>(step.step);

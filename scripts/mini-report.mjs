@@ -12,6 +12,7 @@ import { ceilingOf } from './mini-report/ceiling.mjs';
 import { Judge } from './mini-report/judge.mjs';
 import { mobilenetVerdicts } from './mini-report/mobilenet.mjs';
 import { measurePictures } from './mini-report/pictures.mjs';
+import { severalReport } from './mini-report/several.mjs';
 import { findSubject } from './mini-report/search.mjs';
 import { chooseSubjects, readSubjects } from './mini-report/subjects.mjs';
 import { markdown } from './mini-report/text.mjs';
@@ -34,6 +35,9 @@ const FLAGS = {
   mobilenet: { type: 'string' }, // safetensors file of scripts/mini/mobilenet.py: nearest subject in its features, too
   concepts: { type: 'string' }, // folder to write the concepts to, for scripts/mini/report.py --masks
   ceiling: { type: 'string' }, // folder of scripts/mini/report.py's results with --tune-rate
+  several: { type: 'boolean', default: false }, // several subjects in one picture instead: docs/log/mini-several.md
+  lists: { type: 'string', default: 'all' }, // of lots.json, for --several: '1,2,13'
+  methods: { type: 'string', default: 'all' }, // for --several: 'union; regions, own'
   python: { type: 'string', default: 'python3' }, // with PyTorch, for --mobilenet
 };
 
@@ -47,6 +51,11 @@ async function main() {
   const clip = await Clip.load(flags.clip);
   const subjects = await readSubjects();
   const judge = await Judge.of(clip, subjects);
+  if (flags.several) {
+    await severalReport({ engine, judge, subjects, makeGrid, saveImage, flags });
+    await Promise.all([engine.dispose(), clip.dispose()]);
+    return;
+  }
   const draw = async (prompt, concepts, seed = 1) => {
     const options = { prompt, concepts, count: Number(flags.pictures), seed, steps: 20, guidance: Number(flags.guidance) };
     return (await engine.generate(options)).images;

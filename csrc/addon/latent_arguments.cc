@@ -18,7 +18,7 @@ void read_latents(const Napi::Object& o, const Model& model, jobs::LatentInput& 
   in.latents = elements<float>(o, "latents");
   in.embeddings = elements<float>(o, "embeddings");
   in.tokens = integer(o, "tokens", 1, kMaxTokens);
-  in.masks = mask_rows(o, "masks", in.shape[0], model);
+  in.masks = mask_rows(o, "masks", in.shape[0] * in.regions, model);
 }
 
 void read_denoise(const Napi::Object& o, const Model& model, jobs::DenoiseInput& in) {

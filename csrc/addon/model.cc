@@ -30,6 +30,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceMethod("recentSteps", &NativeModel::recent_steps),
                       InstanceMethod("availableMemory", &NativeModel::available_memory),
                       InstanceMethod("planText", &NativeModel::plan_text),
+                      InstanceMethod("wordNorm", &NativeModel::word_norm),
                       InstanceMethod("planSample", &NativeModel::plan_sample),
                       InstanceMethod("planSearch", &NativeModel::plan_search),
                       InstanceMethod("planTraining", &NativeModel::plan_training),
@@ -69,7 +70,11 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.unet = unet_config(object(o, "unet"));
   options.text = text_config(object(o, "text"));
   options.vae = vae_config(object(o, "vae"));
-  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae"))};
+  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae")), {}};
+  if (has(o, "drafts")) {
+    options.drafts = vae_config(object(o, "drafts"));
+    options.files.drafts = weight_files(object(o, "drafts"));
+  }
   const jobs::PlaceOptions where = place_options(o);
 
   Napi::Object holder = Napi::Object::New(env);
@@ -158,14 +163,16 @@ Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
 
 namespace {
 
+index_t size_at(const Napi::CallbackInfo& info, std::size_t i) {
+  const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
+  if (!(value >= 1 && value <= 1 << 14 && value == std::floor(value)))
+    invalid(info.Env(), "Sizes must be whole numbers from 1 to 16384.");
+  return static_cast<index_t>(value);
+}
+
 std::vector<index_t> sizes(const Napi::CallbackInfo& info, std::size_t count) {
   std::vector<index_t> values;
-  for (std::size_t i = 0; i < count; ++i) {
-    const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
-    if (!(value >= 1 && value <= 1 << 14 && value == std::floor(value)))
-      invalid(info.Env(), "Sizes must be whole numbers from 1 to 16384.");
-    values.push_back(static_cast<index_t>(value));
-  }
+  for (std::size_t i = 0; i < count; ++i) values.push_back(size_at(info, i));
   return values;
 }
 
@@ -201,11 +208,12 @@ Napi::Value NativeModel::plan_text(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
-  const bool guided = info[4].ToBoolean().Value();
+  const bool guided = info[4].ToBoolean().Value(), by_picture = info[6].ToBoolean().Value(), known = info[7].ToBoolean().Value();
+  const index_t regions = info[5].IsUndefined() ? 1 : size_at(info, 5);
   return bytes(info.Env(), [&] {
     const Model& m = *model(info.Env());
-    const Shape shape{s[0], s[1], s[2], m.unet().config().in_channels};
-    return jobs::plan_together(m, {{shape, s[3], guided}}).peak;
+    const Shape shape{s[0], s[1], s[2], m.unet().config().out_channels};
+    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .by_picture = by_picture, .known = known}}).peak;
   });
 }
 
@@ -221,7 +229,7 @@ Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 3);
   return bytes(info.Env(), [&] {
     const auto& m = model(info.Env());
-    return jobs::plan_decode(*m, {s[0], s[1], s[2]}, available(info[3], *m));
+    return jobs::plan_decode(*m, {.count = s[0], .height = s[1], .width = s[2], .draft = info[4].ToBoolean().Value()}, available(info[3], *m));
   });
 }
 

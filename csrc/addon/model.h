@@ -48,6 +48,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value plan_gradient(const Napi::CallbackInfo& info);
   Napi::Value plan_encode(const Napi::CallbackInfo& info);
   Napi::Value plan_decode(const Napi::CallbackInfo& info);
+  Napi::Value word_norm(const Napi::CallbackInfo& info);
   Napi::Value encode_text(const Napi::CallbackInfo& info);
   Napi::Value token_gradient(const Napi::CallbackInfo& info);
   Napi::Value encode_images(const Napi::CallbackInfo& info);

@@ -59,6 +59,7 @@ std::optional<IdentifierOptions> identifier_options(const Napi::Object& o, const
   options.ids = elements<std::int32_t>(from, "ids");
   options.most_rows = in.data.subject_batch + in.data.prior_batch;
   options.learning_rate = number(from, "learningRate");
+  if (has(from, "normLimit")) options.norm_limit = number(from, "normLimit");
   if (has(from, "weightDecay")) options.weight_decay = number(from, "weightDecay");
   if (options.ids.size() != captions.size() * static_cast<std::size_t>(in.tokens))
     invalid(o.Env(), "identifier.ids must be [captions, tokens].");

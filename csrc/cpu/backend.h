@@ -87,7 +87,10 @@ class Cpu final : public Backend {
   Tensor normalize_rows(const Context&, const Tensor& x) const override;
 
   Tensor scale_input(const Context&, const Tensor& x, double factor) const override;
+  Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const override;
   void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
+  Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask, double image_share,
+                    double noise_share) const override;
 
   void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod, Prediction,
                    std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const override;
@@ -96,6 +99,7 @@ class Cpu final : public Backend {
   std::vector<double> read_losses(const Context&, const MseResult&) const override;
   void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
             const Tensor& second_moment, const Tensor& finite) const override;
+  void limit_norm(const Context&, const Tensor& values, double limit) const override;
   PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;

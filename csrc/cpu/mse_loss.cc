@@ -37,6 +37,16 @@ std::vector<double> Cpu::read_losses(const Context& context, const MseResult& re
   return means;
 }
 
+void Cpu::limit_norm(const Context&, const Tensor& values, double limit) const {
+  run(1, [&](index_t, int) {
+    double squares = 0;
+    for (index_t i = 0; i < values.size(); ++i) squares += static_cast<double>(values.host()[i]) * static_cast<double>(values.host()[i]);
+    const double length = std::sqrt(squares);
+    if (!(length > limit)) return;
+    for (index_t i = 0; i < values.size(); ++i) values.host()[i] = static_cast<float>(static_cast<double>(values.host()[i]) * (limit / length));
+  });
+}
+
 void Cpu::adam(const Context&, const AdamStep& step, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
                const Tensor& second_moment, const Tensor& finite) const {
   const double k = static_cast<double>(step.step);

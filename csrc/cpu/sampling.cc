@@ -20,6 +20,25 @@ Tensor Cpu::scale_input(const Context& context, const Tensor& x, double factor) 
   return scaled;
 }
 
+Tensor Cpu::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, index_t regions) const {
+  const index_t channels = x.columns(), positions = x.dim(1) * x.dim(2);
+  Tensor y = context.empty(x.shape().with_first(x.dim(0) / regions));
+  parallel(y.dim(0) * positions, kGrain / channels + 1, [&](index_t begin, index_t end, int) {
+    for (index_t i = begin; i < end; ++i) {
+      const index_t first = i / positions * regions * positions + i % positions;
+      for (index_t c = 0; c < channels; ++c) {
+        double sum = 0;
+        for (index_t r = 0; r < regions; ++r) {
+          const index_t from = first + r * positions;
+          sum += static_cast<double>(weights.host()[from]) * static_cast<double>(x.host()[from * channels + c]);
+        }
+        y.host()[i * channels + c] = static_cast<float>(sum);
+      }
+    }
+  });
+  return y;
+}
+
 void Cpu::solver_step(const Context& context, const SolverInput& in, const SolverStep& step, Tensor& prediction,
                       Tensor& next) const {
   const index_t batch = in.x.dim(0), picture = in.x.size() / batch;
@@ -33,10 +52,12 @@ void Cpu::solver_step(const Context& context, const SolverInput& in, const Solve
                     noise.data(), picture);
     for (index_t k = 0; k < picture; ++k) {
       const index_t j = b * picture + k;
-      double o = static_cast<double>(in.output.host()[in.guided ? in.x.size() + j : j]);
-      if (in.guided) {
-        const double negative = static_cast<double>(in.output.host()[j]);
-        o = negative + in.guidance * (o - negative);
+      const auto output = [&](index_t side) { return static_cast<double>(in.output.host()[side * in.x.size() + j]); };
+      double o = output(0);
+      if (in.by_picture) {
+        o = o + in.image_guidance * (output(1) - o) + in.guidance * (output(2) - output(1));
+      } else if (in.guided) {
+        o = o + in.guidance * (output(1) - o);
       }
       const double old = static_cast<double>(in.x.host()[j]);
       const double m = step.prediction_from_x * old + step.prediction_from_output * o;
@@ -48,6 +69,20 @@ void Cpu::solver_step(const Context& context, const SolverInput& in, const Solve
       next.host()[j] = static_cast<float>(value);
     }
   });
+}
+
+Tensor Cpu::keep_known(const Context& context, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                       double image_share, double noise_share) const {
+  const index_t channels = x.columns();
+  Tensor y = context.empty(x.shape());
+  parallel(x.size(), kGrain, [&](index_t begin, index_t end, int) {
+    for (index_t i = begin; i < end; ++i) {
+      const double known = image_share * static_cast<double>(image.host()[i]) + noise_share * static_cast<double>(noise.host()[i]);
+      const double free = static_cast<double>(mask.host()[i / channels]);
+      y.host()[i] = static_cast<float>(free * static_cast<double>(x.host()[i]) + (1 - free) * known);
+    }
+  });
+  return y;
 }
 
 void Cpu::noised_rows(const Context& context, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod,

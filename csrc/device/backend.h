@@ -149,16 +149,27 @@ class Backend {
   // ---- sampling: latents and predictions are fp32 ----
   /// factor · x.
   virtual Tensor scale_input(const Context&, const Tensor& x, double factor) const = 0;
+  /// Outputs of one picture's regions as one: y[p] = Σ_r weights[p·regions + r] ⊙ x[p·regions + r], for x [P·regions, h, w, C] and
+  /// weights [P·regions, h, w] → y [P, h, w, C], all fp32. In fp64, in the order of the rows.
+  virtual Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const = 0;
   struct SolverInput {
     Tensor x;       // [B, h, w, C]
     std::array<Tensor, SolverStep::kPrevious> previous;  // predictions [B, h, w, C], the latest first; undefined: none, or not wanted
     Tensor output;  // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
     bool guided = false;
     double guidance = 1;
+    // Guidance by a picture, too (InstructPix2Pix): output [3B, h, w, C], without the picture, with it, with it and the prompt;
+    // o = o_0 + image_guidance·(o_1 − o_0) + guidance·(o_2 − o_1).
+    bool by_picture = false;
+    double image_guidance = 1;
     std::span<const std::uint64_t> seeds;  // [B]
     std::uint64_t steps_done = 0;          // which stretch of a seed's noise this step takes
   };
   virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const = 0;
+  /// mask ⊙ x + (1 − mask) ⊙ (image_share·image + noise_share·noise), for x, image and noise [B, h, w, C] and mask [B, h, w, 1], all
+  /// fp32: what is known of a picture, at the noise level that x has.
+  virtual Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                            double image_share, double noise_share) const = 0;
 
   // ---- training ----
   /// moments [N, h, w, 2C] fp32 → latents [rows, h, w, C] and target, fp32, of the same shape (diffusion/training_batch.h).
@@ -172,6 +183,8 @@ class Backend {
   /// All fp32 but `gradient`; gradient may carry the gradient scale.
   virtual void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
                     const Tensor& second_moment, const Tensor& finite) const = 0;
+  /// `values` [D], fp32, scaled down in place to the length `limit` where they are longer.
+  virtual void limit_norm(const Context&, const Tensor& values, double limit) const = 0;
 
   /// γ of a K-V tensor whose weights are trained: `values` [N, K] fp32 instead of those of `weights` (prepare_linear's).
   virtual PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values) const = 0;

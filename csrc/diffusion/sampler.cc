@@ -22,12 +22,20 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
       masks_(input_.masks) {
   Tensor x = std::exchange(input_.latents, Tensor());
-  const index_t count = x.dim(0);
-  check(masks_.empty() || static_cast<index_t>(masks_.size()) == count, "one mask per picture");
-  masks_.resize(static_cast<std::size_t>(count));
-  if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
+  const index_t count = x.dim(0), rows = count * input_.regions;
+  check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
+  check(input_.weights.defined() == (input_.regions > 1), "weights where there are several regions");
+  check(unet.config().in_channels == x.dim(3) + (input_.conditions.defined() ? input_.conditions.dim(3) : 0), "latents and conditions as the UNet has them");
+  check(!input_.known.image.defined() || input_.known.shares.size() == input_.steps.size(), "shares of every step");
+  masks_.resize(static_cast<std::size_t>(rows));
+  const std::vector<const ConceptMask*> own = masks_;
+  for (index_t side = 1; side < sides(); ++side) masks_.insert(masks_.end(), own.begin(), own.end());
+  tells_guidance_ = unet.config().time_cond_dim > 0;
   Tape tape(context);
-  const Tensor text = guided_ ? stack(context, {input_.negative_embeddings, input_.embeddings}) : input_.embeddings;
+  std::vector<Tensor> texts(static_cast<std::size_t>(sides() - 1), input_.negative_embeddings);
+  texts.push_back(input_.embeddings);
+  const Tensor text = stack(context, texts);
+  texts.clear();
   text_ = unet.project_text(tape, Var(text), KvView{.masks = masks_});
   input_.embeddings = input_.negative_embeddings = Tensor();
   // All that is held between steps is held from the start, so that who comes next knows what is left.
@@ -111,13 +119,21 @@ index_t Sampling::pictures_in(const std::vector<std::size_t>& chosen) const {
   return count;
 }
 
+// What the UNet sees of pictures from `first` on, on one side of the guidance.
+Tensor Sampling::with_conditions(const Context& context, const Tensor& scaled, index_t side, index_t first) const {
+  if (!input_.conditions.defined()) return scaled;
+  const Tensor conditions = input_.conditions.slice(first, first + scaled.dim(0));
+  const bool none = sides() == 3 && side == 0;
+  return context.backend->concat_channels_forward(context, scaled, none ? context.zeros(conditions.shape()) : conditions);
+}
+
 void Sampling::advance(const Context& context, const UNet& unet, std::span<const Part> together) {
   std::vector<std::vector<std::size_t>> chosen;
   for (const auto& [sampling, pictures] : together) chosen.push_back(sampling->choose(context, pictures));
 
-  // Rows of each: with guidance the negative prompts' of all its pictures, then the others.
+  // Rows of each: with guidance the negative prompts' of all its pictures, then the others; of every picture one for each region.
   std::vector<Tensor> inputs;
-  std::vector<double> timesteps;
+  std::vector<double> timesteps, guidance;
   KvView view;
   struct Rows {
     const Sampling* sampling;
@@ -129,12 +145,21 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
     std::vector<Tensor> scaled;
     for (const std::size_t i : chosen[p])
       scaled.push_back(context.backend->scale_input(context, s.blocks_[i].x, s.input_.steps[s.blocks_[i].done].input_scale));
-    for (index_t side = 0; side < s.rows_per_picture(); ++side) {
-      inputs.insert(inputs.end(), scaled.begin(), scaled.end());
-      for (const std::size_t i : chosen[p]) {
+    for (index_t side = 0; side < s.sides(); ++side) {
+      for (std::size_t k = 0; const std::size_t i : chosen[p]) {
         const Block& block = s.blocks_[i];
-        const index_t pictures = s.blocks_.back().end(), begin = side * pictures + block.first, end = side * pictures + block.end();
-        timesteps.insert(timesteps.end(), static_cast<std::size_t>(block.count), s.input_.steps[block.done].timestep);
+        const index_t pictures = s.blocks_.back().end(), regions = s.input_.regions;
+        const index_t begin = (side * pictures + block.first) * regions, end = (side * pictures + block.end()) * regions;
+        const Tensor seen = s.with_conditions(context, scaled[k++], side, block.first);
+        if (regions == 1) {
+          inputs.push_back(seen);
+        } else {
+          for (index_t picture = 0; picture < block.count; ++picture)
+            inputs.insert(inputs.end(), static_cast<std::size_t>(regions), seen.slice(picture, picture + 1));
+        }
+        const auto rows = static_cast<std::size_t>(end - begin);
+        if (s.tells_guidance_) guidance.insert(guidance.end(), rows, s.input_.guidance - 1);
+        timesteps.insert(timesteps.end(), rows, s.input_.steps[block.done].timestep);
         view.masks.insert(view.masks.end(), s.masks_.begin() + begin, s.masks_.begin() + end);
         if (!text_rows.empty() && text_rows.back().sampling == &s && text_rows.back().end == begin) {
           text_rows.back().end = end;
@@ -159,7 +184,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   Tape tape(context);
   const Tensor latents = stack(context, std::exchange(inputs, {}));
   const Tensor output =
-      unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .text = text, .view = view}).value();
+      unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .guidance = guidance, .text = text, .view = view}).value();
   index_t row = 0;
   for (std::size_t p = 0; p < together.size(); ++p) {
     Sampling& s = *together[p].sampling;
@@ -169,16 +194,24 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   }
 }
 
+// outputs [count·R, h, w, C] → [count, h, w, C]
+Tensor Sampling::blend(const Context& context, const Tensor& outputs, const Block& block) const {
+  const index_t regions = input_.regions;
+  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), regions);
+}
+
 // output [rows, h, w, C]
 void Sampling::solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output) {
-  const index_t pictures = pictures_in(chosen);
+  const index_t rows = pictures_in(chosen) * input_.regions;
   index_t at = 0;
   for (const std::size_t i : chosen) {
     Block& block = blocks_[i];
     std::vector<Tensor> own;
-    for (index_t side = 0; side < rows_per_picture(); ++side)
-      own.push_back(output.slice(side * pictures + at, side * pictures + at + block.count));
-    at += block.count;
+    for (index_t side = 0; side < sides(); ++side) {
+      const Tensor of_regions = output.slice(side * rows + at, side * rows + at + block.count * input_.regions);
+      own.push_back(input_.regions == 1 ? of_regions : blend(context, of_regions, block));
+    }
+    at += block.count * input_.regions;
     // What a block holds from the start means nothing before as many steps.
     std::array<Tensor, SolverStep::kPrevious> previous;
     for (std::size_t p = 0; p < std::min(previous.size(), block.done); ++p) previous[p] = block.previous[p];
@@ -186,12 +219,19 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
     context.backend->solver_step(context,
                                  {.x = block.x,
                                   .previous = std::move(previous),
-                                  .output = chosen.size() == 1 ? output : stack(context, own),
+                                  .output = chosen.size() == 1 && input_.regions == 1 ? output : stack(context, own),
                                   .guided = guided_,
                                   .guidance = input_.guidance,
+                                  .by_picture = sides() == 3,
+                                  .image_guidance = input_.image_guidance,
                                   .seeds = std::span(input_.seeds).subspan(static_cast<std::size_t>(block.first), static_cast<std::size_t>(block.count)),
                                   .steps_done = block.done},
                                  input_.steps[block.done], prediction, next);
+    if (const auto& known = input_.known; known.image.defined()) {
+      const auto of = [&](const Tensor& all) { return all.slice(block.first, block.end()); };
+      const auto [image_share, noise_share] = known.shares[block.done];
+      next = context.backend->keep_known(context, next, of(known.image), of(known.noise), of(known.mask), image_share, noise_share);
+    }
     block.x = std::move(next);
     std::ranges::rotate(block.previous, block.previous.end() - 1);
     block.previous[0] = std::move(prediction);

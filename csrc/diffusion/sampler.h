@@ -16,12 +16,24 @@ namespace cones {
 
 struct SampleInput {
   Tensor latents;              // [B, h, w, C], scaled by the schedule's initial noise scale
-  Tensor embeddings;           // [B, T, D]
-  Tensor negative_embeddings;  // [B, T, D]; undefined: no guidance
-  double guidance = 1;         // o = o_negative + guidance·(o_positive − o_negative)
+  index_t regions = 1;         // R: what each picture is blended of, a text and a mask for each; the pictures' one after another
+  Tensor weights;              // [B·R, h, w] fp32, the regions' at every position; undefined where R is 1
+  Tensor embeddings;           // [B·R, T, D]
+  Tensor negative_embeddings;  // [B·R, T, D]; undefined: no guidance
+  double guidance = 1;         // o = o_negative + guidance·(o_positive − o_negative); a UNet with time_cond_dim is told it
+  Tensor conditions;           // [B, h, w, X], what the UNet sees behind the latents, of the type of activations; undefined: nothing
+  bool by_picture = false;     // guided by `conditions`, too: three rows of the UNet for each picture (Backend::SolverInput)
+  double image_guidance = 1;
+  /// What is known of the pictures: put back after every step.
+  struct Known {
+    Tensor image, noise;  // [B, h, w, C]; undefined: nothing is known
+    Tensor mask;          // [B, h, w, 1]: 1 is painted, 0 is kept
+    /// Per step: how much of each there is in latents after it.
+    std::vector<std::array<double, 2>> shares;
+  } known;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
-  std::vector<const ConceptMask*> masks;    // [B] or empty; a picture's mask serves its negative prompt too
+  std::vector<const ConceptMask*> masks;    // [B·R] or empty; a mask serves its negative prompt too
   bool in_step = false;                     // no picture takes a step before all have taken the one before: for who looks on
 };
 
@@ -42,8 +54,8 @@ class Sampling {
   Tensor predicted(const Context& context) const;
   /// Pictures that may take a step now: all that are not finished, or with `in_step` those that have taken the fewest.
   index_t available() const;
-  /// Rows of a UNet call for each picture: two with guidance.
-  index_t rows_per_picture() const { return guided_ ? 2 : 1; }
+  /// Rows of a UNet call for each picture: one for each region, two with guidance, three with a picture's.
+  index_t rows_per_picture() const { return sides() * input_.regions; }
   /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
   std::array<index_t, 3> size() const { return size_; }
 
@@ -57,6 +69,8 @@ class Sampling {
   static void advance(const Context& context, const UNet& unet, std::span<const Part> together);
 
  private:
+  index_t sides() const { return !guided_ ? 1 : input_.by_picture ? 3 : 2; }
+  Tensor with_conditions(const Context& context, const Tensor& scaled, index_t side, index_t first) const;
   /// Pictures that have taken as many steps, and lie in one tensor.
   struct Block {
     index_t first, count;
@@ -70,12 +84,14 @@ class Sampling {
   void split(const Context& context, std::size_t block, index_t count);
   bool whole(const std::vector<std::size_t>& chosen) const { return chosen.size() == blocks_.size(); }
   index_t pictures_in(const std::vector<std::size_t>& chosen) const;
+  Tensor blend(const Context& context, const Tensor& outputs, const Block& block) const;
   void solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output);
   SampleInput input_;
   std::array<index_t, 3> size_;
   bool guided_;
-  std::vector<const ConceptMask*> masks_;  // [rows]
-  TextKv text_;                            // [rows, T, C]; the negative prompts' rows first, as in diffusers
+  bool tells_guidance_ = false;  // the UNet is told its scale
+  std::vector<const ConceptMask*> masks_;  // [sides·B·R]
+  TextKv text_;                            // [sides·B·R, T, C]; the negative prompts' rows first, as in diffusers
   std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };
 

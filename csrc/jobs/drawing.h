@@ -1,6 +1,7 @@
 // The pictures of one call, from noise to latents, step by step.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -15,21 +16,32 @@ struct DrawingSize {
   Shape shape;  // of the latents, [B, h, w, C]
   index_t tokens;
   bool guided;
+  index_t regions = 1;      // of each picture
+  bool by_picture = false;  // guided by a picture, too
+  bool known = false;       // what is known of the pictures is kept
 
   index_t pictures() const { return shape[0]; }
-  index_t rows_per_picture() const { return guided ? 2 : 1; }
+  index_t rows_per_picture() const { return (!guided ? 1 : by_picture ? 3 : 2) * regions; }
   index_t rows() const { return rows_per_picture() * pictures(); }
 };
 
 struct Drawing : LatentInput {
   bool guided = false;          // with negative texts, and a guidance other than 1
-  std::vector<float> negative;  // [B, T, D]
+  std::vector<float> negative;  // [B·R, T, D]
+  std::vector<float> weights;   // [B·R, h, w]: how much of a region there is in a position; empty where R is 1
   double guidance = 1;
+  std::vector<float> conditions;  // [B, X, h, w], X what the UNet has beside the latents' channels
+  bool by_picture = false;
+  double image_guidance = 1;
+  bool known = false;                        // with these (Sampling's Known):
+  std::vector<float> image, noise;           // [B, C, h, w]
+  std::vector<float> repaint;                // [B, 1, h, w]
+  std::vector<std::array<double, 2>> shares;  // [steps]
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions, by_picture, known}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

@@ -17,7 +17,7 @@ Tensor LatentInput::upload_text(const Context& context, const Model& model) cons
 }
 
 Shape LatentInput::text_shape(const Model& model) const {
-  return {shape[0], tokens, model.unet().config().cross_attention_dim};
+  return {shape[0] * regions, tokens, model.unet().config().cross_attention_dim};
 }
 
 void LatentInput::check_rows(std::size_t count, const char* name) const {

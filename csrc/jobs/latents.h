@@ -13,7 +13,8 @@ struct LatentInput {
   Shape shape;                    // [B, h, w, C]
   std::vector<float> latents;     // [B, C, h, w]
   index_t tokens = 0;             // T
-  std::vector<float> embeddings;  // [B, T, D]
+  index_t regions = 1;            // R: texts and masks of each row of the latents; more than 1 in drawings alone
+  std::vector<float> embeddings;  // [B·R, T, D]
   MaskRows masks;
 
   Tensor upload_latents(const Context& context, DType dtype) const;

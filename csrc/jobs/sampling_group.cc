@@ -37,7 +37,7 @@ std::shared_ptr<SamplingGroup::Member> SamplingGroup::join(const Model& model, c
   }
   if (rows > 0 && rows + size.rows_per_picture() > kMostRows) throw NotNow("CONES_INTERNAL", "Enough drawings are under way.");
   // The most tensors to a row, and so the most memory, come first.
-  std::ranges::stable_sort(together, {}, [](const DrawingSize& one) { return one.guided; });
+  std::ranges::stable_sort(together, {}, &DrawingSize::rows_per_picture);
   const Plan all = plan_together(model, together);
   // Later it may have a step to itself, of more rows than a shared one.
   const Plan alone = together.size() > 1 ? plan_together(model, {size}) : all;
@@ -78,13 +78,14 @@ std::vector<Sampling::Part> SamplingGroup::deal(const std::vector<MemberRef>& to
   const auto has_more = [](const Sampling::Part& part) { return part.pictures < part.sampling->available(); };
   for (index_t rows = 0; rows < kMostRows && std::ranges::any_of(parts, has_more);) {
     if (rows >= busy && !std::ranges::all_of(parts, has_more)) break;
+    const index_t before = rows;
     for (Sampling::Part& part : parts) {
       const index_t more = part.sampling->rows_per_picture();
       if (!has_more(part) || rows + more > kMostRows) continue;
       ++part.pictures;
       rows += more;
     }
-    if (rows + 2 > kMostRows) break;  // nor would a round more be whole
+    if (rows + 2 > kMostRows || rows == before) break;  // nor would a round more be whole, or have anybody's picture
   }
   std::erase_if(parts, [](const Sampling::Part& part) { return part.pictures == 0; });
   return parts;

@@ -1,5 +1,8 @@
 #include "model/clip_text.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 #include "model/layers.h"
 #include "ops/embedding.h"
@@ -51,6 +54,27 @@ std::vector<float> ClipText::token_rows(const Context& context, std::span<const 
     tokens_->read(ids[r] * width, (ids[r] + 1) * width, rows.data() + r * static_cast<std::size_t>(width));
   }
   return rows;
+}
+
+double ClipText::mean_token_norm(const Context& context) const {
+  constexpr index_t kAtOnce = 1024;
+  const index_t width = config_.hidden_size;
+  std::vector<float> rows(static_cast<std::size_t>(kAtOnce * width));
+  double sum = 0;
+  for (index_t first = 0; first < config_.vocab_size; first += kAtOnce) {
+    context.check_aborted();
+    const index_t last = std::min<index_t>(first + kAtOnce, config_.vocab_size);
+    tokens_->read(first * width, last * width, rows.data());
+    for (index_t r = 0; r < last - first; ++r) {
+      double squares = 0;
+      for (index_t c = 0; c < width; ++c) {
+        const double v = static_cast<double>(rows[static_cast<std::size_t>(r * width + c)]);
+        squares += v * v;
+      }
+      sum += std::sqrt(squares);
+    }
+  }
+  return sum / static_cast<double>(config_.vocab_size);
 }
 
 }  // namespace cones

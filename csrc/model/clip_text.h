@@ -30,6 +30,9 @@ class ClipText {
   /// vocabulary.
   std::vector<float> token_rows(const Context& context, std::span<const std::int32_t> ids) const;
 
+  /// The mean length of the vocabulary's token embeddings: how long a word is.
+  double mean_token_norm(const Context& context) const;
+
   const TextConfig& config() const { return config_; }
 
  private:

@@ -19,6 +19,7 @@ LearnedIdentifier::LearnedIdentifier(const Context& context, const ClipText& tex
                       std::ranges::none_of(o.starts, [](const auto& start) { return start.empty(); });
   if (o.captions.empty() || o.ids.size() % o.captions.size() != 0 || !starts)
     fail("CONES_OPTION_INVALID", "A learned identifier needs the tokens of the captions that name it, and where it starts.");
+  if (o.norm_limit > 0 && o.tokens.size() != 1) fail("CONES_OPTION_INVALID", "A limit of the norm goes with one learned token.");
   length_ = static_cast<index_t>(o.ids.size() / o.captions.size());
   const index_t width = text.config().hidden_size;
   const auto columns = static_cast<std::size_t>(width);
@@ -72,6 +73,7 @@ void LearnedIdentifier::update(const Context& context, std::int64_t step, const 
   const auto& o = options_;
   context.backend->adam(context, {o.learning_rate, o.beta1, o.beta2, o.epsilon, step, o.weight_decay}, gradient, values_, first_moment_,
                         second_moment_, finite);
+  if (o.norm_limit > 0) context.backend->limit_norm(context, values_, o.norm_limit);
 }
 
 std::size_t LearnedIdentifier::state_size() const { return 3 * values_.bytes(); }

@@ -18,6 +18,7 @@ struct IdentifierOptions {
   std::vector<std::int32_t> ids;     // their tokens [captions, T]
   int most_rows = 1;                 // the most different ones in one batch
   double learning_rate = 5e-3;
+  double norm_limit = 0;             // the embedding (of one token only) is scaled down to this length after every step; 0: it may grow
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // Adam's, PyTorch's defaults
   double weight_decay = 0;                            // above 0: AdamW
 };

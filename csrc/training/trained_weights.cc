@@ -46,7 +46,8 @@ void TrainedWeights::update(const Context& context, const AdamStep& step) {
   Context unscaled = context;
   unscaled.gradient_scale = 1;  // gradients of parameters carry none
   for (Weight& weight : weights_)
-    context.backend->adam(unscaled, step, std::exchange(weight.gradient, Tensor()), weight.values, weight.first_moment,
+    if (weight.gradient.defined())  // as PyTorch, which leaves others as they are
+      context.backend->adam(unscaled, step, std::exchange(weight.gradient, Tensor()), weight.values, weight.first_moment,
                           weight.second_moment, Tensor());
 }
 

@@ -49,6 +49,7 @@ export interface FindFlags extends SharedFlags {
   readonly values?: boolean;
   readonly learnEmbedding?: boolean;
   readonly embeddingRate?: number;
+  readonly embeddingNorm?: number;
   readonly embeddingInit?: string;
   readonly densities?: readonly number[];
   readonly reportPictures?: number;
@@ -113,6 +114,7 @@ export function addFindFlags(command: Command): Command {
     .option('--learn-embedding', `also learn the identifier's token embedding, kept in the concept (default: ${defaults.learnEmbedding}, if a caption has it)`)
     .option('--no-learn-embedding', 'neurons alone, as in the paper')
     .option('--embedding-rate <rate>', `its learning rate (default: ${defaults.embeddingRate})`, number)
+    .option('--embedding-norm <factor>', 'it is kept to so many times the length of a word (default: it may grow)', number)
     .option('--embedding-init <name>', `where it starts, at the 'token' or at the 'category' (default: ${defaults.embeddingInit})`)
 
     .optionsGroup('Selection and report:')
@@ -166,6 +168,7 @@ export async function findOptions(pictures: readonly string[], flags: FindFlags)
     layers: { self, cross, keys, values },
     learnEmbedding: flags.learnEmbedding,
     embeddingRate: flags.embeddingRate,
+    embeddingNorm: flags.embeddingNorm,
     embeddingInit: flags.embeddingInit,
     report: { rows: reportRows, densities, pictures: reportPictures, otherCategory, steps: reportSteps, clip: clip === false ? null : clip },
   } satisfies AllOptions<FindConceptOptions>;

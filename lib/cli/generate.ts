@@ -9,6 +9,7 @@ import { loadConcept } from './concept-argument';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
 import { generatePrompts } from './prompts';
+import { regionsOf } from './region-flag';
 import { Rescue } from './rescue';
 import { saveEach, saveGrid } from './save-pictures';
 import { assertSavable } from './trial';
@@ -35,6 +36,16 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly width?: number;
   readonly height?: number;
   readonly batchSize?: number;
+  readonly image?: string;
+  readonly strength?: number;
+  readonly mask?: string;
+  readonly depth?: string;
+  readonly imageGuidance?: number;
+  readonly posterior?: 'mode' | 'sample';
+  readonly region?: readonly string[];
+  readonly feather?: number;
+  readonly regionPrompt?: string;
+  readonly embeddingNorm?: number;
 }
 
 /** `cones generate`: pictures of a prompt with the neurons of any number of concepts shut. */
@@ -60,6 +71,17 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
     .option('--width <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)
+    .option('--image <file>', 'a picture to start from')
+    .option('--strength <n>', 'how far from it, from 0 to 1 (default: 0.8, with --mask 1)', number)
+    .option('--mask <file>', 'a picture of the same: white is painted anew, black is kept')
+    .option('--depth <file>', 'for models with depth: a picture of how near things are, white is near')
+    .option('--image-guidance <scale>', 'for models that follow instructions: how closely they keep to the picture (default: 1.5)', number)
+    .option('--posterior <name>', 'latents of the picture: mode, or sample, by the seed (default: mode)')
+    .option('--drafts <folder>', 'draw drafts, with another autoencoder for the same latents, such as taesd')
+    .option('--region <place>', "where a subject is: V1*=x0,y0,x1,y1 in fractions of the picture, several times for more; or 'auto'", repeatable)
+    .option('--feather <fraction>', "width of the regions' soft edges, of the picture's (default: 0.1)", number)
+    .option('--region-prompt <which>', "what a region's row sees: own (without the other regions' identifiers) or whole (default: own)")
+    .option('--embedding-norm <factor>', "learned identifiers' embeddings are scaled down to so many times a word's length (default: as they are)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);
   addOutputFlags(command, { long: true });
@@ -77,6 +99,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   const from = flags.from === undefined ? undefined : await readPictureSettings(flags.from);
   const given = await Promise.all((flags.concept ?? []).map(loadConcept));
   const concepts = from ? chooseConcepts(from, given) : given;
+  if (from) assertInputs(from, flags);
   const drawing = settingsOf(prompt, flags, from);
   await assertSavable({ output, grid, columns, ...drawing, concepts }, () => modelFolder(flags, io));
 
@@ -105,6 +128,12 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   rescue.assertUnneeded();
 }
 
+/** What a picture was drawn from, its file does not hold. Another one may be given: that is another picture. */
+function assertInputs({ drawnFrom }: PictureSettings, flags: GenerateFlags): void {
+  const missing = (['image', 'mask', 'depth'] as const).find((name) => drawnFrom[name] !== undefined && flags[name] === undefined);
+  if (missing) throw new ConesError('CONES_PICTURE_MISMATCH', `The picture was drawn from another, which its file does not hold: give it with --${missing}.`);
+}
+
 /** What the flags say, and what they leave out as the picture has it. */
 function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: PictureSettings | undefined) {
   const own: Partial<PictureSettings['options']> = from?.options ?? {};
@@ -125,5 +154,17 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     useKarrasSigmas: flags.karras ?? (sampler === own.sampler ? own.useKarrasSigmas : undefined),
     width: flags.width ?? own.width,
     height: flags.height ?? own.height,
+    image: flags.image,
+    mask: flags.mask,
+    depth: flags.depth,
+    decoder: flags.drafts === undefined ? own.decoder : ('drafts' as const),
+    // They say something of a picture to start from.
+    strength: flags.strength ?? (flags.image === undefined ? undefined : own.strength),
+    imageGuidance: flags.imageGuidance ?? (flags.image === undefined ? undefined : own.imageGuidance),
+    posterior: flags.posterior ?? (flags.image === undefined ? undefined : own.posterior),
+    regions: flags.region ? regionsOf(flags.region) : own.regions,
+    feather: flags.feather ?? own.feather,
+    regionPrompt: flags.regionPrompt ?? own.regionPrompt,
+    embeddingNorm: flags.embeddingNorm ?? own.embeddingNorm,
   };
 }

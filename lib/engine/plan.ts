@@ -11,7 +11,8 @@ import { parseOptions } from '../util/options';
 import { planDrawing } from './batch-size';
 import { type Checkpointing, CHECKPOINTING, checkpointingOption } from './checkpointing';
 import type { GenerateOptions } from './generate';
-import { isGuided } from './guidance';
+import { modelIsGuided } from './guidance';
+import { conditionsOf } from '../models/conditions';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
 import type { Session } from './session';
 
@@ -27,7 +28,13 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'imageGuidance' | 'decoder' | 'width' | 'height'> & {
+  /** Whether there is a picture to start from. A model that needs one has it anyway. */
+  readonly image?: boolean;
+  /** Whether there is a mask. */
+  readonly mask?: boolean;
+  /** Whether there is an `onPreview`. */
+  readonly previews?: boolean;
   /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
   readonly tokens?: number;
 };
@@ -59,6 +66,11 @@ const generateSchema = z.strictObject({
   count: z.int().min(1).max(2 ** 24).default(1),
   batchSize: z.int().min(1).max(1024).default(4),
   guidance: z.number().min(0).max(1000).default(7.5),
+  imageGuidance: z.number().min(0).max(1000).default(1.5),
+  image: z.boolean().default(false),
+  mask: z.boolean().default(false),
+  decoder: z.enum(['own', 'drafts']).default('own'),
+  previews: z.boolean().default(false),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   tokens: z.int().min(1).max(2 ** 14).optional(),
@@ -85,11 +97,15 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, tokens } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, image, mask, tokens, ...given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true, ...(tokens === undefined ? {} : { tokens }) };
+  const conditions = conditionsOf(session.config);
+  const imageGuidance = conditions === 'picture' ? given.imageGuidance : undefined;
+  const guided = modelIsGuided(session.config, { guidance, imageGuidance });
+  const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
+  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, decoder: given.decoder, previewed: given.previews && session.config.drafts !== undefined, edit, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
@@ -97,6 +113,7 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
 export function planSearch(session: Session, options: SearchPlanOptions = {}): MemoryPlan {
   const settings = parseOptions('planSearch', searchSchema, options);
   session.assertUsable();
+  session.assertTextToImage('planSearch');
   const { model, tokenizer } = session;
   const size = nativeSize(session);
   const latent = latentSize(session, size.height, size.width);

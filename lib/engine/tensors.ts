@@ -139,6 +139,7 @@ export async function conceptGradient(
   options: GradientOptions,
 ): Promise<ConceptGradient> {
   const settings = parseOptions('conceptGradient', gradientSchema, ownOptions('conceptGradient', options, { latents, timesteps, embeddings }));
+  session.assertTextToImage('conceptGradient');
   const target = settings.target.slice();
   const { masks, ...input } = await unetInput(session, settings);
   const { batch } = input;
@@ -172,6 +173,7 @@ export async function vjp(
   options: VjpOptions = {},
 ): Promise<Vjp> {
   const settings = parseOptions('vjp', vjpSchema, ownOptions('vjp', options, { latents, timesteps, embeddings, upstream: given }));
+  session.assertTextToImage('vjp');
   const upstream = settings.upstream.slice();
   const input = await unetInput(session, settings);
   requireLength('upstream', upstream, settings.latents.data.length);

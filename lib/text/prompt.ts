@@ -96,6 +96,29 @@ export function resolveText(prompt: string, subjects: readonly Subject[], isWord
   return { text, pieces, used: named, warnings: [...warnings, ...sharedTokens(named), ...weightingWarning(weighting)] };
 }
 
+/** Where a text, in Unicode's form NFC, names subjects: the first time of each, in the text's order. */
+export function mentions(text: string, subjects: readonly Subject[]): { readonly subject: Subject; readonly start: number; readonly end: number }[] {
+  const byIdentifier = new Map(subjects.map((subject) => [identifierKey(subject.identifier), subject]));
+  const found = new Map<Subject, { start: number; end: number }>();
+  for (const match of text.normalize('NFC').matchAll(identifierPattern(subjects))) {
+    const subject = byIdentifier.get(identifierKey(match[0]));
+    if (subject && !found.has(subject)) found.set(subject, { start: match.index, end: match.index + match[0].length });
+  }
+  return [...found].map(([subject, at]) => ({ subject, ...at }));
+}
+
+/** The text without the identifiers of `dropped`, some of `subjects`: "an V2* owl" is "an owl". In Unicode's form NFC. */
+export function withoutIdentifiers(text: string, subjects: readonly Subject[], dropped: readonly Subject[]): string {
+  const keys = new Set(dropped.map(({ identifier }) => identifierKey(identifier)));
+  const pattern = new RegExp(`(?:(?<![\\p{L}\\p{M}\\p{N}])(an?) )?(${identifierPattern(subjects).source}) ?`, 'giu');
+  return text.normalize('NFC').replace(pattern, (whole: string, article: string | undefined, found: string, position: number, all: string) => {
+    if (!keys.has(identifierKey(found))) return whole;
+    if (article === undefined) return '';
+    const fitting = indefiniteArticle(all.slice(position + whole.length));
+    return `${article.startsWith('A') ? fitting.replace('a', 'A') : fitting} `;
+  });
+}
+
 /** Whether a caption has the subject's identifier. */
 export function namesSubject(caption: string, subject: Subject): boolean {
   return resolvePrompt(caption, [subject]).used.length > 0;

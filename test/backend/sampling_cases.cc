@@ -19,12 +19,22 @@ void scale_input(Run& run, const Shape& shape) {
                                }});
 }
 
+/// Sums of fp64 products in one order: all bits.
+void blend_rows(Run& run, index_t pictures, index_t regions, index_t height, index_t width, index_t channels) {
+  const Tensor x = run.input({pictures * regions, height, width, channels}, {.scale = 2, .dtype = DType::f32});
+  const Tensor weights = run.input({pictures * regions, height, width}, {.dtype = DType::f32});
+  Tensor y;
+  run.op([&] { y = run.backend().blend_rows(run.context(), x, weights, regions); });
+  run.check("y", y, {.exact = true});
+}
+
 struct Solver {
   index_t batch, height, width;
   bool guided;
   int previous;
   bool noise;
   std::uint64_t steps_done = 0;
+  bool by_picture = false;
 };
 
 void solver_step(Run& run, const Solver& c) {
@@ -36,6 +46,12 @@ void solver_step(Run& run, const Solver& c) {
   const Tensor positive = run.input(shape, rows), negative = run.input(shape, rows);
   const Tensor both[] = {negative, positive};
   in.output = c.guided ? run.backend().stack_rows(run.context(), both) : positive;
+  if (c.by_picture) {
+    const Tensor three[] = {run.input(shape, rows), negative, positive};
+    in.output = run.backend().stack_rows(run.context(), three);
+    in.by_picture = true;
+    in.image_guidance = 1.7;
+  }
   in.guided = c.guided;
   in.guidance = 7.3;
   std::vector<std::uint64_t> seeds(at(c.batch));
@@ -50,6 +66,16 @@ void solver_step(Run& run, const Solver& c) {
   run.op([&] { run.backend().solver_step(run.context(), in, step, prediction, next); });
   run.check("prediction", prediction, {.exact = true, .rows = true});
   run.check("next", next, {.exact = true, .rows = true});
+}
+
+void keep_known(Run& run, index_t batch, index_t height, index_t width) {
+  const Input rows{.rows = true, .dtype = DType::f32};
+  const Shape shape{batch, height, width, 4};
+  const Tensor x = run.input(shape, rows), image = run.input(shape, rows), noise = run.input(shape, rows);
+  const Tensor mask = run.input({batch, height, width, 1}, rows);  // any numbers
+  Tensor y;
+  run.op([&] { y = run.backend().keep_known(run.context(), x, image, noise, mask, 0.83, 0.41); });
+  run.check("y", y, {.exact = true, .rows = true});
 }
 
 /// The normals themselves, beyond 2³² too: with nothing else in the step they are `next`.
@@ -73,15 +99,22 @@ void noise_alone(Run& run, std::uint64_t steps_done) {
 void sampling_cases(Table& table) {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{3, 5, 7, 4}, Shape{2, 16, 16, 4}})
     table.add("scale_input " + shape.text(), [=](Run& run) { scale_input(run, shape); });
+  for (const auto& [pictures, regions, height, width, channels] : std::initializer_list<std::array<index_t, 5>>{
+           {1, 1, 1, 1, 1}, {1, 2, 8, 8, 4}, {3, 4, 5, 7, 4}, {2, 8, 3, 1, 9}, {2, 3, 64, 96, 4}})
+    table.add("blend_rows " + sizes({pictures, regions, height, width, channels}),
+              [=](Run& run) { blend_rows(run, pictures, regions, height, width, channels); });
   for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, 0, false},
                                                        {3, 5, 7, false, 1, true, 3},
                                                        {2, 8, 8, true, 0, false},
                                                        {2, 8, 8, true, 3, false},
                                                        {2, 8, 8, true, 4, true, 49},
-                                                       {70, 2, 1, true, 1, true, 7}})
-    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.previous ? " with " + std::to_string(c.previous) + " before" : "") +
+                                                       {70, 2, 1, true, 1, true, 7},
+                                                       {3, 5, 7, true, 1, true, 2, true}})
+    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.by_picture ? " by picture" : "") + (c.previous ? " with " + std::to_string(c.previous) + " before" : "") +
                   (c.noise ? " with noise" : ""),
               [c](Run& run) { solver_step(run, c); });
+  for (const index_t batch : {1, 3})
+    table.add("keep_known " + sizes({batch, 5, 7}), [=](Run& run) { keep_known(run, batch, 5, 7); });
   for (const std::uint64_t steps : {std::uint64_t{0}, std::uint64_t{1} << 33})
     table.add("solver_step of noise alone, step " + std::to_string(steps), [=](Run& run) { noise_alone(run, steps); });
 }

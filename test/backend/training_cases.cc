@@ -94,9 +94,23 @@ void adam(Run& run, index_t count, bool fp32, Finite finite, std::int64_t step, 
   run.check("second moment", second, {.exact = true});
 }
 
+/// Squares are summed in fp64 in any order: the last bit of a product may differ.
+void limit_norm(Run& run, index_t count, double limit) {
+  const Tensor values = run.input({count}, {.dtype = DType::f32});
+  run.op([&] { run.backend().limit_norm(run.context(), values, limit); });
+  run.check("values", values, {.more = [&] {
+                                 std::vector<double> bounds = run.values(values);
+                                 for (double& value : bounds) value = 0x1p-23 * std::abs(value);
+                                 return bounds;
+                               }});
+}
+
 }  // namespace
 
 void training_cases(Table& table) {
+  for (const index_t count : {1, 5, 256, 768})
+    for (const double limit : {0.1, 3.0, 1000.0})
+      table.add("limit_norm " + sizes({count}) + " to " + std::to_string(limit), [=](Run& run) { limit_norm(run, count, limit); });
   for (const Prediction prediction : {Prediction::epsilon, Prediction::v_prediction})
     for (const auto& [b, h, w, c] : std::initializer_list<std::array<index_t, 4>>{{1, 1, 1, 1}, {3, 5, 7, 4}, {4, 8, 8, 4}, {70, 1, 2, 4}})
       table.add("noised_rows " + sizes({b, h, w, c}) + (prediction == Prediction::epsilon ? " epsilon" : " v"),

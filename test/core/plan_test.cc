@@ -194,13 +194,15 @@ TEST("pictures in one pass, and in as many as memory makes them") {
 
 TEST("drawings, alone and together") {
   for (const bool guided : {false, true}) {
-    const auto model = tiny_model();
-    const jobs::Drawing drawing = drawing_input(*model, 2, 3, guided, 1);
-    const jobs::Plan planned = jobs::plan_together(*model, {drawing.size()});
-    jobs::SampleJob job(model, std::make_shared<jobs::SamplingGroup>(), drawing);
-    while (!job.step(kWanted, [](const Sampling&) {})) {}
-    EXPECT(peak_of(*model) == planned.peak);
-    EXPECT(model->memory().in_use - model->memory().weights == planned.held);
+    for (const bool regional : {false, true}) {
+      const auto model = tiny_model();
+      const jobs::Drawing drawing = regional ? regional_input(*model, 2, 3, guided, 1) : drawing_input(*model, 2, 3, guided, 1);
+      const jobs::Plan planned = jobs::plan_together(*model, {drawing.size()});
+      jobs::SampleJob job(model, std::make_shared<jobs::SamplingGroup>(), drawing);
+      while (!job.step(kWanted, [](const Sampling&) {})) {}
+      EXPECT(peak_of(*model) == planned.peak);
+      EXPECT(model->memory().in_use - model->memory().weights == planned.held);
+    }
   }
   const auto model = tiny_model();
   const std::vector<jobs::Drawing> drawings{drawing_input(*model, 1, 3, true, 1), drawing_input(*model, 1, 4, false, 2),

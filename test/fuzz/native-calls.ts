@@ -103,7 +103,7 @@ async function main(): Promise<void> {
     latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, algorithm: 'a2', optimizer: 'adam', learningRate: 1e-5,
     beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, shut: 2, ramp: 1, tensors: Int32Array.of(0, 3), within: [Uint32Array.of(1, 2), Uint32Array.of(0)], seed: 1n, checkpointing: false, abort,
   };
-  const identifier = { tokens: Int32Array.of(1), starts: [Uint32Array.of(2, 3)], captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4 };
+  const identifier = { tokens: Int32Array.of(1), starts: [Uint32Array.of(2, 3)], captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4, normLimit: 1 };
   /** What is wrong may show in the first step only. */
   const startSearch = async (o: NativeSearchOptions) => {
     const started = await model.createSearch(o);
@@ -131,6 +131,7 @@ async function main(): Promise<void> {
 
   const calls: Call[] = [
     ['loadModel', (o: never) => addon.loadModel(o), [load]],
+    ['loadModel, drafts', (o: never) => addon.loadModel(o), [{ ...load, drafts: { ...load.vae } }]],
     ['loadModel, tensors', (o: never) => addon.loadModel(o), [{ ...load, unet: { ...load.unet, tensors: await addon.readSafetensors(load.unet.files[0]!) } }]],
     ['readSafetensors', (file) => addon.readSafetensors(file), [load.unet.files[0]!]],
     ['loadClip', (o: never) => addon.loadClip(o), [clipOptions]],
@@ -139,10 +140,11 @@ async function main(): Promise<void> {
     ['randomNormal', (...v) => addon.randomNormal(...(v as unknown as [bigint, number, number])), [1n, 0, 16]],
     ['kvBytes', (i) => model.kvBytes(i), [0]],
     ['planDenoise', (...v) => model.planDenoise(...(v as unknown as [number, number, number, number])), [1, height, side, tokens]],
-    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean])), [1, height, side, tokens, true]],
+    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean, number])), [1, height, side, tokens, true, 2]],
     ['planText', (...v) => model.planText(...(v as unknown as [number, number])), [1, tokens]],
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number, number, number])), [2, 64, 32, 1e6]],
-    ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number])), [2, height, side, 1e6]],
+    ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number, boolean])), [2, height, side, 1e6, false]],
+    ['wordNorm', (o) => model.wordNorm(o), [{ abort }]],
     ['trim', (o) => model.trim(o), [{ abort }]],
     ['recentSteps', (v) => (model.recentSteps as (value: never) => unknown)(v), [undefined]],
     ['availableMemory', (o) => model.availableMemory(o), [{ abort }]],
@@ -154,6 +156,9 @@ async function main(): Promise<void> {
     ['decode', (...v) => model.decode(...(v as unknown as [Float32Array, number, number, number, object])), [floats(2 * latent), 2, height, side, { abort }]],
     ['denoise', (o) => model.denoise(o), [denoise]],
     ['sample', (o) => model.sample(o), [sample]],
+    ['sample, from pictures', (o) => model.sample(o), [{ ...sample, imageGuidance: 1.5, known: { image: floats(2 * latent), noise: floats(2 * latent), mask: floats(2 * height * side), shares: Float64Array.of(1, 0.5, 1, 0) } }]],
+    ['sample, with conditions', (o) => model.sample(o), [{ ...sample, conditions: floats(4) }]],
+    ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, weights: floats(2 * height * side) }]],
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],

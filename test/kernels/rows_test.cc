@@ -1,6 +1,7 @@
 // concat_channels, choose_rows, gather_rows, stack_rows, upsample_nearest and normalise_rows, in the emulator.
 #include <deque>
 
+#include "blend_rows.cu"
 #include "choose_rows.cu"
 #include "concat.cu"
 #include "gather_rows.cu"
@@ -118,6 +119,27 @@ void stack(const std::vector<std::size_t>& sizes, std::size_t off) {
   });
 }
 
+void blend(std::int64_t pictures, std::int64_t regions, std::int64_t positions, std::int64_t channels) {
+  check::now = "blend " + std::to_string(regions) + " of " + std::to_string(positions);
+  const auto rows = static_cast<std::size_t>(pictures * regions * positions);
+  const std::vector<float> x = check::normals<float>(rows * static_cast<std::size_t>(channels)), weights = check::normals<float>(rows);
+  std::vector<float> want;
+  for (std::int64_t i = 0; i < pictures * positions * channels; ++i) {
+    const std::int64_t c = i % channels, position = i / channels % positions, picture = i / channels / positions;
+    double sum = 0;
+    for (std::int64_t r = 0; r < regions; ++r) {
+      const auto row = static_cast<std::size_t>((picture * regions + r) * positions + position);
+      sum += static_cast<double>(weights[row]) * static_cast<double>(x[row * static_cast<std::size_t>(channels) + static_cast<std::size_t>(c)]);
+    }
+    want.push_back(static_cast<float>(sum));
+  }
+  check::each_order([&] {
+    Guarded<float> in(x), of(weights), y(want.size());
+    check::expect(blend_rows(nullptr, {pictures, regions, positions, channels, in.data(), of.data(), y.data()}) == 0, "rc");
+    check::expect_bits(y, want, "y");
+  });
+}
+
 struct Sizes {
   std::int64_t batch, height, width, channels, out_height, out_width;
 };
@@ -225,6 +247,10 @@ int main() {
   normalise<half>(3, 768);
   normalise<bf16>(1, 5);
   normalise<float>(2, 130);
+
+  blend(1, 1, 1, 1);
+  blend(2, 3, 35, 4);
+  blend(1, 2, 200000, 3);  // more than the grid covers at once
 
   check::now = "invalid";
   check::expect(stack_rows(nullptr, {2, 65, nullptr, {}, {}}) == kInvalid, "65 sources");

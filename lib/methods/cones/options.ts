@@ -9,6 +9,7 @@ import { asyncFunctionOption, bytesOption, conceptOption, functionOption, imageO
 import type { ImageInput } from '../../images/picture-source';
 import { namesSubject } from '../../text/prompt';
 import { ownOptions } from '../../util/reading';
+import { embeddingNormOption } from '../../engine/word-norm';
 import type { Warning } from '../../warning';
 
 /** Shares of the time, see {@link FindConceptOptions.priority}. */
@@ -105,6 +106,11 @@ export interface FindConceptOptions {
   readonly learnEmbedding?: boolean;
   /** Adam's learning rate of this embedding. Default 5e-3, Textual Inversion's. */
   readonly embeddingRate?: number;
+  /**
+   * It is scaled down to this length after every step, as a multiple of the mean length of the vocabulary's embeddings. Default: it may
+   * grow.
+   */
+  readonly embeddingNorm?: number;
   /** Where it starts: at the rare token's embedding, or at the mean of the category's. Default 'token'. */
   readonly embeddingInit?: 'token' | 'category';
   /** Everything random is a function of it. Default 0. */
@@ -250,6 +256,7 @@ export const searchSchema = z.strictObject({
   layers: layersOption,
   learnEmbedding: z.boolean().optional(),
   embeddingRate: z.number().gt(0).max(1e6).default(5e-3),
+  embeddingNorm: embeddingNormOption,
   embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
   checkpointing: checkpointingOption.optional(),
@@ -294,7 +301,7 @@ export function searchSettings(given: FindConceptOptions): SearchSettings {
     throw conflict('findConcept', 'identifier', `is ${settings.identifier}, as in one of others: give this subject a name of its own, such as "V2*"`);
   }
   const learnEmbedding = settings.learnEmbedding ?? named(settings);
-  for (const name of ['embeddingRate', 'embeddingInit'] as const) {
+  for (const name of ['embeddingRate', 'embeddingInit', 'embeddingNorm'] as const) {
     if (options[name] !== undefined && !learnEmbedding) throw conflict('findConcept', name, 'needs learnEmbedding: nothing else learns an embedding');
   }
   const plain = NEEDS_PLAIN_SEARCH.find(([, asked]) => asked(options));

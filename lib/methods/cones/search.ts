@@ -56,6 +56,7 @@ export class ConceptSearch {
   static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
     const settings = searchSettings(options);
     session.assertUsable();
+    session.assertTextToImage('findConcept');
     const { images, priorImages, cacheDir, report } = settings;
     session.assertPathsAllowed('findConcept', { images, priorImages, cacheDir, 'report.clip': report.clip });
     return ConceptSearch.#open(session, settings, await prepareInputs(session, settings));
@@ -65,6 +66,7 @@ export class ConceptSearch {
   static async startRefinement(session: Session, options: RefineConceptsOptions): Promise<ConceptSearch> {
     const settings = refineSettings(options);
     session.assertUsable();
+    session.assertTextToImage('refineConcepts');
     const { subjects, search } = settings;
     session.assertPathsAllowed('refineConcepts', { 'subjects.images': subjects.flatMap(({ images, priorImages = [] }) => [...images, ...priorImages]), cacheDir: search.cacheDir });
     return ConceptSearch.#open(session, settings.search, await refineInputs(session, settings));
@@ -86,7 +88,7 @@ export class ConceptSearch {
       ...straightThrough(settings, weightCount(session, inputs.tensors)),
       tensors: Int32Array.from(inputs.tensors),
     };
-    const identifier = settings.learnEmbedding ? learnedIdentifier(session, settings, inputs.subjects[0]!, texts) : undefined;
+    const identifier = settings.learnEmbedding ? await learnedIdentifier(session, settings, inputs.subjects[0]!, texts) : undefined;
     const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
     const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
@@ -261,12 +263,13 @@ function straightThrough(settings: SearchSettings, weights: number): { shut: num
 }
 
 /** @throws ConesError CONES_OPTION_INVALID when no caption names the subject */
-function learnedIdentifier(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): NativeIdentifier {
+async function learnedIdentifier(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): Promise<NativeIdentifier> {
   if (unnamedSubject([subject], texts)) {
     throw new ConesError(
       'CONES_OPTION_INVALID',
       `findConcept: the option learnEmbedding: no caption has the identifier ${subject.identifier}; put it into the captions.`,
     );
   }
-  return learnedIdentifiers(session, [subject], texts, { init: settings.embeddingInit, learningRate: settings.embeddingRate, weightDecay: 0 });
+  const learned = learnedIdentifiers(session, [subject], texts, { init: settings.embeddingInit, learningRate: settings.embeddingRate, weightDecay: 0 });
+  return { ...learned, ...(settings.embeddingNorm === undefined ? {} : { normLimit: settings.embeddingNorm * (await session.wordNorm(settings.signal)) }) };
 }

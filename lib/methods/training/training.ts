@@ -38,6 +38,7 @@ export class Training {
   static async start(session: Session, options: TrainOptions): Promise<Training> {
     const settings = trainSettings(options);
     session.assertUsable();
+    session.assertTextToImage('train');
     session.assertPathsAllowed('train', { images: settings.subjects.flatMap(({ images, priorImages = [] }) => [...images, ...priorImages]), cacheDir: settings.cacheDir });
     const { signal, method } = settings;
     const inputs = await trainInputs(session, settings);
