@@ -24,7 +24,7 @@ KERNEL void LAUNCH_BOUNDS(kThreads) adam_kernel(const GRID_CONSTANT AdamArgs a) 
   const double move = dev::divide(dev::multiply(a.rate, static_cast<double>(m)), scale);
   a.first_moment[i] = m;
   a.second_moment[i] = v;
-  a.values[i] = static_cast<float>(dev::subtract(static_cast<double>(a.values[i]), move));
+  a.values[i] = static_cast<float>(dev::subtract(dev::multiply(static_cast<double>(a.values[i]), a.kept), move));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Adam's step on one small fp32 vector, as LearnedIdentifier::update of csrc/concepts/learned_identifier.cc: in fp64 for each
+// Adam's step on one small fp32 vector, as LearnedIdentifier::update of csrc/training/learned_identifier.cc: in fp64 for each
 // element, in the CPU's order of operations.
 #pragma once
 
@@ -17,6 +17,7 @@ struct AdamArgs {
   double beta1, beta2;
   double correction2;                            // 1/√(1 − beta2^step)
   double epsilon;
+  double kept;                                   // of the values before the step: 1 − learning rate · weight decay
 };
 
 int adam(Stream* stream, const AdamArgs& args);

@@ -100,6 +100,7 @@ Tensor Cuda::upload_words(const Context& context, const void* words, index_t cou
 }
 
 Tensor Cuda::upload_stored(const Context& context, const Parameter& parameter, const Shape& shape) const {
+  if (parameter.values.defined()) return parameter.values.reshape(shape);
   Tensor tensor = context.empty(shape, parameter.dtype);
   if (device_) {
     std::vector<std::byte> stored(tensor.bytes());
@@ -110,6 +111,7 @@ Tensor Cuda::upload_stored(const Context& context, const Parameter& parameter, c
 }
 
 Tensor Cuda::upload_fp32(const Context& context, const Parameter& parameter) const {
+  if (parameter.values.defined()) return parameter.values;
   Tensor tensor = context.empty(parameter.shape, DType::f32);
   if (device_) {
     std::vector<float> values(static_cast<std::size_t>(parameter.size()));

@@ -136,6 +136,7 @@ class Cuda final : public Backend {
   void adam(const Context&, const AdamStep&, const Tensor& gradient, const Tensor& values, const Tensor& first_moment,
             const Tensor& second_moment, const Tensor& finite) const override;
   void limit_norm(const Context&, const Tensor& values, double limit) const override;
+  PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
   PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const override;

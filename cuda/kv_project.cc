@@ -50,6 +50,19 @@ PreparedRef Cuda::prepare_allowed(const Context& context, index_t n, index_t k, 
   return mask;
 }
 
+// As θ + delta: 16 bits of the sum would round off what few steps have changed.
+PreparedRef Cuda::prepare_gamma(const Context& context, const PreparedRef& weights, const Tensor& values) const {
+  auto gamma = std::make_shared<CudaGamma>();
+  gamma->weight = CudaWeights::of(*weights).weight;
+  gamma->delta = context.empty(values.shape());
+  launch(library_.trained_delta, {.type = type(),
+                                  .count = values.size(),
+                                  .values = floats(values),
+                                  .theta = gamma->weight.raw(),
+                                  .delta = gamma->delta.raw()});
+  return gamma;
+}
+
 Tensor Cuda::kv_project_forward(const Context& context, const Tensor& x, const KvOperand& weights, index_t out) const {
   Tensor y = context.empty({x.dim(0), x.dim(1), out});
   const Operand operand(weights);

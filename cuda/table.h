@@ -30,6 +30,7 @@
 #include "search.h"
 #include "solver_step.h"
 #include "stack_rows.h"
+#include "trained_delta.h"
 #include "upsample.h"
 
 /// X(name) for each function of cuda/*.h that the core calls.
@@ -81,6 +82,7 @@
   X(search_update_outer)                   \
   X(search_gamma)                          \
   X(search_highest)                        \
+  X(trained_delta)                         \
   /* everything else */                    \
   X(activation_forward)                    \
   X(activation_backward)                   \
@@ -110,7 +112,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 5;
+constexpr int kVersion = 6;
 
 struct Library {
   int version;

@@ -75,7 +75,8 @@ void Cuda::adam(const Context& context, const AdamStep& step, const Tensor& grad
                          .beta1 = step.beta1,
                          .beta2 = step.beta2,
                          .correction2 = 1 / std::sqrt(1 - std::pow(step.beta2, k)),
-                         .epsilon = step.epsilon});
+                         .epsilon = step.epsilon,
+                         .kept = 1 - step.learning_rate * step.weight_decay});
 }
 
 }  // namespace cones

@@ -19,6 +19,7 @@ import {
   planGenerate,
   planRefinement,
   planSearch,
+  planTrain,
   type RefinementPlanOptions,
   type SearchPlanOptions,
 } from './engine/plan';
@@ -38,7 +39,13 @@ import {
 } from './engine/tensors';
 import type { FindConceptOptions } from './methods/cones/options';
 import type { RefineConceptsOptions } from './methods/cones/refine-options';
+import { exportConcept } from './methods/cones/export';
 import { ConceptSearch } from './methods/cones/search';
+import { mergeCustomDiffusion, type MergeOptions } from './methods/training/merge';
+import type { TrainPlanOptions } from './methods/training/plan';
+import type { TrainOptions } from './methods/training/options';
+import type { Trained } from './methods/training/trained';
+import { Training } from './methods/training/training';
 import type { ImageInput } from './images/images';
 import { loadWithin } from './models/loading-memory';
 import { loadModelConfig, readDraftsConfig } from './models';
@@ -226,6 +233,44 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
+   * Writes a concept, or a union, for diffusers: a folder with `pytorch_custom_diffusion_weights.safetensors`, in which its neurons are zero,
+   * for `unet.load_attn_procs`, and a file for each learned embedding, for `load_textual_inversion`.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_IO, CONES_DISPOSED
+   */
+  exportConcept(concept: Concept, folder: string): Promise<void> {
+    return exportConcept(this.#session, concept, folder);
+  }
+
+  /**
+   * Trains one of the methods that the paper compares with: Textual Inversion, Custom Diffusion or DreamBooth (App. B.1–B.3). The engine's
+   * own model stays as it is.
+   * @throws ConesError CONES_IMAGES_MISSING, CONES_IMAGE_INVALID, CONES_IO, CONES_OPTION_INVALID, CONES_LOSS_NOT_FINITE,
+   *   CONES_STATE_INVALID, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_DISPOSED
+   */
+  async train(options: TrainOptions): Promise<Trained> {
+    const training = await this.startTraining(options);
+    try {
+      await training.run();
+      return await training.finish();
+    } finally {
+      training.dispose();
+    }
+  }
+
+  /** {@link train} in pieces: run some steps, look at what there is, save the state, resume later. */
+  startTraining(options: TrainOptions): Promise<Training> {
+    return Training.start(this.#session, options);
+  }
+
+  /**
+   * Merges what Custom Diffusion has made of several subjects by itself, without training: its constrained least squares in closed form.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_ABORTED, CONES_DISPOSED
+   */
+  mergeCustomDiffusion(trained: readonly Trained[], options: MergeOptions = {}): Promise<Trained> {
+    return mergeCustomDiffusion(this.#session, trained, options);
+  }
+
+  /**
    * Text states `[B, T, D]` of prompts; identifiers of `concepts` become their rare tokens. Those of '' are the unconditional ones.
    * @throws ConesError CONES_OPTION_INVALID, CONES_CONCEPT_MISMATCH, CONES_OUT_OF_MEMORY, CONES_ABORTED,
    *   CONES_DISPOSED
@@ -374,6 +419,14 @@ export class Engine implements AsyncDisposable {
    */
   planRefinement(options: RefinementPlanOptions = {}): MemoryPlan {
     return planRefinement(this.#session, options);
+  }
+
+  /**
+   * The memory that {@link train} would need with these options, computed without training.
+   * @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED
+   */
+  planTrain(options: TrainPlanOptions): MemoryPlan {
+    return planTrain(this.#session, options);
   }
 
   /** Aborts what is running and frees the weights. May be called more than once. */

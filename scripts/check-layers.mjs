@@ -4,7 +4,7 @@ import path from 'node:path';
 import { root } from './run.mjs';
 
 /** Lowest first; those of one line do not know each other. The device backends know the table alone, not who calls it. */
-const layers = [['base'], ['device'], ['io', 'cpu', 'cuda'], ['ops'], ['model'], ['diffusion'], ['training', 'concepts'], ['jobs'], ['addon']];
+const layers = [['base'], ['device'], ['io', 'cpu', 'cuda'], ['ops'], ['model'], ['diffusion'], ['training'], ['concepts'], ['jobs'], ['addon']];
 const floor = new Map(layers.flatMap((names, i) => names.map((name) => [name, i])));
 /** io reads files and knows only base; cuda/table.h is what device/cuda_library.h opens. */
 const allowed = new Set(['device cuda/table.h']);

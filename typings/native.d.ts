@@ -285,7 +285,8 @@ export interface NativeTokenGradient extends NativeJob {
   upstream: Float32Array;
 }
 
-export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
+/** What searches and trainings learn from. */
+export interface NativeData extends NativeJob, NativeLatentShape {
   /** VAE moments of all pictures, subject first [N, 2C, h, w]: mean, log-variance. */
   moments: Float32Array;
   /** Pictures that show the subject: the first `subjects` of N; the others are prior pictures. */
@@ -308,6 +309,13 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   /** Timesteps are drawn uniformly from [minTimestep, maxTimestep). */
   minTimestep: number;
   maxTimestep: number;
+  seed: bigint;
+  checkpointing: boolean | 'light';
+  /** Learns the embeddings of tokens, too. */
+  identifier?: NativeIdentifier;
+}
+
+export interface NativeSearchOptions extends NativeData {
   algorithm: 'a2' | '1';
   optimizer: 'adam' | 'sgd';
   /** Learning rate of ξ, after any scaling rule. */
@@ -325,18 +333,14 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   tensors: Int32Array;
   /** Only these weights may become concept neurons (joint refinement); absent: all of `tensors`. Same order. */
   within?: Uint32Array[];
-  seed: bigint;
-  checkpointing: boolean | 'light';
-  /** Learns the embedding of a token beside ξ. */
-  identifier?: NativeIdentifier;
 }
 
 export interface NativeIdentifier {
-  /** Id of the token whose embedding is learned. */
-  token: number;
-  /** It starts as the mean of these tokens' embeddings. */
-  start: Int32Array;
-  /** Captions that name the subject: indices of `embeddings`, whose states are then computed anew in every step. */
+  /** Ids of the tokens whose embeddings are learned. */
+  tokens: Int32Array;
+  /** Each starts as the mean of these tokens' embeddings. */
+  starts: Uint32Array[];
+  /** Captions that name a subject: indices of `embeddings`, whose states are then computed anew in every step. */
   captions: Int32Array;
   /** Their token ids [captions × T] */
   ids: Int32Array;
@@ -344,6 +348,8 @@ export interface NativeIdentifier {
   learningRate: number;
   /** The embedding is scaled down to this length after every step; absent: it may grow. */
   normLimit?: number;
+  /** AdamW's. Default 0: Adam. */
+  weightDecay?: number;
 }
 
 /** What decides the memory of a search; see {@link NativeSearchOptions}. `batch`: rows per step. */
@@ -356,6 +362,35 @@ export interface NativeSearchPlan extends NativeLatentShape {
   checkpointing?: boolean | 'light';
   /** The most different captions with a learned identifier in one step; 0: none is learned. */
   identifierRows?: number;
+}
+
+export interface NativeTrainingOptions extends NativeData {
+  /** What is trained beside embeddings: nothing, K-V weights, or all weights of the UNet. */
+  weights: 'none' | 'kv' | 'unet';
+  /** Indices into kvTensors; with `weights: 'kv'` alone. */
+  tensors?: Int32Array;
+  /** No gradient flows through the first token's keys and values, as Custom Diffusion has it. */
+  firstTokenFixed?: boolean;
+  /** AdamW's, after any scaling rule; weightDecay 0: Adam's. */
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+}
+
+/** What decides the memory of a training. `batch`: rows per step. */
+export interface NativeTrainingPlan extends NativeLatentShape {
+  pictures: number;
+  captions: number;
+  tokens: number;
+  weights: 'none' | 'kv' | 'unet';
+  tensors?: Int32Array;
+  checkpointing?: boolean | 'light';
+  /** The most different captions with learned identifiers in one step; 0: none is learned. */
+  identifierRows: number;
+  /** How many are learned. */
+  identifiers: number;
 }
 
 export interface NativeSearchRun extends NativeJob {
@@ -396,6 +431,25 @@ export class NativeSearch {
   dispose(): void;
 }
 
+/** Token embeddings and weights with AdamW's moments; noise is a function of (seed, step), so it resumes bit-exactly. */
+export class NativeTraining {
+  private constructor();
+  readonly step: number;
+  /** An abort leaves the state of the last whole step. */
+  run(options: NativeSearchRun): Promise<void>;
+  /** One step on an explicit batch, for goldens and researchers; not where identifiers are learned. */
+  update(options: NativeSearchUpdate): Promise<{ loss: number; rows: Float64Array }>;
+  /** step, then per weight values, first and second moment; then the embeddings and theirs. */
+  saveState(): Promise<Uint8Array>;
+  /** `state` is not copied: it must neither be written to nor transferred until the promise settles. */
+  loadState(state: Uint8Array): Promise<void>;
+  /** The learned identifiers' embeddings [tokens, D] as they are now. */
+  embeddings(): Promise<Float32Array>;
+  /** The trained weights as they are now, by diffusers' names. */
+  weights(): Promise<{ name: string; shape: number[]; values: Float32Array }[]>;
+  dispose(): void;
+}
+
 /** Loss of Eq. 2–3 on fixed pictures, noise and timesteps, without gradients, for reports. */
 export interface NativeLoss extends NativeJob, NativeLatentShape {
   moments: Float32Array;
@@ -432,6 +486,8 @@ export class NativeModel {
   readonly kvTensors: NativeKvTensor[];
   /** The bytes of one K-V tensor as they lie in the file. */
   kvBytes(index: number): Uint8Array;
+  /** The same as fp32. */
+  kvValues(index: number): Float32Array;
   readonly isa: string;
   /** 'cpu', 'cuda:0' */
   readonly device: string;
@@ -458,6 +514,7 @@ export class NativeModel {
   ): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
+  planTraining(options: NativeTrainingPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */
   planEncode(batch: number, height: number, width: number, available?: number): number;
   planDecode(batch: number, height: number, width: number, available?: number, draft?: boolean): number;
@@ -478,6 +535,7 @@ export class NativeModel {
   /** Sorted indices of shut weights per K-V tensor, in the order of kvTensors. */
   createMask(indices: Uint32Array[]): Promise<NativeMask>;
   createSearch(options: NativeSearchOptions): Promise<NativeSearch>;
+  createTraining(options: NativeTrainingOptions): Promise<NativeTraining>;
   /** Aborts and awaits running jobs, then frees the weights. Later calls reject with CONES_DISPOSED. */
   dispose(): Promise<void>;
 }

@@ -12,6 +12,7 @@
 #include "addon/mask.h"
 #include "addon/model.h"
 #include "addon/search.h"
+#include "addon/training.h"
 #include "base/rng.h"
 
 namespace cones::addon {
@@ -69,6 +70,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define(instance->clip_class, NativeClip::define(env));
   define(instance->model_class, NativeModel::define(env));
   define(instance->search_class, NativeSearch::define(env));
+  define(instance->training_class, NativeTraining::define(env));
   define(instance->mask_class, NativeMask::define(env));
   exports.Set("NativeAbort", NativeAbort::define(env));
   exports.Set("listDevices", Napi::Function::New(env, list_devices, "listDevices"));

@@ -1,4 +1,4 @@
-// NativeModel's jobs around the loss: gradients of chosen tensors, losses for reports, the start of a concept search.
+// NativeModel's jobs around the loss: gradients of chosen tensors, losses for reports, the starts of searches and trainings.
 #include <utility>
 
 #include "addon/arguments.h"
@@ -6,6 +6,7 @@
 #include "addon/mask.h"
 #include "addon/model.h"
 #include "addon/search.h"
+#include "addon/training.h"
 #include "jobs/gradient.h"
 #include "jobs/loss.h"
 #include "jobs/plan.h"
@@ -107,6 +108,16 @@ Napi::Value NativeModel::create_search(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object o = options_of(info);
   return run(env, o, nullptr, NativeSearch::create(o, model(env), queue_.get()));
+}
+
+Napi::Value NativeModel::plan_training(const Napi::CallbackInfo& info) {
+  return NativeTraining::plan(options_of(info), *model(info.Env()));
+}
+
+Napi::Value NativeModel::create_training(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object o = options_of(info);
+  return run(env, o, nullptr, NativeTraining::create(o, model(env), queue_.get()));
 }
 
 }  // namespace cones::addon

@@ -25,6 +25,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceAccessor("precision", &NativeModel::precision, nullptr),
                       InstanceAccessor("note", &NativeModel::note, nullptr),
                       InstanceMethod("kvBytes", &NativeModel::kv_bytes),
+                      InstanceMethod("kvValues", &NativeModel::kv_values),
                       InstanceMethod("memory", &NativeModel::memory),
                       InstanceMethod("trim", &NativeModel::trim),
                       InstanceMethod("recentSteps", &NativeModel::recent_steps),
@@ -33,6 +34,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceMethod("wordNorm", &NativeModel::word_norm),
                       InstanceMethod("planSample", &NativeModel::plan_sample),
                       InstanceMethod("planSearch", &NativeModel::plan_search),
+                      InstanceMethod("planTraining", &NativeModel::plan_training),
                       InstanceMethod("planDenoise", &NativeModel::plan_denoise),
                       InstanceMethod("planGradient", &NativeModel::plan_gradient),
                       InstanceMethod("planEncode", &NativeModel::plan_encode),
@@ -49,6 +51,7 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceMethod("createAdapter", &NativeModel::create_adapter),
                       InstanceMethod("createMask", &NativeModel::create_mask),
                       InstanceMethod("createSearch", &NativeModel::create_search),
+                      InstanceMethod("createTraining", &NativeModel::create_training),
                       InstanceMethod("dispose", &NativeModel::dispose)});
 }
 
@@ -129,11 +132,22 @@ Napi::Value NativeModel::adaptable(const Napi::CallbackInfo& info) {
   return list;
 }
 
-Napi::Value NativeModel::kv_bytes(const Napi::CallbackInfo& info) {
+const Parameter& NativeModel::kv_parameter(const Napi::CallbackInfo& info) const {
   const auto& tensors = model(info.Env())->unet().kv_tensors();
   const double index = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
-  if (!(index >= 0 && index < static_cast<double>(tensors.size()))) invalid(info.Env(), "kvBytes: no such tensor.");
-  const Parameter& parameter = tensors[static_cast<std::size_t>(index)]->parameter();
+  if (!(index >= 0 && index < static_cast<double>(tensors.size()))) invalid(info.Env(), "There is no such K-V tensor.");
+  return tensors[static_cast<std::size_t>(index)]->parameter();
+}
+
+Napi::Value NativeModel::kv_values(const Napi::CallbackInfo& info) {
+  const Parameter& parameter = kv_parameter(info);
+  auto values = Napi::Float32Array::New(info.Env(), static_cast<std::size_t>(parameter.size()));
+  guarded(info.Env(), [&] { parameter.read(0, parameter.size(), values.Data()); });
+  return values;
+}
+
+Napi::Value NativeModel::kv_bytes(const Napi::CallbackInfo& info) {
+  const Parameter& parameter = kv_parameter(info);
   const std::size_t size = static_cast<std::size_t>(parameter.size()) * dtype_size(parameter.dtype);
   auto bytes = Napi::Buffer<std::byte>::New(info.Env(), size);
   guarded(info.Env(), [&] { parameter.bytes(0, {bytes.Data(), size}); });

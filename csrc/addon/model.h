@@ -30,6 +30,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
  private:
   Napi::Value kv_tensors(const Napi::CallbackInfo& info);
   Napi::Value kv_bytes(const Napi::CallbackInfo& info);
+  Napi::Value kv_values(const Napi::CallbackInfo& info);
+  const Parameter& kv_parameter(const Napi::CallbackInfo& info) const;
   Napi::Value isa(const Napi::CallbackInfo& info);
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value precision(const Napi::CallbackInfo& info);
@@ -41,6 +43,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value plan_text(const Napi::CallbackInfo& info);
   Napi::Value plan_sample(const Napi::CallbackInfo& info);
   Napi::Value plan_search(const Napi::CallbackInfo& info);
+  Napi::Value plan_training(const Napi::CallbackInfo& info);
   Napi::Value plan_denoise(const Napi::CallbackInfo& info);
   Napi::Value plan_gradient(const Napi::CallbackInfo& info);
   Napi::Value plan_encode(const Napi::CallbackInfo& info);
@@ -58,6 +61,7 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value create_adapter(const Napi::CallbackInfo& info);
   Napi::Value create_mask(const Napi::CallbackInfo& info);
   Napi::Value create_search(const Napi::CallbackInfo& info);
+  Napi::Value create_training(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   /// Throws CONES_DISPOSED when there is no model any more.

@@ -6,6 +6,7 @@
 
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
+#include "addon/training_arguments.h"
 
 namespace cones::addon {
 namespace {
@@ -52,52 +53,6 @@ SearchOptions search_options(const Napi::Object& o) {
   return options;
 }
 
-std::vector<std::vector<int>> caption_lists(const Napi::Object& o) {
-  const auto offsets = elements<std::int32_t>(o, "captionOffsets");
-  const auto flat = elements<std::int32_t>(o, "captions");
-  std::vector<std::vector<int>> captions;
-  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
-    if (offsets[i] < 0 || offsets[i + 1] < offsets[i] || static_cast<std::size_t>(offsets[i + 1]) > flat.size())
-      invalid(o.Env(), "captionOffsets must ascend within captions.");
-    captions.emplace_back(flat.begin() + offsets[i], flat.begin() + offsets[i + 1]);
-  }
-  return captions;
-}
-
-SearchDataOptions data_options(const Napi::Object& o) {
-  SearchDataOptions data;
-  data.captions = caption_lists(o);
-  data.subjects = integer(o, "subjects", 1, 1 << 20);
-  data.latent_scale = number(o, "latentScale");
-  data.subject_batch = static_cast<int>(integer(o, "subjectBatch", 1, 1024));
-  data.prior_batch = static_cast<int>(integer(o, "priorBatch", 0, 1024));
-  data.prior_weight = number(o, "priorWeight");
-  data.alphas_cumprod = elements<double>(o, "alphasCumprod");
-  data.prediction = prediction_of(o);
-  data.min_timestep = static_cast<int>(integer(o, "minTimestep", 0, 1 << 20));
-  data.max_timestep = static_cast<int>(integer(o, "maxTimestep", 1, 1 << 20));
-  data.seed = seed(o, "seed");
-  return data;
-}
-
-/// Empty unless an identifier is learned.
-std::optional<IdentifierOptions> identifier_options(const Napi::Object& o, index_t tokens, int rows) {
-  if (!has(o, "identifier")) return {};
-  const Napi::Object from = object(o, "identifier");
-  IdentifierOptions options;
-  options.token = static_cast<std::int32_t>(integer(from, "token", 0, INT32_MAX));
-  options.start = elements<std::int32_t>(from, "start");
-  const auto captions = elements<std::int32_t>(from, "captions");
-  options.captions.assign(captions.begin(), captions.end());
-  options.ids = elements<std::int32_t>(from, "ids");
-  options.most_rows = rows;
-  options.learning_rate = number(from, "learningRate");
-  if (has(from, "normLimit")) options.norm_limit = number(from, "normLimit");
-  if (options.ids.size() != captions.size() * static_cast<std::size_t>(tokens))
-    invalid(o.Env(), "identifier.ids must be [captions, tokens].");
-  return options;
-}
-
 }  // namespace
 
 Napi::Function NativeSearch::define(Napi::Env env) {
@@ -123,16 +78,10 @@ NativeSearch::NativeSearch(const Napi::CallbackInfo& info) : ObjectWrap(info) {
 }
 
 Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<const Model> model, PromiseQueue* queue) {
-  const UNetConfig& config = model->unet().config();
   jobs::SearchInput in;
-  in.shape = latent_shape(o, 2 * index_t{config.in_channels});
-  in.data = data_options(o);
-  in.tokens = integer(o, "tokens", 1, kMaxTokens);
-  in.identifier = identifier_options(o, in.tokens, in.data.subject_batch + in.data.prior_batch);
+  read_data(o, *model, in);
+  in.identifier = identifier_options(o, in);
   in.options = search_options(o);
-  in.moments = elements<float>(o, "moments");
-  in.embeddings = elements<float>(o, "embeddings");
-  in.captions = static_cast<index_t>(in.embeddings.size()) / (in.tokens * config.cross_attention_dim);
   return [model = std::move(model), queue, in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
     return [job = std::make_shared<jobs::SearchJob>(model, in, aborted), queue](Napi::Env env) -> Napi::Value {
       Created created{job, queue->shared_from_this()};
@@ -151,14 +100,10 @@ Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
   options.tensors = searched_tensors(o);
   options.shut = 1;  // as any search may be straight-through, the default, which holds its cut
   const int identifier_rows = has(o, "identifierRows") ? static_cast<int>(integer(o, "identifierRows", 0, 1024)) : 0;
-  const jobs::Plan plan = guarded(o.Env(), [&] {
+  return plan_value(o.Env(), guarded(o.Env(), [&] {
     return jobs::plan_search(
         model, jobs::search_sizes(moments, captions, tokens, static_cast<int>(one[0]), identifier_rows, options));
-  });
-  Napi::Object result = Napi::Object::New(o.Env());
-  result.Set("peak", Napi::Number::New(o.Env(), static_cast<double>(plan.peak)));
-  result.Set("held", Napi::Number::New(o.Env(), static_cast<double>(plan.held)));
-  return result;
+  }));
 }
 
 const std::shared_ptr<jobs::SearchJob>& NativeSearch::job(Napi::Env env) const {
@@ -179,23 +124,13 @@ Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsObject()) invalid(env, "run needs its options.");
   const auto o = info[0].As<Napi::Object>();
-  const double share = has(o, "share") ? number(o, "share") : 0.5;
-  if (!(share > 0 && share < 1)) invalid(env, "share must lie between 0 and 1.");
-  PromiseQueue::Options options{.keep = Value(), .callback = callback(o, "onStep"), .abort = abort_option(o)};
-  options.share = share;
+  PromiseQueue::Options options = run_options(o, Value());
   // A step whose backward has begun is taken to its end, but nobody waits for that.
   options.unstoppable = std::make_shared<std::atomic<bool>>(true);
   return queue(env, std::move(options),
                [search_run = jobs::SearchRun(job(env), integer(o, "steps", 0, std::int64_t{1} << 40))](
                    const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
-                 const auto stepped = [&progress](const jobs::SearchProgress& step) {
-                   progress.notify([step](Napi::Env e) -> std::vector<napi_value> {
-                     return {Napi::Number::New(e, static_cast<double>(step.steps)), Napi::Number::New(e, step.loss),
-                             Napi::Number::New(e, step.subject), Napi::Number::New(e, step.prior),
-                             Napi::Number::New(e, step.milliseconds)};
-                   });
-                 };
-                 if (!search_run.step(aborted, stepped)) return std::nullopt;
+                 if (!search_run.step(aborted, notifier(progress))) return std::nullopt;
                  return [](Napi::Env e) { return e.Undefined(); };
                });
 }
@@ -210,12 +145,7 @@ Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
   read_training(o, job(env)->model(), in);
   return queue(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
                [j = job(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-                 return [result = j->update(in, aborted)](Napi::Env e) -> Napi::Value {
-                   Napi::Object value = Napi::Object::New(e);
-                   value.Set("loss", Napi::Number::New(e, result.loss));
-                   value.Set("rows", to_array(e, result.rows));
-                   return value;
-                 };
+                 return settle(j->update(in, aborted));
                });
 }
 
@@ -227,15 +157,9 @@ Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
-  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
-    invalid(info.Env(), "A search's state must be a Buffer.");  // IsBuffer() is true of arrays of anything
-  // Not copied: for a large model that would take the JavaScript thread half a second.
-  const auto buffer = info[0].As<Napi::Buffer<std::byte>>();
-  Napi::Object keep = Napi::Object::New(info.Env());
-  keep.Set("search", Value());
-  keep.Set("state", buffer);
-  return queue(info.Env(), {.keep = keep},
-             [j = job(info.Env()), bytes = std::span(buffer.Data(), buffer.Length())](
+  const SavedState state(info, Value());
+  return queue(info.Env(), {.keep = state.keep},
+             [j = job(info.Env()), bytes = state.bytes](
                  const std::atomic<bool>&, const Progress&) -> Settle {
                j->load(bytes);
                return [](Napi::Env e) { return e.Undefined(); };

@@ -103,6 +103,8 @@ void Memory::trim() {
 
 void Memory::enlist(std::weak_ptr<Remakable> part) {
   std::lock_guard lock(remakable_mutex_);
+  // A training makes a UNet in every step: those of the last are forgotten before the list grows.
+  if (remakable_.size() == remakable_.capacity()) std::erase_if(remakable_, [](const auto& other) { return other.expired(); });
   remakable_.push_back(std::move(part));
 }
 

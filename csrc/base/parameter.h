@@ -1,4 +1,4 @@
-// A frozen weight as it lies in the model's safetensors.
+// A weight: frozen, as it lies in the model's safetensors, or trained, as it is now.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,7 @@ struct Parameter {
   Shape shape;         // as in PyTorch: linear [out, in], convolution [out, in, kh, kw]
   DType dtype = DType::f32;
   ReadBytes bytes;  // those of the weight, as they are stored
+  Tensor values{};  // of a weight that is trained: the same on the device, fp32, which changes after every step
 
   index_t size() const { return shape.size(); }
   /// Elements [begin, end) as fp32. CONES_MODEL_CHANGED and CONES_IO where they come from a file (io/weight_file.h).

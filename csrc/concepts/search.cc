@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "ops/mse_loss.h"
 #include "ops/transfer.h"
 
 namespace cones {
@@ -84,32 +83,22 @@ StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batc
   make_gammas(context);
   const KvView view{.masks = {}, .scaled = this};
   Context uninterrupted = context;  // from backward on
-  uninterrupted.gradient_scale = context.backend->gradient_scale(batch.target.size() / batch.target.dim(0));
-  Tape tape(uninterrupted, this, options_.checkpointing);
-  const Var states = identifier ? identifier->encode(tape, batch) : Var(batch.embeddings);
-  const TextKv text = unet_.project_text(tape, states, view, batch.texts);
-  const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view};
-  const Var output = unet_.forward(tape, input);
-  // Once backward has begun, ξ changes tensor by tensor: from now on nothing ends the step but the end of the search.
-  uninterrupted = uninterrupted.watching(&given_up_);
-  torn_ = true;
-
-  // Nobody waits for the loss before backward: where it is not finite, the updates leave the state as it is.
-  MseResult loss = mse_loss(uninterrupted, output.value(), batch.target, batch.weights, true);
-  finite_ = loss.finite;
-  Tape::accumulate(uninterrupted, output.gradient(), std::exchange(loss.gradient, Tensor()));
-  tape.backward();
+  // Once backward has begun, ξ changes tensor by tensor: from then on nothing ends the step but the end of the search. Nobody waits for
+  // the loss before backward: where it is not finite, the updates leave the state as it is.
+  const auto ready = [&](const MseResult& loss) {
+    uninterrupted = uninterrupted.watching(&given_up_);
+    torn_ = true;
+    finite_ = loss.finite;
+  };
+  const MseResult loss = run_pass(uninterrupted,
+                                  {.unet = unet_, .batch = batch, .view = view, .parameters = this, .identifier = identifier,
+                                   .checkpointing = options_.checkpointing},
+                                  ready);
   if (identifier) identifier->update(uninterrupted, steps_ + 1, finite_);
   finite_ = Tensor();
   const MseLoss values = read_loss(uninterrupted, loss, batch.weights);
   torn_ = false;
-  if (!std::isfinite(values.loss)) {
-    const bool narrow = context.backend->activation() == DType::f16;
-    fail("CONES_LOSS_NOT_FINITE", "The concept-implanting loss is not finite at step " + std::to_string(steps_ + 1) + ". " +
-                                      (narrow ? "Load the model with precision 'bf16', whose range is wider than fp16's, lower"
-                                              : "Lower") +
-                                      " the learning rate, or check the pictures and the model's weights.");
-  }
+  if (!std::isfinite(values.loss)) fail_not_finite(context, "The concept-implanting loss", steps_ + 1);
   ++steps_;
   return {values.loss, values.means};
 }

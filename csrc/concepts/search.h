@@ -22,9 +22,7 @@
 #include <span>
 #include <vector>
 
-#include "concepts/learned_identifier.h"
-#include "diffusion/training_batch.h"
-#include "model/unet.h"
+#include "training/training_pass.h"
 
 namespace cones {
 
@@ -43,11 +41,6 @@ struct SearchOptions {
   std::vector<int> tensors;                           // indices of the searched K-V tensors
   std::vector<std::vector<std::uint32_t>> within;     // per searched tensor, or empty: no restriction
   Checkpointing checkpointing = Checkpointing::none;
-};
-
-struct StepResult {
-  double loss = 0;
-  std::vector<double> rows;  // unweighted mean squared error per row
 };
 
 class ConceptSearch final : public ParameterGradients, public ScaledKv {

@@ -37,6 +37,13 @@ PreparedRef Cpu::prepare_mask(const Context&, index_t n, index_t k, std::span<co
   return std::make_shared<CpuMask>(kernels().gemm->panel_width, n, k, zeroed);
 }
 
+PreparedRef Cpu::prepare_gamma(const Context& context, const PreparedRef&, const Tensor& values) const {
+  const index_t out = values.dim(0), in = values.columns();
+  auto gamma = std::make_shared<CpuGamma>();
+  gamma->forward = PackedMatrix::pack(context, values.host(), in, out, 1, in);
+  return gamma;
+}
+
 Tensor Cpu::kv_project_forward(const Context& context, const Tensor& x, const KvOperand& weights, index_t out) const {
   const index_t batch = x.dim(0), tokens = x.dim(1), in = x.dim(2);
   Tensor y = context.empty({batch, tokens, out});

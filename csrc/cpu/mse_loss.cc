@@ -52,16 +52,17 @@ void Cpu::adam(const Context&, const AdamStep& step, const Tensor& gradient, con
   const double k = static_cast<double>(step.step);
   const double rate = step.learning_rate / (1 - std::pow(step.beta1, k));
   const double correction2 = 1 / std::sqrt(1 - std::pow(step.beta2, k));
-  run(1, [&](index_t, int) {
+  const double kept = 1 - step.learning_rate * step.weight_decay;
+  parallel(values.size(), 4096, [&](index_t begin, index_t end, int) {
     if (finite.defined() && *finite.host() == 0) return;
-    for (index_t i = 0; i < values.size(); ++i) {
+    for (index_t i = begin; i < end; ++i) {
       const double g = gradient.defined() ? static_cast<double>(gradient.host()[i]) : 0;
       float& m = first_moment.host()[i];
       float& v = second_moment.host()[i];
       m = static_cast<float>(step.beta1 * static_cast<double>(m) + (1 - step.beta1) * g);
       v = static_cast<float>(step.beta2 * static_cast<double>(v) + (1 - step.beta2) * g * g);
       const double move = rate * static_cast<double>(m) / (std::sqrt(static_cast<double>(v)) * correction2 + step.epsilon);
-      values.host()[i] = static_cast<float>(static_cast<double>(values.host()[i]) - move);
+      values.host()[i] = static_cast<float>(static_cast<double>(values.host()[i]) * kept - move);
     }
   });
 }

@@ -186,6 +186,9 @@ class Backend {
   /// `values` [D], fp32, scaled down in place to the length `limit` where they are longer.
   virtual void limit_norm(const Context&, const Tensor& values, double limit) const = 0;
 
+  /// γ of a K-V tensor whose weights are trained: `values` [N, K] fp32 instead of those of `weights` (prepare_linear's).
+  virtual PreparedRef prepare_gamma(const Context&, const PreparedRef& weights, const Tensor& values) const = 0;
+
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
   /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere.

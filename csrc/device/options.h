@@ -55,10 +55,11 @@ struct NoisedRow {
   NoiseSource noise;
 };
 
-/// Adam (Kingma & Ba, 2015) with PyTorch's names; `step` counts from 1.
+/// Adam (Kingma & Ba, 2015) with PyTorch's names, and AdamW (Loshchilov & Hutter, 2019) with weight decay; `step` counts from 1.
 struct AdamStep {
   double learning_rate, beta1, beta2, epsilon;
   std::int64_t step;
+  double weight_decay = 0;  // values shrink by this times the learning rate, apart from the gradient's step
 };
 
 }  // namespace cones

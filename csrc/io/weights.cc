@@ -106,6 +106,13 @@ std::vector<const Parameter*> Weights::all_used() const {
   return found;
 }
 
+std::vector<Parameter*> Weights::used() {
+  std::vector<Parameter*> parameters;
+  for (auto& [name, tensor] : tensors_)
+    if (tensor.used) parameters.push_back(&tensor.parameter);
+  return parameters;
+}
+
 void Weights::check_all_used(const std::vector<std::string_view>& ignored) const {
   constexpr std::size_t kNamed = 3;
   std::size_t count = 0;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "device/backend.h"
 #include "ops/transfer.h"
 
 namespace cones::jobs {
@@ -28,6 +29,17 @@ void LatentInput::check_rows(std::size_t count, const char* name) const {
 void TrainingInput::check() const {
   check_rows(timesteps.size(), "timesteps");
   check_rows(weights.size(), "weights");
+}
+
+TrainingBatch TrainingInput::upload_batch(const Context& context, const Model& model) const {
+  check();
+  return {.latents = upload_latents(context, context.backend->activation()),
+          .target = upload_channels_last(context, target, shape, DType::f32),
+          .timesteps = timesteps,
+          .weights = weights,
+          .embeddings = upload_text(context, model),
+          .texts = {},
+          .captions = {}};
 }
 
 DenoiseInput sizes_of(const Model& model, index_t batch, index_t height, index_t width, index_t tokens) {

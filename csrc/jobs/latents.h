@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "diffusion/training_batch.h"
 #include "jobs/mask.h"
 #include "model/model.h"
 
@@ -34,6 +35,7 @@ struct TrainingInput : DenoiseInput {
   std::vector<double> weights;  // [B], loss = Σ_b weight_b · mean((output_b − target_b)²)
 
   void check() const;
+  TrainingBatch upload_batch(const Context& context, const Model& model) const;
 };
 
 /// The sizes of latents of this model, for plans.

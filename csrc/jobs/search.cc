@@ -102,13 +102,4 @@ std::vector<float> SearchJob::embedding() const {
   return download(model_->context(nullptr), state_->identifier()->embedding());
 }
 
-bool SearchRun::step(const std::atomic<bool>& aborted, const Stepped& stepped) {
-  if (left_ == 0) return true;
-  if (!memory_) memory_ = search_->share_memory();
-  const Context context = search_->model().context(&aborted);
-  stepped(search_->step(context));
-  context.check_aborted();
-  return --left_ == 0;
-}
-
 }  // namespace cones::jobs

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
 #include "jobs/plan.h"
 #include "jobs/search_state.h"
+#include "jobs/step_run.h"
 
 namespace cones::jobs {
 
@@ -57,19 +57,6 @@ class SearchJob {
   std::size_t step_bytes_ = 0;     // that every step needs besides
 };
 
-/// `steps` more steps.
-class SearchRun {
- public:
-  SearchRun(std::shared_ptr<SearchJob> search, std::int64_t steps) : search_(std::move(search)), left_(steps) {}
-
-  using Stepped = std::function<void(const SearchProgress&)>;
-  /// True when the last has been taken. NotNow, the first time, where it has to wait.
-  bool step(const std::atomic<bool>& aborted, const Stepped& stepped);
-
- private:
-  std::shared_ptr<SearchJob> search_;
-  std::int64_t left_;
-  std::shared_ptr<void> memory_;
-};
+using SearchRun = StepRun<SearchJob>;
 
 }  // namespace cones::jobs

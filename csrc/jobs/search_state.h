@@ -7,18 +7,12 @@
 #include <vector>
 
 #include "concepts/search.h"
-#include "concepts/search_data.h"
 #include "jobs/latents.h"
+#include "jobs/training_data.h"
 
 namespace cones::jobs {
 
-struct SearchInput {
-  Shape shape;                    // of all pictures' moments, [N, h, w, 2C]
-  std::vector<float> moments;     // [N, 2C, h, w]
-  index_t captions = 0;           // P
-  index_t tokens = 0;             // T
-  std::vector<float> embeddings;  // text states of all captions [P, T, D]
-  SearchDataOptions data;         // but for `moments` and `embeddings`
+struct SearchInput : DataInput {
   SearchOptions options;
   std::optional<IdentifierOptions> identifier;
 };
@@ -27,13 +21,6 @@ struct SearchInput {
 /// is learned).
 SearchInput search_sizes(const Shape& shape, index_t captions, index_t tokens, int rows, int identifier_rows,
                          const SearchOptions& options);
-
-/// One step, for whoever watches.
-struct SearchProgress {
-  std::int64_t steps;  // so far
-  double loss, subject, prior;  // L_con, L_sub, L_pr
-  double milliseconds;
-};
 
 class SearchState {
  public:

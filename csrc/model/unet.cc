@@ -1,5 +1,7 @@
 #include "model/unet.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "model/layers.h"
 #include "ops/activation.h"
@@ -11,6 +13,19 @@
 #include "ops/upsample.h"
 
 namespace cones {
+namespace {
+
+/// y [B, T, C] as it is, without a gradient for the first of each T tokens.
+Var fix_first_tokens(Tape& tape, const Var& y) {
+  if (!y.requires_grad()) return y;
+  const index_t tokens = y.shape()[1], count = y.shape()[0] * tokens;
+  std::vector<int> source(static_cast<std::size_t>(count));
+  for (index_t row = 0; row < count; ++row) source[static_cast<std::size_t>(row)] = row % tokens == 0 ? -1 : static_cast<int>(row);
+  const Shape rows{count, 1, y.shape()[2]};
+  return choose_rows(tape, y.reshape(rows), std::move(source), y.value().reshape(rows)).reshape(y.shape());
+}
+
+}  // namespace
 
 UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
     : config_(config),
@@ -97,6 +112,7 @@ TextKv UNet::project_text(Tape& tape, const Var& text, const KvView& view, const
   check(rows.empty() || view.masks.empty(), "masks are of rows, not of shared texts");
   const auto project = [&](const KvWeights& weights) {
     Var y = kv_project(tape, text, weights, view);
+    if (view.first_token_fixed) y = fix_first_tokens(tape, y);
     return rows.empty() ? y : choose_rows(tape, y, rows);
   };
   TextKv kv;

@@ -43,6 +43,8 @@ struct KvView {
   /// Per batch row, null for the base weights; empty for the base weights everywhere.
   std::vector<const ConceptMask*> masks;
   const ScaledKv* scaled = nullptr;
+  /// No gradient flows through the text's first token (Custom Diffusion's, whose weights leave what every text begins with alone).
+  bool first_token_fixed = false;
 };
 
 /// x [B, T, in] → [B, T, out]

@@ -9,6 +9,7 @@ namespace cones {
 namespace {
 
 Tensor read_vector(const Context& context, const Parameter& parameter) {
+  if (parameter.values.defined()) return parameter.values;
   std::vector<float> values(static_cast<std::size_t>(context.planning() ? 0 : parameter.size()));
   if (!values.empty()) parameter.read(0, parameter.size(), values.data());
   return upload(context, values, {parameter.size()}, DType::f32);

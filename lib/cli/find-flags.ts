@@ -177,7 +177,7 @@ export async function findOptions(pictures: readonly string[], flags: FindFlags)
   return options as FindConceptOptions;
 }
 
-async function readPictures(pictures: readonly string[], { identifier, category }: FindFlags): Promise<Omit<SubjectFolder, 'identifier'>> {
+export async function readPictures(pictures: readonly string[], { identifier, category }: Pick<FindFlags, 'identifier' | 'category'>): Promise<Omit<SubjectFolder, 'identifier'>> {
   const [folder] = pictures;
   const isFolder = folder !== undefined && pictures.length === 1 && (await stat(folder).catch(() => null))?.isDirectory();
   if (isFolder) return readSubject(folder, { identifier, category });
@@ -190,6 +190,6 @@ function density(text: string): number | 'auto' {
 }
 
 /** The file's JSON as it is: the engine checks it. */
-async function readCaptions(file: string | undefined): Promise<unknown> {
+export async function readCaptions(file: string | undefined): Promise<unknown> {
   return file === undefined ? undefined : readJsonFile(file, 'JSON list of captions');
 }

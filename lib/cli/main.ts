@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { toConesError } from '../native';
 import { brief, show, visible } from '../util/show';
+import { addTrain } from './train';
 import { version } from '../version';
 import { addCompletion } from './completion';
 import { addConvert } from './convert';
@@ -71,6 +72,7 @@ export function createProgram(io: Io): Command {
     });
   addFind(program, io);
   addRefine(program, io);
+  addTrain(program, io);
   addGenerate(program, io);
   addInspect(program, io);
   addReport(program, io);

@@ -10,7 +10,7 @@ import type { Warning } from '../warning';
 import { type EngineFlags, loadEngine, number } from './arguments';
 import { describeConcept } from './describe-concept';
 import { assertWritable, type Io, printJson, printLines, printWarnings } from './io';
-import { duration, ProgressBars } from './progress';
+import { duration, type Progress, ProgressBars } from './progress';
 import { Rescue } from './rescue';
 import { StateFile } from './state-file';
 
@@ -23,29 +23,69 @@ export interface SearchOutput {
   readonly json?: boolean;
 }
 
+/** What a search or a training has in common: it can be kept midway, and its result goes into a file or a folder. */
+export interface LongRun<Result> {
+  readonly step: number;
+  run(): Promise<void>;
+  save(): Promise<Buffer>;
+  finish(): Promise<Result>;
+  dispose(): void;
+}
+
+interface Saved {
+  save(file: string): Promise<unknown>;
+}
+
+/** What it is called, and how its result is told. */
+export interface Work<Result> {
+  readonly name: 'search' | 'training';
+  print(io: Io, engine: Engine, result: Result, told: Told, cost: { seed: string; milliseconds: number }): void;
+}
+
+export interface Told {
+  readonly file: string;
+  readonly json: boolean | undefined;
+  readonly warnings: readonly Warning[];
+}
+
 /** Steps between two savings of a state. */
 const STATE_EVERY = 25;
 
-export function addStateFlags(command: Command): Command {
+export function addStateFlags(command: Command, name: Work<unknown>['name'] = 'search'): Command {
   return command
-    .option('--state <file>', 'keep the search there as it goes, and go on from what is there (default: only when interrupted, in OUTPUT.state)')
+    .option('--state <file>', `keep the ${name} there as it goes, and go on from what is there (default: only when interrupted, in OUTPUT.state)`)
     .option('--state-every <n>', `steps between two savings of --state (default: ${STATE_EVERY})`, number);
 }
+
+const SEARCH: Work<Concept> = { name: 'search', print: printFound };
+
+/** {@link runToResult} of a search. */
+export function searchToFile<Options extends { readonly seed?: unknown; readonly resume?: unknown }>(
+  io: Io,
+  flags: EngineFlags & SearchOutput,
+  job: { readonly options: Options; readonly since: number },
+  start: (engine: Engine, options: Options & Pick<FindConceptOptions, 'signal' | 'onProgress' | 'onWarning' | 'resume' | 'checkpoint'>) => Promise<ConceptSearch>,
+): Promise<void> {
+  return runToResult(io, flags, SEARCH, job, start);
+}
+
+type Events = Pick<FindConceptOptions, 'signal' | 'onWarning' | 'resume' | 'checkpoint'> & { onProgress?: (progress: Progress) => void };
 
 /**
  * From loading the model to printing what was found.
  * @param options of the search, `since`: when the command began
  */
-export async function searchToFile<Options extends { readonly seed?: unknown; readonly resume?: unknown }>(
+export async function runToResult<Options extends { readonly seed?: unknown; readonly resume?: unknown }, Result extends Saved>(
   io: Io,
   flags: EngineFlags & SearchOutput,
+  work: Work<Result>,
   { options, since }: { readonly options: Options; readonly since: number },
-  start: (engine: Engine, options: Options & Pick<FindConceptOptions, 'signal' | 'onProgress' | 'onWarning' | 'resume' | 'checkpoint'>) => Promise<ConceptSearch>,
+  start: (engine: Engine, options: Options & Events) => Promise<LongRun<Result>>,
 ): Promise<void> {
   const { output } = flags;
   const target = await assertWritable(output);
   if (flags.state !== undefined && path.resolve(await assertWritable(flags.state)) === path.resolve(target)) {
-    throw new ConesError('CONES_OPTION_INVALID', `${flags.state} cannot hold both the concept and the search: give --state another file.`);
+    throw new ConesError('CONES_OPTION_INVALID', `${flags.state} cannot hold both the result and the ${work.name}: give --state another file.`);
   }
   const rescue = new Rescue();
   const state = flags.state === undefined ? undefined : new StateFile(flags.state, rescue);
@@ -61,7 +101,7 @@ export async function searchToFile<Options extends { readonly seed?: unknown; re
     bars.stop();
     printWarnings(io, [warning]);
   };
-  const search = await start(engine, {
+  const running = await start(engine, {
     ...options,
     ...(resume ? { resume } : {}),
     ...(state ? { checkpoint: { every: flags.stateEvery ?? STATE_EVERY, save: (bytes, step) => state.checkpoint(bytes, step, warnAtOnce) } } : {}),
@@ -69,42 +109,41 @@ export async function searchToFile<Options extends { readonly seed?: unknown; re
     onProgress: (progress) => bars.update(progress),
     onWarning: (warning) => void warnings.push(warning),
   });
-  const { concept, file } = await runToFile(search, output, state, rescue).finally(() => {
+  const { result, file } = await runToFile(running, work, output, state, rescue).finally(() => {
     bars.stop();
     printWarnings(io, warnings);
   });
   const cost = { seed: String(options.seed ?? 0), milliseconds: Math.round(performance.now() - since) };
-  printFound(io, engine, concept, { file, json: flags.json, warnings: [...warnings, ...early] }, cost);
+  work.print(io, engine, result, { file, json: flags.json, warnings: [...warnings, ...early] }, cost);
   rescue.assertUnneeded();
 }
 
-/** Steps, report and concept file of a search; what does not come to its end is saved, to be gone on with. */
-async function runToFile(search: ConceptSearch, output: string, state: StateFile | undefined, rescue: Rescue): Promise<{ concept: Concept; file: string }> {
-  let searched = false;
+/** Steps, result and its file; what does not come to its end is saved, to be gone on with. */
+async function runToFile<Result extends Saved>(running: LongRun<Result>, work: Work<Result>, output: string, state: StateFile | undefined, rescue: Rescue): Promise<{ result: Result; file: string }> {
+  let whole = false;
   try {
-    await search.run();
-    searched = true;
-    await state?.save(search);
-    const concept = await search.finish();
-    const file = await rescue.save(output, (name) => concept.save(name));
-    return { concept, file: file ?? output };
+    await running.run();
+    whole = true;
+    await state?.save(running);
+    const result = await running.finish();
+    const file = await rescue.save(output, async (name) => void (await result.save(name)));
+    return { result, file: file ?? output };
   } catch (error) {
     const interrupted = error instanceof AbortError;
-    // Of a step that failed, ξ may have a part.
-    if (!searched && !interrupted) throw error;
-    const kept = await (state ?? new StateFile(`${output}.state`, rescue)).save(search);
-    const hint = kept === undefined ? rescue.problem! : `The search is saved: run the same command with --resume ${kept} to go on.`;
-    if (interrupted) throw new AbortError(`Interrupted after ${search.step} steps. ${hint}`, { cause: error });
+    // Of a search's step that failed, ξ may have a part.
+    if (!whole && !interrupted) throw error;
+    const kept = await (state ?? new StateFile(`${output}.state`, rescue)).save(running);
+    const hint = kept === undefined ? rescue.problem! : `The ${work.name} is saved: run the same command with --resume ${kept} to go on.`;
+    if (interrupted) throw new AbortError(`Interrupted after ${running.step} steps. ${hint}`, { cause: error });
     const { code, message } = toConesError(error);
     throw new ConesError(code, `${message} ${hint}`, { cause: error });
   } finally {
-    search.dispose();
+    running.dispose();
   }
 }
 
 /** What was found, and at what cost. */
-function printFound(io: Io, engine: Engine, concept: Concept, { file, json, warnings }: { file: string; json: boolean | undefined; warnings: readonly Warning[] }, cost: { seed: string; milliseconds: number }): void {
-  const { seed, milliseconds } = cost;
+function printFound(io: Io, engine: Engine, concept: Concept, { file, json, warnings }: Told, { seed, milliseconds }: { seed: string; milliseconds: number }): void {
   const peakMemory = engine.memory().peak;
   const info = concept.info();
   if (json) return printJson(io, { file, seed, milliseconds, peakMemory, warnings, concept: info });

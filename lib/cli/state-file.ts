@@ -1,11 +1,16 @@
 import { stat } from 'node:fs/promises';
 import { ConesError } from '../errors';
-import type { ConceptSearch } from '../methods/cones/search';
 import { readRegularFile, writeFileAtomic } from '../util/files';
 import type { Warning } from '../warning';
 import type { Rescue } from './rescue';
 
-/** The file in which a search is kept. */
+/** What can be kept. */
+interface Kept {
+  readonly step: number;
+  save(): Promise<Buffer>;
+}
+
+/** The file in which a search or a training is kept. */
 export class StateFile {
   readonly #file: string;
   readonly #rescue: Rescue;
@@ -36,10 +41,10 @@ export class StateFile {
     }
   }
 
-  /** @returns where the search as it is now is kept: here, or elsewhere where that fails; undefined when nowhere */
-  async save(search: ConceptSearch): Promise<string | undefined> {
-    if (this.#step === search.step) return this.#file;
-    const bytes = await search.save();
+  /** @returns where it, as it is now, is kept: here, or elsewhere where that fails; undefined when nowhere */
+  async save(running: Kept): Promise<string | undefined> {
+    if (this.#step === running.step) return this.#file;
+    const bytes = await running.save();
     return this.#rescue.save(this.#file, (file) => writeFileAtomic(file, bytes));
   }
 }

@@ -6,6 +6,7 @@ import { selectTensors } from '../methods/cones/layers';
 import { layersOption, PRIOR_COUNT } from '../methods/cones/options';
 import { PRIOR_BATCH } from '../methods/shared/prior';
 import { REPORT_ROWS } from '../analysis/report';
+import { bytesOfTraining, type TrainPlanOptions } from '../methods/training/plan';
 import { parseOptions } from '../util/options';
 import { type AdapterChoice, adaptersOption, adaptersPerPrompt } from './adapters';
 import { planDrawing } from './batch-size';
@@ -164,6 +165,11 @@ export function planRefinement(session: Session, options: RefinementPlanOptions 
     captions: 2 * subjects + (compose ? 6 * pairs : 0),
     learnEmbedding: false,
   });
+}
+
+/** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
+export function planTrain(session: Session, options: TrainPlanOptions): MemoryPlan {
+  return memoryPlan(session, bytesOfTraining(session, options, () => available(session)));
 }
 
 function available(session: Session): number {

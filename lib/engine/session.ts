@@ -46,7 +46,7 @@ export class Session {
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
   readonly kvTensors: readonly { readonly name: string; readonly shape: readonly [number, number] }[];
-  /** Searches and adapters, which hold memory of the model. */
+  /** Searches, trainings and adapters, which hold memory of the model. */
   readonly #parts = new Set<WeakRef<Part>>();
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
   /** The last ones that were drawn, the latest at the end. */

@@ -66,7 +66,7 @@ void prepare(Run& run, index_t n, index_t k, DType stored, bool convolution) {
   run.check("W", y, {.exact = true});
 }
 
-enum class Kv { base, masks, shut, scale };
+enum class Kv { base, masks, shut, scale, trained };
 
 struct Project {
   index_t rows, tokens, n, k;
@@ -81,6 +81,7 @@ struct KvCase {
   std::vector<const Prepared*> of_rows;
   SearchState state;
   Tensor theta;
+  std::vector<double> from, change;  // of two matrices: θ, and what the other holds
 
   KvCase(Run& run, const Project& c) {
     const Context& context = run.context();
@@ -120,15 +121,30 @@ struct KvCase {
       const SearchCut cut{run.given(words, {3}, {.dtype = DType::f32}), 0};
       run.op([&] { gamma = run.backend().search_gamma(context, state, c.kind == Kv::shut ? &cut : nullptr); });
       operand.gamma = gamma.get();
+      from = run.values(theta);
+      change = run.values(state.displacement);
+      for (std::size_t i = 0; i < change.size(); ++i) change[i] *= from[i];
+    }
+    if (c.kind == Kv::trained) {
+      // Far from θ, and so near that 16 bits of the sum would not tell.
+      std::vector<float> now(at(c.n * c.k));
+      weight.read(0, weight.size(), now.data());
+      from.assign(now.begin(), now.end());
+      for (std::size_t i = 0; i < now.size(); ++i) {
+        now[i] += (i % 2 == 0 ? 1.0f : -1.0f) * static_cast<float>(i % 11) * (i % 3 == 0 ? 1e-5f : 3e-2f);
+        change.push_back(static_cast<double>(now[i]) - from[i]);
+      }
+      const Tensor values = run.given(now, {c.n, c.k}, {.dtype = DType::f32});
+      run.op([&] { gamma = run.backend().prepare_gamma(context, weights, values); });
+      operand.gamma = gamma.get();
     }
   }
 
-  /// γ = θ − (1 − ξ) ⊙ θ in two matrices: the second is rounded to 16 bits, u·|1 − ξ||θ| (and half a subnormal), and adds its terms.
+  /// γ = θ + change in two matrices: the second is rounded to 16 bits, u·|change| (and half a subnormal), and adds its terms.
   std::vector<double> of_two_matrices(Run& run, double terms) const {
-    std::vector<double> bound = run.values(theta);
-    const std::vector<double> d = run.values(state.displacement);
+    std::vector<double> bound = from;
     for (std::size_t i = 0; i < bound.size(); ++i)
-      bound[i] = std::abs(bound[i]) * (run.unit() * d[i] + 4 * std::sqrt(2 * terms) * 0x1p-24 * (1 + d[i])) + 0x1p-25;
+      bound[i] = run.unit() * std::abs(change[i]) + 4 * std::sqrt(2 * terms) * 0x1p-24 * (std::abs(from[i]) + std::abs(change[i])) + 0x1p-25;
     return bound;
   }
 };
@@ -139,7 +155,7 @@ void kv_project_forward(Run& run, const Project& c) {
   Tensor y;
   run.op([&] { y = run.backend().kv_project_forward(run.context(), x, kv.operand, c.n); });
   Check check{.terms = static_cast<double>(c.k), .rows = true};
-  if (c.kind == Kv::scale)
+  if (c.kind == Kv::scale || c.kind == Kv::trained)
     check.more = [&] {
       return magnitudes(run.values(x), kv.of_two_matrices(run, check.terms), c.rows * c.tokens, c.n, c.k);
     };
@@ -153,7 +169,7 @@ void kv_project_backward_input(Run& run, const Project& c, bool onto) {
   Tensor dx;
   run.op([&] { dx = run.backend().kv_project_backward_input(run.context(), dy, kv.operand, c.k, so_far); });
   Check check{.terms = static_cast<double>(c.n) + 1, .rows = true, .gradient = true};
-  if (c.kind == Kv::scale)
+  if (c.kind == Kv::scale || c.kind == Kv::trained)
     check.more = [&] {
       const std::vector<double> bound = kv.of_two_matrices(run, check.terms);
       std::vector<double> transposed(bound.size());
@@ -212,8 +228,10 @@ void products_cases(Table& table) {
                                                          {2, 9, 33, 35, Kv::shut},
                                                          {2, 70, 40, 64, Kv::shut},
                                                          {2, 9, 33, 35, Kv::scale},
-                                                         {2, 70, 40, 64, Kv::scale}}) {
-    const std::string kind = c.kind == Kv::base ? "" : c.kind == Kv::masks ? " masked" : c.kind == Kv::shut ? " shut" : " scaled";
+                                                         {2, 70, 40, 64, Kv::scale},
+                                                         {2, 9, 33, 35, Kv::trained},
+                                                         {2, 70, 40, 64, Kv::trained}}) {
+    const std::string kind = c.kind == Kv::base ? "" : c.kind == Kv::masks ? " masked" : c.kind == Kv::shut ? " shut" : c.kind == Kv::scale ? " scaled" : " trained";
     const std::string size = sizes({c.rows, c.tokens}) + " " + sizes({c.n, c.k}) + kind;
     table.add("kv_project_forward " + size, [c](Run& run) { kv_project_forward(run, c); });
     table.add("kv_project_backward_input " + size, [c](Run& run) { kv_project_backward_input(run, c, c.tokens % 2 == 1); });

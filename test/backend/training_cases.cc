@@ -66,7 +66,7 @@ void mse_loss(Run& run, const Shape& shape) {
 enum class Finite { nobody_asks, yes, no };
 
 /// `no`: of a loss with a NaN or an infinity among its rows, after which nothing may change.
-void adam(Run& run, index_t count, bool fp32, Finite finite, std::int64_t step, bool no_gradient = false) {
+void adam(Run& run, index_t count, bool fp32, Finite finite, std::int64_t step, bool no_gradient = false, double weight_decay = 0) {
   const Input wide{.dtype = DType::f32};
   Tensor gradient;
   if (!no_gradient) gradient = run.input({count}, {.scale = 0.1, .gradient = true, .dtype = fp32 ? std::optional(DType::f32) : std::nullopt});
@@ -85,7 +85,8 @@ void adam(Run& run, index_t count, bool fp32, Finite finite, std::int64_t step, 
     });
   }
   run.op([&] {
-    run.backend().adam(run.context(), {.learning_rate = 5e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .step = step}, gradient,
+    run.backend().adam(run.context(), {.learning_rate = 5e-3, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .step = step, .weight_decay = weight_decay},
+                       gradient,
                        values, first, second, flag);
   });
   run.check("values", values, {.exact = true});
@@ -122,6 +123,7 @@ void training_cases(Table& table) {
         table.add("adam " + std::to_string(count) + (fp32 ? " fp32 gradient" : "") +
                       (finite == Finite::no ? " not finite" : finite == Finite::yes ? " finite" : ""),
                   [=](Run& run) { adam(run, count, fp32, finite, count); });
+  table.add("adam with weight decay", [](Run& run) { adam(run, 5001, true, Finite::nobody_asks, 2, false, 0.3); });
   table.add("adam without a gradient", [](Run& run) { adam(run, 33, true, Finite::nobody_asks, 3, true); });
 }
 

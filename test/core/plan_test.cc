@@ -10,6 +10,7 @@
 #include "jobs/sample.h"
 #include "jobs/search.h"
 #include "jobs/token_gradient.h"
+#include "jobs/training.h"
 #include "tiny_model.h"
 
 using namespace cones;
@@ -63,8 +64,8 @@ jobs::SearchInput search_input(const Model& model, Optimizer optimizer, bool ide
   in.options = options;
   if (identifier) {
     in.identifier.emplace();
-    in.identifier->token = 3;
-    in.identifier->start = {5};
+    in.identifier->tokens = {3};
+    in.identifier->starts = {{5}};
     in.identifier->captions = {0};
     in.identifier->ids = {0, 1, 3, 5, 6, 7, 2};
     in.identifier->most_rows = 1;
@@ -256,6 +257,40 @@ TEST("searches: the peak of a step, and what is held between steps") {
         const std::size_t left = identifier ? static_cast<std::size_t>(model->text().config().hidden_size) * sizeof(float) : 0;
         EXPECT(held == planned.held || held + left == planned.held);
       }
+}
+
+TEST("trainings: the peak of a step, and what is held between steps") {
+  using Weights = TrainerOptions::Weights;
+  for (const Weights weights : {Weights::none, Weights::kv, Weights::unet})
+    for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::light, Checkpointing::layers}) {
+      const auto model = tiny_model();
+      const bool identifier = weights != Weights::unet;
+      const jobs::SearchInput search = search_input(*model, Optimizer::adam, identifier);
+      jobs::TrainInput in, sizes;
+      static_cast<jobs::DataInput&>(in) = search;
+      in.identifier = search.identifier;
+      in.options.weights = weights;
+      if (weights == Weights::kv) in.options.tensors = {2, 3};
+      in.options.checkpointing = checkpointing;
+      static_cast<jobs::DataInput&>(sizes) = jobs::data_sizes(in.shape, 1, kTokens, 3);
+      if (identifier) sizes.identifier = jobs::identifier_sizes(1, kTokens);
+      sizes.options = in.options;
+      const jobs::Plan planned = jobs::plan_training(*model, sizes);
+      EXPECT(model->memory().in_use == model->memory().weights);
+      jobs::TrainRun run(std::make_shared<jobs::TrainJob>(model, in, kWanted), 3);
+      std::vector<std::int64_t> steps;
+      while (!run.step(kWanted, [&](const jobs::SearchProgress& progress) { steps.push_back(progress.steps); })) {}
+      EXPECT(steps == (std::vector<std::int64_t>{1, 2, 3}));
+      EXPECT(peak_of(*model) == planned.peak);
+      // As of a search, above.
+      const std::size_t held = model->memory().in_use - model->memory().weights;
+      const std::size_t left = identifier ? static_cast<std::size_t>(model->text().config().hidden_size) * sizeof(float) : 0;
+      EXPECT(held == planned.held || held + left == planned.held);
+
+      const auto tight = tiny_model(planned.peak - 1);
+      EXPECT_ERROR("CONES_OUT_OF_MEMORY", jobs::TrainJob(tight, in, kWanted));
+      EXPECT(peak_of(*tight) == 0);
+    }
 }
 
 TEST("trimming frees the weights packed for gradients, but not while a search counts on them") {

@@ -42,7 +42,7 @@ void compare(jobs::Precision precision) {
   ConceptSearch search(context, model->unet(), search_options);
   // Of golden.json there. The third caption does not name the subject.
   LearnedIdentifier identifier(context, model->text(),
-                               {.token = 7, .start = {11, 23}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
+                               {.tokens = {7}, .starts = {{11, 23}}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
                                 .most_rows = 2, .learning_rate = 5e-3});
   std::vector<float> losses;
   for (index_t k = 0; k < kSteps; ++k) {

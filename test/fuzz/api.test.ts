@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, makeGrid, pullModel, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
+import { Clip, Concept, cosine, Engine, ERROR_CODES, type FindConceptOptions, type GeneratedImage, listDevices, type TrainOptions, type Training, type Trained, makeGrid, pullModel, readMetadata, readPictureSettings, readSubject, saveImage, type ConceptSearch } from '../../lib';
 import { conceptOf, load, MODEL, searchOptions } from '../runtime/model';
 
 const STRANGE: readonly unknown[] = [
@@ -25,6 +25,9 @@ let image: GeneratedImage;
 let options: FindConceptOptions;
 let search: ConceptSearch;
 let clip: Clip;
+let trainOptions: TrainOptions;
+let training: Training;
+let trained: Trained;
 beforeAll(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'cones-api-'));
   engine = await load();
@@ -33,6 +36,9 @@ beforeAll(async () => {
   options = await searchOptions({ steps: 2 });
   search = await engine.startSearch(options);
   clip = await Clip.load(CLIP, { threads: 1 });
+  trainOptions = { method: 'textual-inversion', images: options.images, category: 'a', token: 'q', steps: 1 };
+  training = await engine.startTraining(trainOptions);
+  trained = await training.finish();
 });
 afterAll(async () => {
   await Promise.all([engine.dispose(), clip.dispose()]);
@@ -160,6 +166,21 @@ const CALLS: Record<string, (value: never) => unknown> = {
   planGenerate: (v) => engine.planGenerate(v),
   planSearch: (v) => engine.planSearch(v),
   planRefinement: (v) => engine.planRefinement(v),
+  planTrain: (v) => engine.planTrain(v),
+  'planTrain, subjects': (v) => engine.planTrain({ method: 'dreambooth', subjects: v }),
+  train: (v) => engine.train(v),
+  'train, method': (v) => engine.train({ method: v, images: options.images, category: 'a', token: 'q' }),
+  'train, images': (v) => engine.train({ method: 'textual-inversion', images: v, category: 'a', token: 'q', steps: 1 }),
+  'train, subjects': (v) => engine.train({ method: 'custom-diffusion', subjects: v }),
+  'startTraining, subject': async (v) => (await engine.startTraining({ method: 'custom-diffusion', subjects: [v] })).dispose(),
+  'startTraining, resume': async (v) => (await engine.startTraining({ ...trainOptions, resume: v })).dispose(),
+  'startTraining, captions': async (v) => (await engine.startTraining({ ...trainOptions, captions: v })).dispose(),
+  'training.run': (v) => training.run(v),
+  mergeCustomDiffusion: (v) => engine.mergeCustomDiffusion(v),
+  'mergeCustomDiffusion, options': (v) => engine.mergeCustomDiffusion([], v),
+  exportConcept: (v) => engine.exportConcept(v, file('exported')),
+  'exportConcept, folder': (v) => engine.exportConcept(concept, typeof v === 'string' ? file(v) : v),
+  'trained.save': (v) => trained.save(typeof v === 'string' ? file(v) : v),
   generate: (v) => engine.generate(v),
   'generate, iterated': iterate,
   'generate, concepts': (v) => engine.generate({ prompt: 'a', steps: 1, concepts: v }),

@@ -6,7 +6,7 @@ import { loadModelConfig } from '../../lib/models';
 import { readClipConfig } from '../../lib/models/clip';
 import { native } from '../../lib/native';
 import { ERROR_CODES } from '../../lib/errors';
-import type { NativeSearchOptions } from '../../typings/native';
+import type { NativeSearchOptions, NativeTrainingOptions } from '../../typings/native';
 import { loadNative, MODEL } from '../runtime/model';
 
 type Arguments = readonly unknown[];
@@ -111,7 +111,7 @@ async function main(): Promise<void> {
     latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, algorithm: 'a2', optimizer: 'adam', learningRate: 1e-5,
     beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clamp: true, shut: 2, ramp: 1, tensors: Int32Array.of(0, 3), within: [Uint32Array.of(1, 2), Uint32Array.of(0)], seed: 1n, checkpointing: false, abort,
   };
-  const identifier = { token: 1, start: Int32Array.of(2, 3), captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4, normLimit: 1 };
+  const identifier = { tokens: Int32Array.of(1), starts: [Uint32Array.of(2, 3)], captions: Int32Array.of(0), ids: Int32Array.of(0, 1, 5), learningRate: 1e-4, normLimit: 1 };
   /** What is wrong may show in the first step only. */
   const startSearch = async (o: NativeSearchOptions) => {
     const started = await model.createSearch(o);
@@ -121,6 +121,18 @@ async function main(): Promise<void> {
   const search = await model.createSearch(searchOptions);
   const learning = await model.createSearch({ ...searchOptions, identifier });
   const state = await search.saveState();
+  const trainingOptions: NativeTrainingOptions = {
+    batch: 3, height, width: side, moments: floats(6 * latent), subjects: 2, embeddings: floats(2 * tokens * width), tokens, captions: Int32Array.of(0, 0, 1), captionOffsets: Int32Array.of(0, 1, 2, 3),
+    latentScale: 0.2, subjectBatch: 1, priorBatch: 1, priorWeight: 1, alphasCumprod, prediction: 'epsilon', minTimestep: 0, maxTimestep: 1000, learningRate: 1e-5, beta1: 0.9, beta2: 0.999, epsilon: 1e-8,
+    weightDecay: 0.01, weights: 'kv', tensors: Int32Array.of(2, 3), firstTokenFixed: true, seed: 1n, checkpointing: false, abort,
+  };
+  const startTraining = async (o: NativeTrainingOptions) => {
+    const started = await model.createTraining(o);
+    await started.run({ steps: 1 });
+    return started;
+  };
+  const training = await model.createTraining(trainingOptions);
+  const inverting = await model.createTraining({ ...trainingOptions, weights: 'none', identifier });
   const load = { unet: { ...config.unet }, text: { ...text }, vae: { ...config.vae }, ...place, planOnly: false };
   const pixels = floats(2 * 64 * 32 * 3);
   const { imageSize } = vision;
@@ -162,6 +174,17 @@ async function main(): Promise<void> {
     ['createMask', (o) => model.createMask(o), [nothing]],
     ['createSearch', (o) => startSearch(o), [searchOptions]],
     ['createSearch, identifier', (o) => startSearch({ ...searchOptions, identifier: o }), [identifier]],
+    ['kvValues', (i) => model.kvValues(i), [0]],
+    ['planTraining', (o) => model.planTraining(o), [{ ...job, pictures: 3, captions: 2, tokens, weights: 'kv', tensors: Int32Array.of(2, 3), checkpointing: false, identifierRows: 1, identifiers: 1 }]],
+    ['createTraining', (o) => startTraining(o), [trainingOptions]],
+    ['createTraining, unet', (o) => startTraining({ ...trainingOptions, weights: 'unet', ...(o as object) }), [{ learningRate: 1e-5 }]],
+    ['createTraining, identifier', (o) => startTraining({ ...trainingOptions, identifier: o }), [identifier]],
+    ['training.run', (o) => training.run(o), [{ steps: 1, share: 0.5, onStep: () => undefined, abort }]],
+    ['training.update', (o) => training.update(o), [{ ...denoise, masks: undefined, target: floats(2 * latent), weights: Float64Array.of(1, 1) }]],
+    ['training.loadState', (o) => training.loadState(o), [await training.saveState()]],
+    ['training.weights', () => training.weights(), []],
+    ['inverting.loadState', (o) => inverting.loadState(o), [await inverting.saveState()]],
+    ['inverting.embeddings', () => inverting.embeddings(), []],
     ['search.run', (o) => search.run(o), [{ steps: 1, share: 0.5, onStep: () => undefined, abort }]],
     ['search.update', (o) => search.update(o), [{ ...denoise, masks: undefined, target: floats(2 * latent), weights: Float64Array.of(1, 1) }]],
     ['search.loadState', (o) => search.loadState(o), [state]],
@@ -173,7 +196,7 @@ async function main(): Promise<void> {
     ['search.selectCount', (...v) => search.selectCount(...(v as unknown as ['score', number])), ['score', 3]],
     ['embedImages', (...v) => clip.embedImages(...(v as unknown as [Float32Array, { batch: number }])), [floats(imageSize * imageSize * 3), { batch: 1, abort }]],
     ['embedTexts', (...v) => clip.embedTexts(...(v as unknown as [Int32Array, { batch: number }])), [new Int32Array(8), { batch: 2, abort }]],
-    ...[model, search, mask, clip, abort].map((object): Call => [`new ${object.constructor.name}`, (...v) => new (object.constructor as new (...values: unknown[]) => unknown)(...v), [undefined]]),
+    ...[model, search, training, mask, clip, abort].map((object): Call => [`new ${object.constructor.name}`, (...v) => new (object.constructor as new (...values: unknown[]) => unknown)(...v), [undefined]]),
   ];
 
   const problems: string[] = [];

@@ -201,6 +201,38 @@ describe('refine', () => {
   });
 });
 
+describe('train', () => {
+  const BLACK_CAT = path.dirname(PICTURES[0]!);
+  const few = ['--steps', '2', '--batch-size', '1', '--no-cache', ...MODEL];
+
+  test('one subject by its pictures, into a file; several by their folders, into a folder; a model', async () => {
+    const inversion = await json<object>(['train', 'textual-inversion', ...PICTURES, '--category', 'cat', '--token', 'q', '-o', at('learned_embeds.safetensors'), ...few]);
+    expect(inversion).toMatchObject({ file: at('learned_embeds.safetensors'), seed: '0', method: 'textual-inversion', steps: 2, subjects: [{ identifier: 'V1*', token: 'q', category: 'cat' }] });
+    expect(readFileSync(at('learned_embeds.safetensors'), 'latin1')).toContain('"V1*":{"dtype":"F32","shape":[1,32]');
+    await ok(['train', 'custom-diffusion', BLACK_CAT, '--token', 'q', '-o', at('custom'), '--prior-count', '1', ...few]);
+    expect(readdirSync(at('custom')).sort()).toEqual(['V1.safetensors', 'pytorch_custom_diffusion_weights.safetensors']);
+    const told = await ok(['train', 'dreambooth', BLACK_CAT, '--token', 'z', '-o', at('dreambooth'), '--prior-count', '1', ...few]);
+    expect(told).toContain('"z cat" (V1* here)');
+    await ok(['generate', 'a z cat', '--model', at('dreambooth'), '--threads', '1', '--steps', '1', '-o', at('z.png')]);
+  });
+
+  test('what is kept goes on, and is refused for another method', async () => {
+    const train = (...args: string[]) => ['train', 'textual-inversion', BLACK_CAT, '--token', 'q', '-o', at('kept.safetensors'), '--state', at('kept.state'), '--batch-size', '1', '--no-cache', ...MODEL, ...args];
+    await ok(train('--steps', '1'));
+    await ok(train('--steps', '3'));
+    await ok(['train', 'textual-inversion', BLACK_CAT, '--token', 'q', '-o', at('whole.safetensors'), '--steps', '3', '--batch-size', '1', '--no-cache', ...MODEL]);
+    expect(readFileSync(at('kept.safetensors'))).toEqual(readFileSync(at('whole.safetensors')));
+    const { code, stderr } = await runCli(['train', 'custom-diffusion', BLACK_CAT, '--token', 'q', '-o', at('other'), '--state', at('kept.state'), '--prior-count', '1', ...few]);
+    expect({ code, stderr: unexpected(stderr) }).toEqual({ code: 1, stderr: expect.stringContaining('CONES_STATE_INVALID') });
+  });
+
+  test('a folder that has something in it is no place for a model, and no method is a wrong command line', async () => {
+    const { code, stderr } = await runCli(['train', 'dreambooth', BLACK_CAT, '-o', folder, ...few]);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('is not empty') });
+    expect(await runCli(['train', 'lora', BLACK_CAT, '-o', at('lora'), ...few])).toMatchObject({ code: 2, stderr: expect.stringContaining('the option method') });
+  });
+});
+
 describe('generate', () => {
   type Result = { pictures: { file: string; width: number; height: number; metadata: GeneratedImage['metadata'] }[]; warnings: unknown[] };
   const draw = (...args: string[]) => ['generate', 'a V1* cat and a V2* cat', '--concept', cat, '--concept', dog, '--steps', '2', ...MODEL, ...args];

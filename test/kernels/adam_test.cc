@@ -1,4 +1,4 @@
-// adam against the formula of csrc/concepts/learned_identifier.cc: all bits, over several steps.
+// adam against the formula of csrc/training/learned_identifier.cc: all bits, over several steps.
 #include "adam.h"
 
 #include "same_bits.h"
@@ -18,7 +18,7 @@ void run(std::int64_t count, Flag flag, bool has_gradient) {
   const std::vector<float> start = check::normals<float>(n);
   std::vector<std::vector<T>> gradients;
   for (int step = 0; step < 3; ++step) gradients.push_back(check::normals<T>(n, 0.3f));
-  const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, learning_rate = 5e-3, factor = 1.0 / 1024;
+  const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, learning_rate = 5e-3, factor = 1.0 / 1024, kept = 1 - 5e-3 * 0.01;
   const auto rate = [&](int step) { return learning_rate / (1 - std::pow(beta1, step)); };
   const auto correction2 = [&](int step) { return 1 / std::sqrt(1 - std::pow(beta2, step)); };
 
@@ -30,7 +30,7 @@ void run(std::int64_t count, Flag flag, bool has_gradient) {
       second[i] = static_cast<float>(beta2 * static_cast<double>(second[i]) + (1 - beta2) * g * g);
       const double move = rate(step) * static_cast<double>(first[i]) /
                           (std::sqrt(static_cast<double>(second[i])) * correction2(step) + epsilon);
-      values[i] = static_cast<float>(static_cast<double>(values[i]) - move);
+      values[i] = static_cast<float>(static_cast<double>(values[i]) * kept - move);
     }
 
   check::each_order([&] {
@@ -40,7 +40,7 @@ void run(std::int64_t count, Flag flag, bool has_gradient) {
       Guarded<T> g(gradients[static_cast<std::size_t>(step - 1)]);
       check::expect(adam(nullptr, {count, v.data(), m.data(), s.data(), has_gradient ? g.data() : nullptr, check::any_type_of<T>,
                                    factor, flag == Flag::none ? nullptr : finite.data(), rate(step), beta1, beta2,
-                                   correction2(step), epsilon}) == 0,
+                                   correction2(step), epsilon, kept}) == 0,
                     "status");
     }
     check::expect_bits(v, values, "values");

@@ -5,6 +5,7 @@
 #include "keep_known.cu"
 #include "same_bits.h"
 #include "scale_to.cu"
+#include "trained_delta.cu"
 
 namespace {
 
@@ -30,6 +31,19 @@ void add(std::size_t n, std::size_t off) {
     Guarded<T> both(std::vector<T>(b.data(), b.data() + n), off);
     add_forward(nullptr, {check::type_of<T>, count, both.data(), both.data(), both.data()});
     check::expect_bits(both, twice, "b += b");
+  });
+}
+
+template <class T>
+void delta(std::size_t n, std::size_t off) {
+  Guarded<float> values(check::normals<float>(n), off);
+  Guarded<T> theta(check::normals<T>(n), off);
+  std::vector<float> want(n);
+  for (std::size_t i = 0; i < n; ++i) want[i] = values[i] - dev::to_float(theta[i]);
+  check::each_order([&] {
+    Guarded<T> y(n, off);
+    check::expect(trained_delta(nullptr, {check::type_of<T>, static_cast<std::int64_t>(n), values.data(), theta.data(), y.data()}) == 0, "rc");
+    check::expect_bits(y, want, "values - theta");
   });
 }
 
@@ -151,6 +165,7 @@ template <class T>
 void all(std::size_t n, std::size_t off) {
   check::now = std::to_string(n) + " + " + std::to_string(off);
   add<T>(n, off);
+  delta<T>(n, off);
   affine<T>(n, off);
   cast_from<T>(n, off);
 }

@@ -29,7 +29,7 @@ struct Models {
     for (std::size_t i = 0; i < unet.kv_tensors().size(); ++i) search_options.tensors.push_back(static_cast<int>(i));
     // Of golden.json there. The third caption does not name the subject.
     const std::vector<std::int32_t> ids = golden.ints("ids");
-    identifier_options = {.token = 7, .start = {11, 23}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
+    identifier_options = {.tokens = {7}, .starts = {{11, 23}}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
                           .most_rows = 2, .learning_rate = 5e-3};
     Tape tape(context);
     states = text.forward(tape, ids, 3, kTokens).value();

@@ -1,5 +1,5 @@
 // What a step of the search learns from (Eq. 2–4): whose turn it is, which captions and timesteps are drawn, how rows count.
-#include "concepts/search_data.h"
+#include "training/search_data.h"
 
 #include <cmath>
 #include <set>

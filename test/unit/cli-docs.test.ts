@@ -39,8 +39,8 @@ test('docs/reference/api.md has the defaults of findConcept', () => {
 test('the documents name no flag that does not exist', () => {
   const program = createProgram({ stdout: process.stdout, stderr: process.stderr, signal: new AbortController().signal });
   const flags = new Set(program.commands.flatMap((command) => command.options.map(({ long }) => long)));
-  for (const name of ['docs/reference/cli.md', 'docs/guide/command-line.md', 'docs/guide/getting-started.md', 'docs/guide/gpu.md', 'README.md']) {
-    const used = [...page(name).matchAll(/cones (?:find|refine|generate|inspect)[^\n]*|`(--[a-z-]+)[^\n`]*`/g)].flatMap(([text]) => text.match(/--[a-z-]+/g) ?? []);
+  for (const name of ['docs/reference/cli.md', 'docs/guide/command-line.md', 'docs/guide/getting-started.md', 'docs/guide/gpu.md', 'docs/guide/train.md', 'README.md']) {
+    const used = [...page(name).matchAll(/cones (?:find|refine|train|generate|inspect)[^\n]*|`(--[a-z-]+)[^\n`]*`/g)].flatMap(([text]) => text.match(/--[a-z-]+/g) ?? []);
     expect(used.filter((flag) => !flags.has(flag) && flag !== '--help')).toEqual([]);
   }
 });

@@ -14,6 +14,7 @@ import { indefiniteArticle, priorCaption, subjectCaption } from '../../text/prom
 import { listCaptions } from '../shared/captions';
 import { sideBySide } from './compose';
 import { captionsOf, drawPriorFor, hasPrior, type Inputs, timestepRange } from '../shared/inputs';
+import { takeTurns } from '../shared/take-turns';
 import { joinMoments, splitMoments } from './moments';
 import type { RefineSettings } from './refine-options';
 import { singlePicture } from './search-warnings';
@@ -89,12 +90,6 @@ async function encodeOnce(session: Session, pictures: readonly ImageInput[], siz
 function searchedTensors(session: Session, union: Concept): number[] {
   const { tensors } = union;
   return session.kvTensors.flatMap(({ name }, index) => (tensors.has(name) ? [index] : []));
-}
-
-/** Of each list in turn, until the longest has ended; shorter ones begin again, so that all count the same. */
-function takeTurns<T>(lists: readonly (readonly T[])[]): T[] {
-  const longest = Math.max(0, ...lists.map(({ length }) => length));
-  return Array.from({ length: longest }, (_, i) => lists.map((list) => list[i % list.length]!)).flat();
 }
 
 /** `count` pictures of two subjects each: the pairs in turn, either one at the left, and every picture of the one with every one of the other. */

@@ -1,18 +1,15 @@
-import { createHash } from 'node:crypto';
-import type { NativeSearch } from '../../../typings/native';
+import type { NativeIdentifier, NativeSearch } from '../../../typings/native';
 import { Concept, type ConceptData, type ConceptTensor, type Subject } from '../../concept';
 import { kindOf } from '../../device';
-import { type Checkpointing, CHECKPOINTING } from '../../engine/checkpointing';
 import type { Session } from '../../engine/session';
-import { encodePrompts } from '../../engine/text';
 import { ConesError } from '../../errors';
 import { toConesError } from '../../native';
 import { runInPieces } from '../../util/pieces';
-import { alphasCumprod } from '../../diffusion/schedule';
 import { show } from '../../util/show';
 import { version } from '../../version';
 import { type CaptionStates, firstCaptions, type HeldOutPair, heldOutPair, learnedCaptions } from '../shared/captions';
-import { identifierOptions } from './identifier';
+import { ADAM, dataOptions, digestOf, withCheckpointing } from '../shared/data-options';
+import { learnedIdentifiers, unnamedSubject } from '../shared/identifiers';
 import { type Inputs, prepareInputs } from '../shared/inputs';
 import {
   checkSelection,
@@ -26,7 +23,6 @@ import {
 } from './options';
 import { measure, type Untouched } from '../../analysis/measure';
 import { LossHistory } from './loss-history';
-import { joinMoments } from './moments';
 import { refineInputs } from './refine';
 import { type RefineConceptsOptions, refineSettings } from './refine-options';
 import { type StepInput, stepOn } from './search-step';
@@ -78,52 +74,27 @@ export class ConceptSearch {
 
   static async #open(session: Session, settings: SearchSettings, inputs: Inputs): Promise<ConceptSearch> {
     const { signal } = settings;
-    const pictures = inputs.priorMoments ? joinMoments([inputs.subjectMoments, inputs.priorMoments]) : inputs.subjectMoments;
-    const { texts, perPicture } = inputs.captions;
-    const encoded = await encodePrompts(session, texts, texts.map(() => inputs.subjects), signal);
-    for (const warning of encoded.warnings) settings.onWarning?.(warning);
-    let captionCount = 0;
-    const offsets = [0, ...perPicture.map(({ length }) => (captionCount += length))];
-    const { range } = inputs;
-    const priorBatch = inputs.priorMoments ? (settings.priorBatchSize ?? settings.batchSize) : 0;
-    const batch = settings.batchSize + priorBatch;
-    const [, , height, width] = pictures.shape;
+    const { data, encoded } = await dataOptions(session, settings, inputs);
+    const { texts } = inputs.captions;
 
     const nativeOptions = {
-      batch: pictures.shape[0],
-      height,
-      width,
-      moments: pictures.data,
-      subjects: inputs.subjectMoments.shape[0],
-      embeddings: encoded.data,
-      tokens: encoded.shape[1],
-      captions: Int32Array.from(perPicture.flat()),
-      captionOffsets: Int32Array.from(offsets),
-      latentScale: session.config.vae.scalingFactor,
-      subjectBatch: settings.batchSize,
-      priorBatch,
-      priorWeight: settings.priorWeight,
-      alphasCumprod: alphasCumprod(session.config.scheduler),
-      prediction: session.config.scheduler.predictionType,
-      minTimestep: range[0],
-      maxTimestep: range[1],
+      ...data,
       algorithm: settings.algorithm,
       optimizer: settings.optimizer,
       // The paper's rule: scaled by the batch size (App. B.4).
-      learningRate: settings.learningRate * (settings.scaleLearningRate ? batch : 1),
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
+      learningRate: settings.learningRate * (settings.scaleLearningRate ? data.subjectBatch + data.priorBatch : 1),
+      ...ADAM,
       clamp: settings.clamp,
       ...straightThrough(settings, weightCount(session, inputs.tensors)),
       tensors: Int32Array.from(inputs.tensors),
-      seed: BigInt(settings.seed),
     };
-    const identifier = settings.learnEmbedding ? await identifierOptions(session, settings, inputs.subjects[0]!, texts) : undefined;
+    const identifier = settings.learnEmbedding ? await learnedIdentifier(session, settings, inputs.subjects[0]!, texts) : undefined;
     const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
     const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
-    const search = await createSearch(session, settings, { ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) });
+    const create = (options: Omit<Parameters<Session['model']['createSearch']>[0], 'checkpointing'>) =>
+      withCheckpointing(settings.checkpointing, (checkpointing) => session.job(signal, (abort) => session.model.createSearch({ ...options, checkpointing, abort })));
+    const search = await create({ ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) });
     session.addPart(search);
     if (state) {
       try {
@@ -291,30 +262,14 @@ function straightThrough(settings: SearchSettings, weights: number): { shut: num
   return { shut: Math.max(1, Math.round(density * weights)), ramp: STRAIGHT_THROUGH_RAMP };
 }
 
-/** With activations recomputed when keeping them would need more memory than there is. */
-async function createSearch(
-  session: Session,
-  settings: SearchSettings,
-  options: Omit<Parameters<Session['model']['createSearch']>[0], 'checkpointing'>,
-): Promise<NativeSearch> {
-  const create = async ([checkpointing, ...others]: readonly Checkpointing[]): Promise<NativeSearch> => {
-    try {
-      return await session.job(settings.signal, (abort) => session.model.createSearch({ ...options, checkpointing: checkpointing!, abort }));
-    } catch (error) {
-      if (others.length > 0 && error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(others);
-      throw error;
-    }
-  };
-  return create(settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing]);
-}
-
-/** SHA-256 over everything that the native search was made from. */
-function digestOf(fingerprint: string, ...parts: readonly object[]): Buffer {
-  const hash = createHash('sha256').update(fingerprint);
-  for (const [key, value] of parts.flatMap((part) => Object.entries(part) as [string, unknown][])) {
-    hash.update(`\n${key}:`);
-    hash.update(ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : String(value));
+/** @throws ConesError CONES_OPTION_INVALID when no caption names the subject */
+async function learnedIdentifier(session: Session, settings: SearchSettings, subject: Subject, texts: readonly string[]): Promise<NativeIdentifier> {
+  if (unnamedSubject([subject], texts)) {
+    throw new ConesError(
+      'CONES_OPTION_INVALID',
+      `findConcept: the option learnEmbedding: no caption has the identifier ${subject.identifier}; put it into the captions.`,
+    );
   }
-  return hash.digest();
+  const learned = learnedIdentifiers(session, [subject], texts, { init: settings.embeddingInit, learningRate: settings.embeddingRate, weightDecay: 0 });
+  return { ...learned, ...(settings.embeddingNorm === undefined ? {} : { normLimit: settings.embeddingNorm * (await session.wordNorm(settings.signal)) }) };
 }
-

@@ -38,7 +38,7 @@ export async function prepareInputs(session: Session, settings: SearchSettings):
   const { images, category, identifier, signal, onProgress } = settings;
   assertNotAborted(signal);
   settings.others.forEach((concept) => concept.assertBaseModel(session.fingerprint));
-  const subject: Subject = { identifier, token: chooseToken(session, settings), category };
+  const subject: Subject = { identifier, token: chooseToken(session, 'findConcept', settings, takenBy(settings.others)), category };
   const size = nativeSize(session);
   const pictureCount = images.length + (settings.priorImages?.length ?? 0);
   // What the model decides about the options comes before the work on pictures.
@@ -76,14 +76,18 @@ export async function prepareInputs(session: Session, settings: SearchSettings):
 }
 
 /** Whether a search has prior rows (Eq. 3). */
-export function hasPrior({ priorWeight, priorBatchSize }: SearchSettings): boolean {
+export function hasPrior({ priorWeight, priorBatchSize }: Pick<SearchSettings, 'priorWeight' | 'priorBatchSize'>): boolean {
   return priorWeight > 0 && priorBatchSize !== 0;
 }
+
+export type PriorSettings = Pick<SearchSettings, 'priorCount' | 'priorGuidance' | 'cacheDir' | 'signal'> & {
+  readonly onProgress?: ((progress: { readonly phase: 'prior'; readonly step: number; readonly steps: number }) => void) | undefined;
+};
 
 /** Pictures of a category without the subject, as the base model draws them. */
 export async function drawPriorFor(
   session: Session,
-  { priorCount, priorGuidance, cacheDir, onProgress, signal }: SearchSettings,
+  { priorCount, priorGuidance, cacheDir, onProgress, signal }: PriorSettings,
   category: string,
   latent: { readonly height: number; readonly width: number },
 ): Promise<Moments> {
@@ -99,12 +103,12 @@ export async function drawPriorFor(
 }
 
 /** `V2*` takes the model's second rare token, so that concepts found apart can be drawn together. */
-function chooseToken(session: Session, { identifier, token, others }: SearchSettings): string {
+export function chooseToken(session: Session, call: string, { identifier, token }: Pick<SearchSettings, 'identifier' | 'token'>, taken: readonly string[]): string {
   if (token !== undefined) {
     if (session.tokenizer.tokenId(token) === null) {
       throw new ConesError(
         'CONES_OPTION_INVALID',
-        `findConcept: the option token: "${token}" is not a single token of this model; try ${session.rareTokens.slice(0, 3).join(', ')}.`,
+        `${call}: the option token: "${token}" is not a single token of this model; try ${session.rareTokens.slice(0, 3).join(', ')}.`,
       );
     }
     return token;
@@ -112,8 +116,11 @@ function chooseToken(session: Session, { identifier, token, others }: SearchSett
   const number = /^V(\d+)\*$/i.exec(identifier)?.[1];
   const first = number === undefined ? 0 : (Number(number) - 1) % session.rareTokens.length;
   const candidates = [...session.rareTokens.slice(Math.max(first, 0)), ...session.rareTokens.slice(0, Math.max(first, 0))];
-  const taken = others.flatMap(({ subjects }) => subjects.map((subject) => subject.token));
   return freeToken(session.tokenizer, candidates, taken);
+}
+
+function takenBy(others: readonly Concept[]): string[] {
+  return others.flatMap(({ subjects }) => subjects.map((subject) => subject.token));
 }
 
 /** The captions of each of `count` pictures; `what`: the option, as a message names it. */

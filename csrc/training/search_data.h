@@ -1,6 +1,6 @@
-// The pictures, captions and noise that a concept search learns from (Eq. 2–4).
+// The pictures, captions and noise that a concept search, or a training, learns from (Eq. 2–4).
 //
-// The batch of step k is a function of (seed, k) alone, so a search resumes bit-exactly from any step.
+// The batch of step k is a function of (seed, k) alone, so it resumes bit-exactly from any step.
 #pragma once
 
 #include <cstdint>

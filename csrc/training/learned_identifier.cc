@@ -1,4 +1,4 @@
-#include "concepts/learned_identifier.h"
+#include "training/learned_identifier.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,17 +15,24 @@ namespace cones {
 LearnedIdentifier::LearnedIdentifier(const Context& context, const ClipText& text, IdentifierOptions options)
     : text_(&text), options_(std::move(options)) {
   const auto& o = options_;
-  if (o.captions.empty() || o.ids.size() % o.captions.size() != 0 || o.start.empty())
+  const bool starts = !o.tokens.empty() && o.starts.size() == o.tokens.size() &&
+                      std::ranges::none_of(o.starts, [](const auto& start) { return start.empty(); });
+  if (o.captions.empty() || o.ids.size() % o.captions.size() != 0 || !starts)
     fail("CONES_OPTION_INVALID", "A learned identifier needs the tokens of the captions that name it, and where it starts.");
+  if (o.norm_limit > 0 && o.tokens.size() != 1) fail("CONES_OPTION_INVALID", "A limit of the norm goes with one learned token.");
   length_ = static_cast<index_t>(o.ids.size() / o.captions.size());
   const index_t width = text.config().hidden_size;
-  const std::vector<float> rows = text.token_rows(context, o.start);
-  std::vector<float> mean(static_cast<std::size_t>(width));
-  const auto count = static_cast<float>(o.start.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) mean[i % mean.size()] += rows[i] / count;
-  values_ = upload(context, mean, {width}, DType::f32);
-  first_moment_ = context.zeros({width}, DType::f32);
-  second_moment_ = context.zeros({width}, DType::f32);
+  const auto columns = static_cast<std::size_t>(width);
+  std::vector<float> means(o.tokens.size() * columns);
+  for (std::size_t t = 0; t < o.tokens.size(); ++t) {
+    const std::vector<float> rows = text.token_rows(context, o.starts[t]);
+    const auto count = static_cast<float>(o.starts[t].size());
+    for (std::size_t i = 0; i < rows.size(); ++i) means[t * columns + i % columns] += rows[i] / count;
+  }
+  const Shape shape{static_cast<index_t>(o.tokens.size()), width};
+  values_ = upload(context, means, shape, DType::f32);
+  first_moment_ = context.zeros(shape, DType::f32);
+  second_moment_ = context.zeros(shape, DType::f32);
 }
 
 Var LearnedIdentifier::encode(Tape& tape, const TrainingBatch& batch) {
@@ -55,8 +62,7 @@ Var LearnedIdentifier::encode(Tape& tape, const TrainingBatch& batch) {
   }
   const Var learned(context.backend->cast(context, values_, context.backend->activation(), 1), true);
   gradient_ = learned.gradient();
-  const std::int32_t token[] = {options_.token};
-  const Var states = text_->forward(tape, ids, static_cast<index_t>(used.size()), length_, learned, token);
+  const Var states = text_->forward(tape, ids, static_cast<index_t>(used.size()), length_, learned, options_.tokens);
   return choose_rows(tape, states, std::move(source), batch.embeddings);
 }
 
@@ -65,7 +71,7 @@ void LearnedIdentifier::update(const Context& context, std::int64_t step, const 
   // A batch that does not name the subject has a gradient of 0.
   const Tensor gradient = slot ? slot->tensor : Tensor();
   const auto& o = options_;
-  context.backend->adam(context, {o.learning_rate, o.beta1, o.beta2, o.epsilon, step}, gradient, values_, first_moment_,
+  context.backend->adam(context, {o.learning_rate, o.beta1, o.beta2, o.epsilon, step, o.weight_decay}, gradient, values_, first_moment_,
                         second_moment_, finite);
   if (o.norm_limit > 0) context.backend->limit_norm(context, values_, o.norm_limit);
 }

@@ -1,4 +1,4 @@
-#include "concepts/search_data.h"
+#include "training/search_data.h"
 
 #include <algorithm>
 
