@@ -191,10 +191,12 @@ Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
   const bool guided = info[4].ToBoolean().Value();
   const index_t regions = info[5].IsUndefined() ? 1 : size_at(info, 5);
+  std::array<index_t, 2> window{s[1], s[2]};
+  if (regions > 1 && !info[6].IsUndefined()) window = {size_at(info, 6), size_at(info, 7)};
   return bytes(info.Env(), [&] {
     const Model& m = *model(info.Env());
     const Shape shape{s[0], s[1], s[2], m.unet().config().in_channels};
-    return jobs::plan_together(m, {{shape, s[3], guided, regions}}).peak;
+    return jobs::plan_together(m, {{shape, s[3], guided, regions, window}}).peak;
   });
 }
 

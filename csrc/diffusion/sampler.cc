@@ -9,6 +9,12 @@
 namespace cones {
 namespace {
 
+std::array<index_t, 3> seen(const SampleInput& in) {
+  const index_t tokens = in.embeddings.dim(1);
+  if (in.regions == 1) return {in.latents.dim(1), in.latents.dim(2), tokens};
+  return {in.windows.height, in.windows.width, tokens};
+}
+
 // All of them along the batch; a single one as it is.
 Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
@@ -18,13 +24,14 @@ Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
-      size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
+      size_(seen(input_)),
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
       masks_(input_.masks) {
   Tensor x = std::exchange(input_.latents, Tensor());
   const index_t count = x.dim(0), rows = count * input_.regions;
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
-  check(input_.weights.defined() == (input_.regions > 1), "weights where there are several regions");
+  check(input_.weights.defined() == (input_.regions > 1) && (input_.regions == 1 || input_.windows.regions() == input_.regions),
+        "weights and windows where there are several regions");
   masks_.resize(static_cast<std::size_t>(rows));
   if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
   Tape tape(context);
@@ -130,12 +137,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
     std::vector<Tensor> scaled;
     for (const std::size_t i : chosen[p]) {
       const Tensor x = context.backend->scale_input(context, s.blocks_[i].x, s.input_.steps[s.blocks_[i].done].input_scale);
-      if (s.input_.regions == 1) {
-        scaled.push_back(x);
-      } else {
-        for (index_t picture = 0; picture < x.dim(0); ++picture)
-          scaled.insert(scaled.end(), static_cast<std::size_t>(s.input_.regions), x.slice(picture, picture + 1));
-      }
+      scaled.push_back(s.input_.regions == 1 ? x : context.backend->crop_rows(context, x, s.input_.windows));
     }
     for (index_t side = 0; side < s.sides(); ++side) {
       inputs.insert(inputs.end(), scaled.begin(), scaled.end());
@@ -178,13 +180,13 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   }
 }
 
-// outputs [count·R, h, w, C] → [count, h, w, C]
+// outputs [count·R, windows' height, width, C] → [count, h, w, C]
 Tensor Sampling::blend(const Context& context, const Tensor& outputs, const Block& block) const {
   const index_t regions = input_.regions;
-  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), regions);
+  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), input_.windows);
 }
 
-// output [rows, h, w, C]
+// output [rows, h, w, C], or of windows' size
 void Sampling::solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output) {
   const index_t rows = pictures_in(chosen) * input_.regions;
   index_t at = 0;

@@ -16,6 +16,7 @@ Drawing drawing_of(const DrawingSize& size) {
   drawing.tokens = size.tokens;
   drawing.guided = size.guided;
   drawing.regions = size.regions;
+  if (size.regions > 1) drawing.windows = {size.window[0], size.window[1], std::vector<std::array<index_t, 2>>(static_cast<std::size_t>(size.regions))};
   drawing.guidance = size.guided ? 2 : 1;
   drawing.steps.resize(2);  // the second holds the first's prediction, as all others do
   return drawing;
@@ -26,6 +27,7 @@ Drawing drawing_of(const DrawingSize& size) {
 Sampling begin(const Context& context, const Model& model, const Drawing& in) {
   SampleInput input{.latents = in.upload_latents(context, DType::f32),
                     .regions = in.regions,
+                    .windows = in.windows,
                     .weights = {},
                     .embeddings = in.upload_text(context, model),
                     .negative_embeddings = {},

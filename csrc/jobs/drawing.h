@@ -1,6 +1,7 @@
 // The pictures of one call, from noise to latents, step by step.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -16,6 +17,12 @@ struct DrawingSize {
   index_t tokens;
   bool guided;
   index_t regions = 1;  // of each picture
+  std::array<index_t, 2> window = {};  // height and width of what a region's row sees; where there are several
+
+  /// Height and width of the UNet's input, and tokens of the texts.
+  std::array<index_t, 3> seen() const {
+    return regions == 1 ? std::array{shape[1], shape[2], tokens} : std::array{window[0], window[1], tokens};
+  }
 
   index_t pictures() const { return shape[0]; }
   index_t rows_per_picture() const { return (guided ? 2 : 1) * regions; }
@@ -26,12 +33,13 @@ struct Drawing : LatentInput {
   bool guided = false;          // with negative texts, and a guidance other than 1
   std::vector<float> negative;  // [B·R, T, D]
   std::vector<float> weights;   // [B·R, h, w]: how much of a region there is in a position; empty where R is 1
+  Backend::Windows windows;     // what a region's row sees; no corners where R is 1
   double guidance = 1;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided, regions}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions, {windows.height, windows.width}}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { Concept, type Subject } from '../concept';
 import { kindOf } from '../device';
@@ -17,10 +18,11 @@ import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { chooseSolver } from './choose-solver';
 import { decodeLatents, latentSize, nativeSize } from './pictures';
 import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
-import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, type Regions, regionsOption, rowsOf } from './regions';
+import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, REGION_PROMPTS, type RegionPrompt, type Regions, regionsOption, rowsOf } from './regions';
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { embeddingNormOption, withShortEmbeddings } from './word-norm';
+import type { Size } from './windows';
 import { encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
@@ -68,10 +70,11 @@ export interface GenerateOptions {
   /** Width of the regions' soft edges as a fraction of the picture's width and height, 0 … 1. Default 0.1. */
   readonly feather?: number;
   /**
-   * The prompt that a region's row sees: 'own' is without the identifiers of the other regions' subjects ("a V1* cat next to a dog"),
-   * 'whole' is the whole prompt. Default 'own'.
+   * How a region is drawn: 'alone' as a picture of its own, from a prompt without the other regions' subjects, seeing nothing but the
+   * region and a margin; 'own' sees the whole picture and a prompt without the identifiers of the others ("a V1* cat next to a
+   * dog"), 'whole' the whole picture and prompt. Default 'alone'.
    */
-  readonly regionPrompt?: 'own' | 'whole';
+  readonly regionPrompt?: RegionPrompt;
   /**
    * Learned embeddings of identifiers are scaled down to this length, as a multiple of the mean length of the vocabulary's. Default: they
    * are used as they are.
@@ -145,7 +148,7 @@ const schema = z.strictObject({
   batchSize: z.int().min(1).max(1024).default(4),
   regions: regionsOption.optional(),
   feather: z.number().min(0).max(1).default(FEATHER),
-  regionPrompt: z.enum(['own', 'whole']).default('own'),
+  regionPrompt: z.enum(REGION_PROMPTS).default('alone'),
   embeddingNorm: embeddingNormOption,
   latents: latentsOption.optional(),
   embeddings: embeddingsOption.optional(),
@@ -197,10 +200,10 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const jobs = listJobs(settings, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
+  const jobs = listJobs({ ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
   const guided = isGuided(settings.guidance);
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
-  const most = Math.min(count, settings.batchSize, regions === 1 ? settings.batchSize : picturesTogether(guided, regions));
+  const most = Math.min(count, settings.batchSize, picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
   const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
   const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded }, settings.signal);
@@ -345,7 +348,7 @@ export async function drawLatents(
       latents,
       batch: jobs.length,
       ...latent,
-      ...(regions > 1 ? { regions, weights: weightsOf(rows, latent) } : {}),
+      ...(regions > 1 ? { regions, weights: weightsOf(rows, latent), windows: windowsOf(rows.slice(0, regions), latent) } : {}),
       embeddings: text.data,
       ...(negative ? { negativeEmbeddings: negative.data } : {}),
       tokens: text.shape[1],
@@ -368,10 +371,10 @@ export async function drawLatents(
   };
 }
 
-/** Pictures of one call have as many rows each. */
+/** Pictures of one call have as many rows each, with the same windows. */
 function inBatches(jobs: readonly Job[], most: number): Job[][] {
   const batches: Job[][] = [];
-  const alike = (a: Job, b: Job) => (a.rows?.length ?? 1) === (b.rows?.length ?? 1);
+  const alike = ({ rows: a = [] }: Job, { rows: b = [] }: Job) => a.length === b.length && a.every(({ window }, i) => isDeepStrictEqual(window, b[i]!.window));
   for (const job of jobs) {
     const last = batches.at(-1);
     if (last && last.length < most && alike(last[0]!, job)) last.push(job);
@@ -387,7 +390,13 @@ function weightsOf(rows: readonly PictureRow[], { height, width }: { height: num
   return weights;
 }
 
-function listJobs(settings: Settings, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
+/** The rows' windows: height and width, then top and left of each. */
+function windowsOf(rows: readonly PictureRow[], latent: Size): Int32Array {
+  const windows = rows.map(({ window }) => window ?? { top: 0, left: 0, ...latent });
+  return Int32Array.of(windows[0]!.height, windows[0]!.width, ...windows.flatMap(({ top, left }) => [top, left]));
+}
+
+function listJobs(settings: Settings & { readonly multiple: number }, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));

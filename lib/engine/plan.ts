@@ -11,6 +11,7 @@ import { planDrawing } from './batch-size';
 import type { GenerateOptions } from './generate';
 import { isGuided } from './guidance';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
+import { picturesTogether } from './regions';
 import type { Session } from './session';
 
 /** Memory in bytes, as the engine's `memoryLimit` counts it: weights and tensors, without JavaScript's own arrays. */
@@ -25,7 +26,10 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'>;
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
+  /** Number of regions of each picture, 1 to 8, as if each saw the whole picture. Default 1. */
+  readonly regions?: number;
+};
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
 export type SearchPlanOptions = Pick<
@@ -56,6 +60,7 @@ const generateSchema = z.strictObject({
   guidance: z.number().min(0).max(1000).default(7.5),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
+  regions: z.int().min(1).max(8).default(1),
 });
 
 const searchSchema = z.strictObject({
@@ -79,11 +84,12 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, regions } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const drawing = { most: Math.min(count, batchSize), guided: isGuided(guidance), latent, decoded: true };
+  const guided = isGuided(guidance);
+  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { readRegions, type Regions } from '../engine/regions';
+import { readRegions, REGION_PROMPTS, type RegionPrompt, type Regions } from '../engine/regions';
 import { type ImageInput, readMetadata } from './images';
 import { pictureName } from './picture-source';
 import { SAMPLER_NAMES, type SamplerName } from '../diffusion/sampler-names';
@@ -28,7 +28,7 @@ export interface PictureSettings {
     /** Where its subjects are. */
     readonly regions?: Regions;
     readonly feather?: number;
-    readonly regionPrompt?: 'own' | 'whole';
+    readonly regionPrompt?: RegionPrompt;
     readonly embeddingNorm?: number;
   };
   /** The concepts' subjects, "V1* cat, V2* dog"; '' without concepts. */
@@ -67,7 +67,7 @@ const schema = z.object({
     .transform((text, issues) => readRegions(text) ?? (issues.addIssue({ code: 'custom', message: 'must be regions as cones writes them' }), z.NEVER))
     .optional(),
   feather: number.optional(),
-  regionPrompt: z.enum(['own', 'whole']).optional(),
+  regionPrompt: z.enum(REGION_PROMPTS).optional(),
   embeddingNorm: number.optional(),
   concepts: z.string().default(''),
   conceptHashes: z

@@ -143,7 +143,7 @@ async function main(): Promise<void> {
     ['decode', (...v) => model.decode(...(v as unknown as [Float32Array, number, number, number, object])), [floats(2 * latent), 2, height, side, { abort }]],
     ['denoise', (o) => model.denoise(o), [denoise]],
     ['sample', (o) => model.sample(o), [sample]],
-    ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, weights: floats(2 * height * side) }]],
+    ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, windows: Int32Array.of(height, side, 0, 0, 0, 0), weights: floats(2 * height * side) }]],
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],
