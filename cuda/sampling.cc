@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "cuda/backend.h"
 
 namespace cones {
@@ -11,9 +12,9 @@ Tensor Cuda::scale_input(const Context& context, const Tensor& x, double factor)
 
 namespace {
 
-WindowList window_list(const Backend::Windows& windows) {
-  check(windows.regions() <= kMostWindows, "as many regions as the kernel's list holds");
-  WindowList list{.regions = windows.regions(), .height = windows.height, .width = windows.width, .top = {}, .left = {}};
+cuda::WindowList window_list(const Backend::Windows& windows) {
+  check(windows.regions() <= cuda::kMostWindows, "as many regions as the kernel's list holds");
+  cuda::WindowList list{.regions = windows.regions(), .height = windows.height, .width = windows.width, .top = {}, .left = {}};
   for (std::size_t r = 0; r < windows.corners.size(); ++r) {
     list.top[r] = static_cast<std::int32_t>(windows.corners[r][0]);
     list.left[r] = static_cast<std::int32_t>(windows.corners[r][1]);

@@ -1,6 +1,7 @@
 /** How many pictures are drawn together, so that the memory limit holds. */
 import { ConesError } from '../errors';
 import type { Session } from './session';
+import type { Size } from './windows';
 
 export interface DrawingOptions {
   /** Pictures that may go together at most. */
@@ -8,6 +9,8 @@ export interface DrawingOptions {
   readonly guided: boolean;
   /** Rows of the UNet for each picture, besides guidance. Default 1. */
   readonly regions?: number;
+  /** What each of them sees of the latents. Default: everything. */
+  readonly window?: Size;
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
@@ -21,14 +24,14 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, regions = 1, latent, decoded }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, regions = 1, latent, window = latent, decoded }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, regions),
+      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, regions, window.height, window.width),
       decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });

@@ -203,10 +203,17 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const jobs = listJobs({ ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
   const guided = isGuided(settings.guidance);
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
+  const window = jobs.reduce(
+    ({ height, width }, { rows }) => {
+      const seen = rows?.[0]!.window ?? latent;
+      return { height: Math.max(height, seen.height), width: Math.max(width, seen.width) };
+    },
+    { height: 1, width: 1 },
+  );
   const most = Math.min(count, settings.batchSize, picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
   const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded }, settings.signal);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];

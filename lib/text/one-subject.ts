@@ -36,14 +36,16 @@ export function withoutSubjects(given: string, subjects: readonly Subject[], dro
   let done = 0;
   for (const list of listsOf(text, phrases)) {
     const [first, last] = [list[0]!, list.at(-1)!];
-    const kept = list.filter((phrase) => !phrase.dropped);
     const before = text.slice(done, first.start);
     done = last.end;
-    if (kept.length > 0) {
-      result += before + kept.map(({ start, end }, i) => (i === 0 ? '' : text.slice(list[list.indexOf(kept[i]!) - 1]!.end, start)) + text.slice(start, end)).join('');
-    } else {
-      result += everyone ? before.replace(/(?:(?<![\p{L}\p{M}\p{N}])of)? ?$/iu, '').trimEnd() : before + text.slice(first.start, last.end);
-    }
+    let kept = '';
+    list.forEach((phrase, i) => {
+      if (phrase.dropped) return;
+      const joint = kept === '' ? '' : text.slice(list[i - 1]!.end, phrase.start);
+      kept += joint + text.slice(phrase.start, phrase.end);
+    });
+    if (kept !== '') result += before + kept;
+    else result += everyone ? before.replace(/(?:(?<![\p{L}\p{M}\p{N}])of)? ?$/iu, '').trimEnd() : before + text.slice(first.start, last.end);
   }
   return withoutIdentifiers(result + text.slice(done), subjects, dropped).trim();
 }

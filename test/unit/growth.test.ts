@@ -17,6 +17,7 @@ import type * as ReadJson from '../../lib/models/read-json';
 import type * as HubFiles from '../../lib/models/hub/choose-files';
 import type * as HubListing from '../../lib/models/hub/listing';
 import type * as PngChunks from '../../lib/images/png-chunks';
+import type * as OneSubject from '../../lib/text/one-subject';
 import type * as Prompt from '../../lib/text/prompt';
 import type * as Lines from '../../lib/util/lines';
 import type * as Show from '../../lib/util/show';
@@ -217,6 +218,13 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   },
   'the tags of a TIFF': { size: 2000, work: (n) => library.load<typeof TiffColours>('lib/images/tiff-colours.ts').tiffColourProblem(tiffOf(n)) },
   'a prompt of what looks like identifiers': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(list(n, (i) => `V${i}* <a${i}>`), []) },
+  'a prompt of subjects to leave out': {
+    size: 2000,
+    work: (n) => {
+      const subjects = ['V1*', 'V2*'].map((identifier) => ({ identifier, category: 'cat', token: 'x' }));
+      library.load<typeof OneSubject>('lib/text/one-subject.ts').withoutSubjects(`${list(n, (i) => `a V${(i % 2) + 1}* cat and`)}${' '.repeat(n)}`, subjects, subjects.slice(1));
+    },
+  },
   'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
   'captions that all differ': { size: 2000, work: (n) => library.load<typeof Captions>('lib/methods/shared/captions.ts').listCaptions(Array.from({ length: n }, (_, i) => [`${i}`, `${-i}`])) },
   'texts in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printLines(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
