@@ -97,6 +97,11 @@ export interface MemoryUse {
   readonly peak: number;
   /** Kept for the next job of the same size, and not in use; {@link Engine.trim} gives it back. Not more than was ever in use. */
   readonly cached: number;
+  /**
+   * Of `inUse`, the weights as gradients read them: packed on the CPU when the first search or gradient needs them, about as much as the
+   * UNet's weights, and kept until {@link Engine.trim}.
+   */
+  readonly forGradients: number;
   readonly limit: number;
 }
 
@@ -312,7 +317,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Gives the operating system the memory that is kept for the next job (`memory().cached`), once the jobs before have ended: for an
-   * engine that will have nothing to do for long. The next job takes its time to get it again.
+   * engine that will have nothing to do for long. The weights packed for gradients (`memory().forGradients`) go, too, unless a search is
+   * under way or was not disposed of. The next job takes its time to get it again.
    * @throws ConesError CONES_DISPOSED
    */
   async trim(): Promise<void> {

@@ -37,6 +37,7 @@ export { readPictureSettings } from './images/picture-settings';
 export type { PictureSettings } from './images/picture-settings';
 export { SAMPLER_NAMES } from './diffusion/schedule';
 export type { SamplerName } from './diffusion/schedule';
+export type { PromptSyntax } from './text/prompt-syntax';
 export { readSubject } from './methods/shared/subject-folder';
 export type { SubjectFolder } from './methods/shared/subject-folder';
 export { version } from './version';

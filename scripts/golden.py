@@ -7,9 +7,9 @@ import shutil
 
 import torch
 
-from golden import clip, clip_model, common, identifier, masked, pipeline, search, subjects, unet, vae
+from golden import clip, clip_model, common, identifier, masked, pipeline, search, subjects, unet, vae, weighted
 
-KINDS = (unet, masked, clip, clip_model, vae, search, identifier, pipeline, subjects)
+KINDS = (unet, masked, clip, clip_model, vae, search, identifier, pipeline, subjects, weighted)
 
 
 def main():

@@ -354,6 +354,8 @@ export interface NativeMemory {
   /** Bytes of blocks that are kept for the next job. */
   cached: number;
   limit: number;
+  /** Of `inUse`: weights packed for gradients. */
+  forGradients: number;
 }
 
 export class NativeModel {
@@ -369,7 +371,7 @@ export class NativeModel {
   /** With device 'auto': which cards were there and are not used, and why; else empty. */
   readonly note: string;
   memory(): NativeMemory;
-  /** Gives back what is kept for the next job, as a job. */
+  /** Gives back what is kept for the next job, and weights packed for gradients where no search has them, as a job. */
   trim(job: NativeJob): Promise<void>;
   /** UNet calls of drawings and their rows, over the last ten seconds. */
   recentSteps(): { stepsPerSecond: number; rowsPerStep: number };

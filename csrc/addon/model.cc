@@ -137,7 +137,8 @@ Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
   result.Set("weights", Napi::Number::New(info.Env(), static_cast<double>(use.weights)));
   result.Set("inUse", Napi::Number::New(info.Env(), static_cast<double>(use.in_use)));
   result.Set("peak", Napi::Number::New(info.Env(), static_cast<double>(use.peak)));
-  result.Set("cached", Napi::Number::New(info.Env(), static_cast<double>(model(info.Env())->context(nullptr).memory->held() - use.in_use)));
+  result.Set("cached", Napi::Number::New(info.Env(), static_cast<double>(use.cached)));
+  result.Set("forGradients", Napi::Number::New(info.Env(), static_cast<double>(use.for_gradients)));
   result.Set("limit", Napi::Number::New(info.Env(), std::min(static_cast<double>(use.limit), 0x1p53)));
   return result;
 }

@@ -82,7 +82,7 @@ Napi::Value NativeModel::recent_steps(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::trim(const Napi::CallbackInfo& info) {
   return run(info.Env(), options_of(info, 0), nullptr, [m = model(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
-    m->context(nullptr).memory->trim();
+    m->trim();
     trim_heap();
     return [](Napi::Env env) { return env.Undefined(); };
   });

@@ -3,20 +3,18 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 
 namespace cones {
-namespace {
 
 // Sizes are rounded up to 1/8 of their power of two, so that tensors of similar size share blocks and waste ≤ 12.5 %.
-std::size_t round_up(std::size_t bytes) {
+std::size_t Memory::block_size(std::size_t bytes) {
   std::size_t step = 64;
   while (step * 16 < bytes) step *= 2;
   return (bytes + step - 1) / step * step;
 }
-
-}  // namespace
 
 std::shared_ptr<Memory> Memory::create(std::size_t limit, Device& device) {
   return std::shared_ptr<Memory>(new Memory(limit, false, device));
@@ -29,7 +27,7 @@ std::shared_ptr<Memory> Memory::create_planning(Device& device) {
 Memory::~Memory() { trim(); }
 
 std::shared_ptr<void> Memory::allocate(std::size_t bytes) {
-  const std::size_t size = round_up(bytes == 0 ? 1 : bytes);
+  const std::size_t size = block_size(bytes == 0 ? 1 : bytes);
   void* block = nullptr;
   bool too_many = false;  // recycled blocks
   {
@@ -101,6 +99,29 @@ void Memory::trim() {
     recycled_ = 0;
   }
   for (auto& [size, block] : blocks) device_.release(block);
+}
+
+void Memory::enlist(std::weak_ptr<Remakable> part) {
+  std::lock_guard lock(remakable_mutex_);
+  remakable_.push_back(std::move(part));
+}
+
+std::vector<std::shared_ptr<Remakable>> Memory::remakables() const {
+  std::vector<std::shared_ptr<Remakable>> parts;
+  std::lock_guard lock(remakable_mutex_);
+  for (const auto& part : remakable_)
+    if (auto there = part.lock()) parts.push_back(std::move(there));
+  return parts;
+}
+
+std::size_t Memory::remakable() const {
+  std::size_t bytes = 0;
+  for (const auto& part : remakables()) bytes += part->bytes();
+  return bytes;
+}
+
+void Memory::drop_remakable() {
+  for (const auto& part : remakables()) part->drop();
 }
 
 std::size_t Memory::in_use() const {

@@ -11,10 +11,21 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "base/device.h"
 
 namespace cones {
+
+/// What was made of other data when it was first needed, is kept, and could be made again: weights packed for gradients.
+class Remakable {
+ public:
+  virtual ~Remakable() = default;
+  /// What it holds of a memory just now.
+  virtual std::size_t bytes() const = 0;
+  /// Lets go of it; whoever uses it just now keeps it as long.
+  virtual void drop() = 0;
+};
 
 class Memory : public std::enable_shared_from_this<Memory> {
  public:
@@ -41,6 +52,13 @@ class Memory : public std::enable_shared_from_this<Memory> {
   /// Gives the recycled blocks back to the device.
   void trim();
 
+  /// What the remakable things of this memory hold, of in_use(). They enlist themselves, and are forgotten when they go.
+  std::size_t remakable() const;
+  void enlist(std::weak_ptr<Remakable> part);
+  void drop_remakable();
+  /// What a block of so many bytes counts as.
+  static std::size_t block_size(std::size_t bytes);
+
  private:
   Memory(std::size_t limit, bool planning, Device& device) : device_(device), limit_(limit), planning_(planning) {}
   /// What brings a block back.
@@ -61,6 +79,10 @@ class Memory : public std::enable_shared_from_this<Memory> {
   std::multimap<std::size_t, void*> free_;  // by rounded size
   std::size_t in_use_ = 0, peak_ = 0, recycled_ = 0;
   std::size_t highest_ = 0;  // like peak_, but never reset
+
+  std::vector<std::shared_ptr<Remakable>> remakables() const;
+  mutable std::mutex remakable_mutex_;
+  std::vector<std::weak_ptr<Remakable>> remakable_;
 };
 
 }  // namespace cones

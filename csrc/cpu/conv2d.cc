@@ -138,7 +138,7 @@ CpuConv2d::CpuConv2d(const Context& context, const Parameter& weight, const Para
       kernel_h(weight.shape[2]),
       kernel_w(weight.shape[3]),
       forward(pack_forward(context, weight)),
-      backward([of = &weight](const Context& used) { return pack_backward(used, *of); }) {
+      backward(context, [of = &weight](const Context& used) { return pack_backward(used, *of); }) {
   if (bias_in) bias = read_all(context, *bias_in);
 }
 

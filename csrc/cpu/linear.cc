@@ -37,7 +37,7 @@ Tensor read_all(const Context& context, const Parameter& parameter) {
 CpuLinear::CpuLinear(const Context& context, const Parameter& weight_in, const Parameter* bias_in)
     : weight(&weight_in),
       forward(pack_forward(context, weight_in, weight_in.size() / weight_in.shape[0], weight_in.shape[0])),
-      backward([of = &weight_in](const Context& used) {
+      backward(context, [of = &weight_in](const Context& used) {
         return pack_backward(used, *of, of->size() / of->shape[0], of->shape[0]);
       }) {
   if (bias_in) bias = read_all(context, *bias_in);

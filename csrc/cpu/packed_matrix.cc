@@ -1,6 +1,7 @@
 #include "cpu/packed_matrix.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 
@@ -85,17 +86,26 @@ PackedMask PackedMask::from_indices(int panel_width, index_t n, index_t k, std::
   return mask;
 }
 
-struct LazyPackedMatrix::State {
+struct LazyPackedMatrix::State final : Remakable {
+  std::size_t bytes() const override { return held; }
+  void drop() override {
+    std::lock_guard lock(mutex);
+    packed = PackedMatrix();
+    held = 0;
+  }
+
   std::function<PackedMatrix(const Context&)> make;
   std::mutex mutex;
   PackedMatrix packed;
-  PackedMatrix planned;             // counts in the plan `plan`
+  std::atomic<std::size_t> held = 0;  // by `packed`; read without the mutex, which packing holds for long
+  PackedMatrix planned;               // counts in the plan `plan`
   std::weak_ptr<Memory> plan;
 };
 
-LazyPackedMatrix::LazyPackedMatrix(std::function<PackedMatrix(const Context&)> make)
-    : state_(std::make_unique<State>()) {
+LazyPackedMatrix::LazyPackedMatrix(const Context& context, std::function<PackedMatrix(const Context&)> make)
+    : state_(std::make_shared<State>()) {
   state_->make = std::move(make);
+  context.memory->enlist(state_);
 }
 LazyPackedMatrix::LazyPackedMatrix(LazyPackedMatrix&&) noexcept = default;
 LazyPackedMatrix& LazyPackedMatrix::operator=(LazyPackedMatrix&&) noexcept = default;
@@ -112,7 +122,9 @@ PackedMatrix LazyPackedMatrix::get(const Context& context) const {
     return state_->planned;
   }
   state_->planned = PackedMatrix();
-  return state_->packed = state_->make(context);
+  state_->packed = state_->make(context);
+  state_->held = Memory::block_size(state_->packed.bytes());
+  return state_->packed;
 }
 
 }  // namespace cones

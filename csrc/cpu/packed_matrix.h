@@ -34,6 +34,7 @@ class PackedMatrix {
   void set_row(index_t k, const float* row) const;
 
   bool defined() const { return storage_.defined(); }
+  std::size_t bytes() const { return storage_.bytes(); }
   index_t k() const { return k_; }
   index_t n() const { return n_; }
   int width() const { return width_; }
@@ -69,11 +70,11 @@ class PackedMask {
 };
 
 /// A PackedMatrix that is made on first use, by one of several threads, and then kept: backward's weights, which most
-/// layers never need. Movable.
+/// layers never need. Its memory knows of it, and may drop it (Memory::drop_remakable). Movable.
 class LazyPackedMatrix {
  public:
-  /// `make` must not refer to anything that moves with this object.
-  explicit LazyPackedMatrix(std::function<PackedMatrix(const Context&)> make);
+  /// Of `context`'s memory. `make` must not refer to anything that moves with this object.
+  LazyPackedMatrix(const Context& context, std::function<PackedMatrix(const Context&)> make);
   LazyPackedMatrix(LazyPackedMatrix&&) noexcept;
   LazyPackedMatrix& operator=(LazyPackedMatrix&&) noexcept;
   ~LazyPackedMatrix();
@@ -83,7 +84,7 @@ class LazyPackedMatrix {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace cones

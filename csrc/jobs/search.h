@@ -51,6 +51,7 @@ class SearchJob {
   std::size_t bytes_of_update(const TrainingInput& in) const;
 
   std::unique_ptr<SearchState> state_;
+  const std::shared_ptr<void> for_gradients_ = model_->keep_for_gradients();
   SearchInput sizes_;  // without floats and index lists
   std::size_t still_to_hold_ = 0;  // bytes that the first step takes for good: backward's weights, moments
   std::size_t step_bytes_ = 0;     // that every step needs besides

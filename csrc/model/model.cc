@@ -45,7 +45,18 @@ void Model::check_unchanged() const {
 }
 
 Model::MemoryUse Model::memory() const {
-  return {weight_bytes_, memory_->in_use(), memory_->peak(), options_.memory_limit};
+  const std::size_t in_use = memory_->in_use(), held = memory_->held();
+  return {.weights = weight_bytes_,
+          .in_use = in_use,
+          .peak = memory_->peak(),
+          .limit = options_.memory_limit,
+          .for_gradients = memory_->remakable(),
+          .cached = held - std::min(in_use, held)};
+}
+
+void Model::trim() const {
+  if (for_gradients_.use_count() == 1) memory_->drop_remakable();
+  memory_->trim();
 }
 
 std::size_t Model::available_memory() const {

@@ -52,6 +52,8 @@ class Model {
 
   struct MemoryUse {
     std::size_t weights, in_use, peak, limit;
+    std::size_t for_gradients;  // of in_use: weights packed for gradients, kept since the first
+    std::size_t cached;         // not in use: blocks for the next job
   };
   MemoryUse memory() const;
   /// Bytes that are not in use.
@@ -61,6 +63,10 @@ class Model {
   /// The same for a job that goes step by step, among others: it holds `held` more bytes between steps and `step` besides
   /// during one. As long as the result lives, everybody's steps are sure to fit.
   std::shared_ptr<void> share_memory(std::size_t held, std::size_t step) const;
+  /// As long as the result lives, trim() leaves the weights that are packed for gradients alone: who counts on them holds it.
+  std::shared_ptr<void> keep_for_gradients() const { return for_gradients_; }
+  /// Gives the device back what is not in use, and weights packed for gradients that nobody counts on. Between jobs.
+  void trim() const;
 
  private:
   ModelOptions options_;
@@ -72,6 +78,7 @@ class Model {
   std::size_t weight_bytes_ = 0;
   /// share_memory's `step` of everybody.
   const std::shared_ptr<std::multiset<std::size_t>> steps_ = std::make_shared<std::multiset<std::size_t>>();
+  const std::shared_ptr<void> for_gradients_ = std::make_shared<char>();  // keep_for_gradients()'s, its own and others
 };
 
 }  // namespace cones

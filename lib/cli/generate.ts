@@ -25,6 +25,7 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly columns?: number;
   readonly concept?: readonly string[];
   readonly negativePrompt?: string;
+  readonly promptSyntax?: string;
   readonly count?: number;
   readonly seed?: number | bigint;
   readonly sampler?: string;
@@ -54,6 +55,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--prompts <file>', 'draw the prompts of a file, a line each, or a JSON object with a prompt and options of its own; -: of stdin')
     .option('--concept <file>', 'concept whose neurons are zeroed; may be given several times; FILE.cones=V2* gives its subject another identifier', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
+    .option('--prompt-syntax <name>', 'weighted: (word:1.3), [word], BREAK and long prompts as in stable-diffusion-webui; plain: brackets are text (default: plain)')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
     .option('--seed <n>', 'the same seed is the same picture (default: random, and printed)', seed)
     .option('--sampler <name>', `${SAMPLER_NAMES.join(', ')}, or such as "DPM++ 2M Karras" (default: the model's own)`)
@@ -121,6 +123,7 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
   return {
     prompt: wanted,
     negativePrompt: flags.negativePrompt ?? own.negativePrompt,
+    promptSyntax: flags.promptSyntax ?? own.promptSyntax,
     count: flags.count ?? own.count,
     seed: flags.seed ?? own.seed,
     sampler,

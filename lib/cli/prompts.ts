@@ -31,6 +31,7 @@ const DIGITS = 4;
 const lineSchema = z.strictObject({
   prompt: z.string(),
   negativePrompt: z.string().optional(),
+  promptSyntax: z.string().optional(),
   count: z.number().optional(),
   seed: z.union([z.number(), z.string().transform(seed)], 'must be a number, or a string of digits').optional(),
   sampler: z.string().optional(),
@@ -148,10 +149,10 @@ function parseLine(text: string): Line {
 }
 
 function settingsOf(flags: GenerateFlags) {
-  const { negativePrompt, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize } = flags;
+  const { negativePrompt, promptSyntax, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize } = flags;
   const { region, feather, regionPrompt, embeddingNorm } = flags;
   const regions = region && { regions: regionsOf(region) };
-  return { negativePrompt, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...regions, feather, regionPrompt, embeddingNorm };
+  return { negativePrompt, promptSyntax, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...regions, feather, regionPrompt, embeddingNorm };
 }
 
 /** Those of the given concepts that have one of these identifiers. */

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Concept } from '../concept';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import { metadataOf } from '../engine/picture-metadata';
 import { nativeSize } from '../engine/pictures';
 import { ConesError } from '../errors';
@@ -13,7 +14,7 @@ import { assertWritable } from './io';
 /** The flags that tell the files and sizes of pictures before they are drawn. */
 export type Plan = Pick<
   GenerateFlags,
-  'output' | 'grid' | 'columns' | 'negativePrompt' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height'
+  'output' | 'grid' | 'columns' | 'negativePrompt' | 'promptSyntax' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height'
 > & { readonly prompt: string; readonly concepts: readonly Concept[] };
 
 /** White pixels between the pictures of a grid. */
@@ -92,7 +93,8 @@ export function longestMetadata(plan: Plan, count: number): Record<string, strin
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
   const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true, device: 'cuda', precision: 'fp16' };
-  const settings = { sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
+  const promptSyntax: PromptSyntax = plan.promptSyntax === 'weighted' ? 'weighted' : 'plain';
+  const settings = { promptSyntax, sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
   const metadata = metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest });
   // The longer word, though true is what makes A1111's text longer.
   if (metadata['useKarrasSigmas'] !== undefined) metadata['useKarrasSigmas'] = 'false';

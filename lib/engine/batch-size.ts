@@ -14,6 +14,8 @@ export interface DrawingOptions {
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
+  /** Text states of a picture. Default: as many as one text has. */
+  readonly tokens?: number;
 }
 
 export interface Drawing {
@@ -24,14 +26,14 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, regions = 1, latent, window = latent, decoded }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, regions = 1, latent, window = latent, decoded, tokens }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokenizer.maxLength, guided, regions, window.height, window.width),
+      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, window.height, window.width),
       decoded ? model.planDecode(batchSize, height, width, available) : 0,
     ),
   });

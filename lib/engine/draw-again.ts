@@ -42,10 +42,11 @@ export async function drawAgain(session: Session, source: ImageInput, options: D
 }
 
 /**
- * Of the given concepts those that a picture was drawn with, in its order.
+ * Of the given concepts those that a picture was drawn with, in its order; all, where another program drew it.
  * @throws ConesError CONES_PICTURE_MISMATCH unless they are all that are given, and all that there were
  */
-export function chooseConcepts({ conceptHashes, subjects }: PictureSettings, given: readonly Concept[]): Concept[] {
+export function chooseConcepts({ conceptHashes, subjects, ignored }: PictureSettings, given: readonly Concept[]): Concept[] {
+  if (ignored) return [...given];
   const byHash = new Map(given.map((concept) => [concept.hash, concept]));
   const chosen = conceptHashes.map((hash) => {
     const concept = byHash.get(hash);
@@ -67,12 +68,19 @@ export function compareEngines(picture: PictureSettings, engine: { readonly fing
   if (picture.model !== null && picture.model !== engine.fingerprint) {
     throw mismatch(`The picture was drawn with the base model ${brief(picture.model)}, but this is ${engine.fingerprint}: load the model that it was drawn with`);
   }
+  if (picture.ignored) return [elsewhere(picture.ignored)];
   const differences = [
     ...(picture.instructionSet !== null && picture.instructionSet !== engine.instructionSet ? [`${brief(picture.instructionSet)} instructions, not ${engine.instructionSet}`] : []),
     ...(picture.engine !== null && picture.engine !== `cones ${version}` ? [`${brief(picture.engine)}, not ${version}`] : []),
   ];
   if (differences.length === 0) return [];
   return [{ code: 'drawn-elsewhere', message: `The picture was drawn with ${differences.join(', and ')}: what is drawn now may differ a little from it.` }];
+}
+
+/** Its seeds are other noise: that of torch's generators, on the CPU or on CUDA. */
+function elsewhere(ignored: readonly string[]): Warning {
+  const left = ignored.length > 0 ? ` Left out: ${brief(ignored.join(', '))}.` : '';
+  return { code: 'drawn-elsewhere', message: `The picture was drawn by another program, whose seeds are other noise: what is drawn now is another picture of the same settings.${left}` };
 }
 
 function mismatch(problem: string): ConesError {

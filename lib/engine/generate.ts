@@ -5,8 +5,9 @@ import { kindOf } from '../device';
 import { ConesError } from '../errors';
 import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
-import { conceptOption, functionOption, parseOptions, promptOption, samplerOption, seedOption, signalOption } from '../util/options';
+import { conceptOption, functionOption, parseOptions, promptOption, promptSyntaxOption, samplerOption, seedOption, signalOption } from '../util/options';
 import { joinSubjects } from '../text/prompt';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import type { SamplerName } from '../diffusion/sampler-names';
 import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
@@ -23,7 +24,7 @@ import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { embeddingNormOption, withShortEmbeddings } from './word-norm';
 import type { Size } from './windows';
-import { encodeNegativePrompts, encodePrompts } from './text';
+import { chunksOf, encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
 export interface GenerateOptions {
@@ -39,6 +40,11 @@ export interface GenerateOptions {
    * Identifiers of the picture's concepts name their subjects, as in prompts. Default ''.
    */
   readonly negativePrompt?: string | readonly string[];
+  /**
+   * How both are read. 'weighted': as stable-diffusion-webui does, with `(word:1.3)`, `[word]`, BREAK and as many chunks of 75 tokens as it
+   * takes. 'plain', the default: brackets are text, and what is longer than the text encoder reads is cut off, as in diffusers.
+   */
+  readonly promptSyntax?: PromptSyntax;
   /** Pictures per prompt, up to 4096, with seeds seed, seed + 1, …. Default 1. */
   readonly count?: number;
   /** Default: random; it is told in the result. The same seed is the same picture. */
@@ -136,6 +142,7 @@ const schema = z.strictObject({
   prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
+  promptSyntax: promptSyntaxOption,
   count: z.int().min(1).max(4096).default(1),
   seed: seedOption.optional(),
   sampler: samplerOption.optional(),
@@ -177,6 +184,8 @@ interface Job {
   readonly placed?: Placed;
   /** In place of what prompt and seed make. */
   readonly own?: OwnRows;
+  /** Of the text states, which all pictures of a batch have as many of. Default 1. */
+  readonly chunks?: number;
 }
 
 /**
@@ -200,7 +209,8 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const jobs = listJobs({ ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i) }));
+  const chunks = chunksOfJobs(session, settings);
+  const jobs = listJobs({ ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
   const guided = isGuided(settings.guidance);
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
   const window = jobs.reduce(
@@ -213,7 +223,8 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const most = Math.min(count, settings.batchSize, picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
   const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded }, settings.signal);
+  const tokens = settings.embeddings?.shape[1] ?? session.tokenizer.maxLength * jobs.reduce((longest, job) => Math.max(longest, job.chunks ?? 1), 1);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded, tokens }, settings.signal);
   const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
@@ -274,6 +285,31 @@ function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings, reg
   return prompt === undefined ? Array.from({ length: embeddings!.shape[0] }, () => '') : [prompt].flat();
 }
 
+/** How many chunks of text states a picture has; asked of one after the other, those of one prompt are read once. */
+function chunksOfJobs(session: Session, { promptSyntax: syntax, guidance, embeddings }: Settings): (job: Job) => number {
+  const { maxLength } = session.tokenizer;
+  if (embeddings) return () => Math.max(1, Math.floor(embeddings.shape[1] / maxLength));
+  let last: { readonly job: Job; readonly chunks: number } | undefined;
+  return (job) => {
+    const same = last?.job.prompt === job.prompt && last.job.negativePrompt === job.negativePrompt && last.job.concepts === job.concepts;
+    if (!same) last = { job, chunks: chunksOf(session, isGuided(guidance) ? job : { ...job, negativePrompt: undefined }, { syntax }) };
+    return last!.chunks;
+  };
+}
+
+/** Of up to `size` pictures each, in their order: no picture has more text states because of another, and all have the same windows. */
+function inBatches(jobs: readonly Job[], size: number): Job[][] {
+  const windows = ({ rows }: Job) => rows?.map(({ window }) => window);
+  const alike = (a: Job, b: Job) => a.chunks === b.chunks && isDeepStrictEqual(windows(a), windows(b));
+  const batches: Job[][] = [];
+  for (const job of jobs) {
+    const batch = batches.at(-1);
+    if (batch && batch.length < size && alike(batch[0]!, job)) batch.push(job);
+    else batches.push([job]);
+  }
+  return batches;
+}
+
 function joinLatents(parts: readonly Float32Array[], channels: number, { height, width }: { height: number; width: number }): Latents {
   const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -317,7 +353,7 @@ function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, p
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number; readonly promptSyntax?: PromptSyntax },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
@@ -340,9 +376,10 @@ export async function drawLatents(
     const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
-  const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal));
+  const reading = { syntax: settings.promptSyntax ?? 'plain', chunks: jobs[0]?.chunks };
+  const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal, reading));
   const negative = isGuided(settings.guidance)
-    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal)))
+    ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal, reading)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
     throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
@@ -376,18 +413,6 @@ export async function drawLatents(
       return [...own, ...(negative?.named.slice(job * regions, (job + 1) * regions) ?? [])].flat();
     }),
   };
-}
-
-/** Pictures of one call have as many rows each, with the same windows. */
-function inBatches(jobs: readonly Job[], most: number): Job[][] {
-  const batches: Job[][] = [];
-  const alike = ({ rows: a = [] }: Job, { rows: b = [] }: Job) => a.length === b.length && a.every(({ window }, i) => isDeepStrictEqual(window, b[i]!.window));
-  for (const job of jobs) {
-    const last = batches.at(-1);
-    if (last && last.length < most && alike(last[0]!, job)) last.push(job);
-    else batches.push([job]);
-  }
-  return batches;
 }
 
 /** `[rows, h, w]` */

@@ -3,10 +3,12 @@ import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
 import { DEFAULT_ETA, ETA_SAMPLERS, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
 import { type Placed, regionsText } from './regions';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import { version } from '../version';
 
 /** What all pictures of a call have in common. */
 export interface DrawnWith {
+  readonly promptSyntax: PromptSyntax;
   readonly sampler: SamplerName;
   readonly steps: number;
   readonly guidance: number;
@@ -48,6 +50,7 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
   return {
     prompt,
     negativePrompt,
+    ...(settings.promptSyntax === 'plain' ? {} : { promptSyntax: settings.promptSyntax }),
     seed,
     sampler,
     steps: String(steps),
@@ -66,6 +69,6 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     device,
     precision,
     engine,
-    parameters: a1111Parameters({ prompt, negativePrompt, seed, sampler, steps, guidance, eta, width, height, karras, engine }),
+    parameters: a1111Parameters({ prompt, negativePrompt, promptSyntax: settings.promptSyntax, seed, sampler, steps, guidance, eta, width, height, karras, engine }),
   };
 }

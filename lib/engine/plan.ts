@@ -29,6 +29,8 @@ export interface MemoryPlan {
 export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
   /** Number of regions of each picture, 1 to 8, as if each saw the whole picture. Default 1. */
   readonly regions?: number;
+  /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
+  readonly tokens?: number;
 };
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
@@ -61,6 +63,7 @@ const generateSchema = z.strictObject({
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   regions: z.int().min(1).max(8).default(1),
+  tokens: z.int().min(1).max(2 ** 14).optional(),
 });
 
 const searchSchema = z.strictObject({
@@ -84,12 +87,12 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, regions } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, regions, tokens } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
   const guided = isGuided(guidance);
-  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true };
+  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

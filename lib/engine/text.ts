@@ -1,9 +1,13 @@
 import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
-import { conceptOption, parseOptions, promptOption, signalOption } from '../util/options';
-import { encodeWithOwnTokens, ownToken } from '../text/own-tokens';
-import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from '../text/prompt';
+import { conceptOption, parseOptions, promptOption, promptSyntaxOption, signalOption } from '../util/options';
+import type { AdapterReference } from '../text/adapter-tags';
+import { ownToken } from '../text/own-tokens';
+import { joinSubjects } from '../text/prompt';
+import type { PromptSyntax } from '../text/prompt-syntax';
+import { emptyChunk, readPrompt, type ReadPrompt, type TextKind } from '../text/read-prompt';
+import { weighStates } from '../text/weigh-states';
 import { ownOptions } from '../util/reading';
 import { brief, show } from '../util/show';
 import type { Warning } from '../warning';
@@ -22,12 +26,23 @@ export interface EncodedTexts extends EncodedPrompts {
 export interface EncodePromptOptions {
   /** Whose identifiers the prompts may use. Default: none. */
   readonly concepts?: readonly Concept[];
+  /** As in {@link GenerateOptions.promptSyntax}; texts of fewer chunks than the longest get empty ones. Default 'plain'. */
+  readonly promptSyntax?: PromptSyntax;
   readonly signal?: AbortSignal;
 }
+
+/** How texts are read, and in how many chunks at least. */
+export interface Reading {
+  readonly syntax: PromptSyntax;
+  readonly chunks?: number | undefined;
+}
+
+const PLAIN: Reading = { syntax: 'plain' };
 
 const schema = z.strictObject({
   prompt: promptOption,
   concepts: z.array(conceptOption).default([]),
+  promptSyntax: promptSyntaxOption,
   signal: signalOption,
 });
 
@@ -40,25 +55,26 @@ export async function encodePrompt(session: Session, prompt: string | readonly s
   settings.concepts.forEach((concept) => concept.assertBaseModel(session.fingerprint));
   const prompts = [settings.prompt].flat();
   const subjects = joinSubjects(settings.concepts);
+  const syntax = settings.promptSyntax;
   // An empty one is no prompt to draw: its states are the unconditional ones.
-  const isWord = (word: string) => session.tokenizer.hasWord(word);
-  const { data, shape, warnings } = await encodeResolved(session, 'prompt', prompts.map((one) => resolveText(one, subjects, isWord)), settings.signal);
+  const read = prompts.map((one) => readPrompt(one, subjects, { ...reader(session), syntax, kind: 'prompt', mayBeEmpty: true }));
+  const { data, shape, warnings } = await encodeTexts(session, read, { syntax }, settings.signal);
   return { data, shape, warnings };
 }
 
 /**
- * Text states of prompts, `[B, T, D]`. Identifiers (`V1*`) of a row's subjects become their rare tokens; a text beyond the
- * tokenizer's length (77 tokens for CLIP) is cut off with a warning.
- * @throws ConesError CONES_PROMPT_EMPTY for an empty prompt
+ * Text states of prompts, `[B, T, D]`. Identifiers (`V1*`) of a row's subjects become their rare tokens. T is the tokenizer's length
+ * (77 tokens for CLIP), as often as the longest text has chunks; a plain text has one, and what does not fit is cut off with a warning.
+ * @throws ConesError CONES_PROMPT_EMPTY for an empty prompt, CONES_OPTION_INVALID
  */
 export async function encodePrompts(
   session: Session,
   prompts: readonly string[],
   subjects: readonly (readonly Subject[])[],
   signal?: AbortSignal,
+  reading = PLAIN,
 ): Promise<EncodedTexts> {
-  const isWord = (word: string) => session.tokenizer.hasWord(word);
-  return encodeResolved(session, 'prompt', prompts.map((prompt, i) => resolvePrompt(prompt, subjects[i] ?? [], isWord)), signal);
+  return encodeTexts(session, prompts.map((prompt, i) => read(session, 'prompt', prompt, subjects[i], reading)), reading, signal);
 }
 
 /** The same for negative prompts, which may be empty. */
@@ -67,45 +83,67 @@ export async function encodeNegativePrompts(
   texts: readonly string[],
   subjects: readonly (readonly Subject[])[],
   signal?: AbortSignal,
+  reading = PLAIN,
 ): Promise<EncodedTexts> {
-  const isWord = (word: string) => session.tokenizer.hasWord(word);
-  return encodeResolved(session, 'negative prompt', texts.map((text, i) => resolveText(text, subjects[i] ?? [], isWord)), signal);
+  return encodeTexts(session, texts.map((text, i) => read(session, 'negative prompt', text, subjects[i], reading)), reading, signal);
 }
 
-async function encodeResolved(session: Session, what: string, resolved: readonly ResolvedPrompt[], signal?: AbortSignal): Promise<EncodedTexts> {
-  const warnings = resolved.flatMap((one) => one.warnings);
-  return { ...(await encodeTexts(session, what, resolved, warnings, signal)), named: resolved.map(({ used }) => used) };
+/** The texts of a picture; without guidance it has no negative one. */
+interface PictureTexts {
+  readonly prompt: string;
+  readonly negativePrompt?: string | undefined;
+  readonly concepts: readonly Concept[];
 }
 
-async function encodeTexts(session: Session, what: string, texts: readonly ResolvedPrompt[], warnings: Warning[], signal?: AbortSignal): Promise<EncodedPrompts> {
+/** Chunks of a picture's text states: those of the longer of its texts. */
+export function chunksOf(session: Session, { prompt, negativePrompt = '', concepts }: PictureTexts, reading: Reading): number {
+  if (reading.syntax === 'plain') return 1;
+  const subjects = joinSubjects(concepts);
+  const texts = [read(session, 'prompt', prompt, subjects, reading), read(session, 'negative prompt', negativePrompt, subjects, reading)];
+  return Math.max(...texts.map(({ chunks }) => chunks.length));
+}
+
+function read(session: Session, kind: TextKind, text: string, subjects: readonly Subject[] = [], { syntax }: Reading): ReadPrompt {
+  return readPrompt(text, subjects, { ...reader(session), syntax, kind, mayBeEmpty: kind === 'negative prompt' });
+}
+
+function reader({ tokenizer, config }: Session) {
+  return { tokenizer, vocabSize: config.text.vocabSize };
+}
+
+async function encodeTexts(session: Session, texts: readonly ReadPrompt[], { chunks: least = 1 }: Reading, signal?: AbortSignal): Promise<EncodedTexts> {
   session.assertUsable();
   const { maxLength } = session.tokenizer;
-  const { hiddenSize: width, vocabSize } = session.config.text;
+  const { hiddenSize: width } = session.config.text;
+  const most = Math.max(least, ...texts.map(({ chunks }) => chunks.length));
   const size = maxLength * width;
-  const data = new Float32Array(texts.length * size);
+  const data = new Float32Array(texts.length * most * size);
   const done = new Map<string, Float32Array>();
   // Two concepts may have learned different embeddings for one token.
   const numbers = new Map<unknown, number>();
   const numberOf = (embedding: unknown) => numbers.get(embedding) ?? (numbers.set(embedding, numbers.size), numbers.size - 1);
-  for (const [i, { pieces, used }] of texts.entries()) {
-    const learned = used.filter(({ embedding }) => embedding);
-    const key = JSON.stringify(pieces.map(({ text, subject }) => (subject?.embedding ? numberOf(subject.embedding) : text)));
-    let states = done.get(key);
-    if (!states) {
-      const encoding = encodeWithOwnTokens(session.tokenizer, vocabSize, { pieces }, learned);
-      if (encoding.truncated) {
-        warnings.push({
-          code: 'prompt-truncated',
-          message: `The ${what} is longer than ${maxLength - 2} tokens; this end of it is ignored: "${brief(encoding.truncated)}".`,
-        });
+  const empty = emptyChunk(session.tokenizer);
+  for (const [i, { chunks, learned }] of texts.entries()) {
+    for (let k = 0; k < most; k++) {
+      const { ids, weights } = chunks[k] ?? empty;
+      const key = JSON.stringify([...ids, weights, learned.map(({ embedding }) => numberOf(embedding))]);
+      let states = done.get(key);
+      if (!states) {
+        const replace = learned.length === 0 ? {} : replacement(session, learned, width);
+        states = await session.job(signal, (abort) => session.model.encodeText(ids, 1, { abort, ...replace }));
+        if (weights) states = weighStates(states, weights);
+        done.set(key, states);
       }
-      const replace = learned.length === 0 ? {} : replacement(session, learned, width);
-      states = await session.job(signal, (abort) => session.model.encodeText(encoding.ids, 1, { abort, ...replace }));
-      done.set(key, states);
+      data.set(states, (i * most + k) * size);
     }
-    data.set(states, i * size);
   }
-  return { data, shape: [texts.length, maxLength, width], warnings };
+  const unused = texts.flatMap(({ adapters }) => unusedAdapters(adapters));
+  return { data, shape: [texts.length, most * maxLength, width], warnings: [...texts.flatMap(({ warnings }) => warnings), ...unused], named: texts.map(({ used }) => used) };
+}
+
+function unusedAdapters(adapters: readonly AdapterReference[]): Warning[] {
+  if (adapters.length === 0) return [];
+  return [{ code: 'adapter-unused', message: `The prompt asks for ${brief(adapters.map(({ name }) => `<lora:${name}>`).join(', '))}, and no adapters are loaded from prompts here: the rest of it is drawn.` }];
 }
 
 /** @throws ConesError CONES_CONCEPT_MISMATCH */

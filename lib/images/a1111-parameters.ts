@@ -1,10 +1,13 @@
 import { isGuided } from '../engine/guidance';
+import { escapeWeights } from '../text/emphasis';
+import type { PromptSyntax } from '../text/prompt-syntax';
 import { A1111_NAMES, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
 
 /** Settings of a drawing in the form in which stable-diffusion-webui (AUTOMATIC1111) writes and reads them, as a picture's `parameters`. */
 export interface A1111Settings {
   readonly prompt: string;
   readonly negativePrompt: string;
+  readonly promptSyntax: PromptSyntax;
   readonly seed: string;
   readonly sampler: SamplerName;
   readonly steps: number;
@@ -21,7 +24,10 @@ export interface A1111Settings {
 
 /** Prompt, "Negative prompt: …" unless it is empty, and a line of "Name: value" pairs. */
 export function a1111Parameters(settings: A1111Settings): string {
-  const { prompt, negativePrompt, seed, sampler, steps, guidance, eta, width, height, karras, engine } = settings;
+  // There brackets are weights.
+  const inItsSyntax = (text: string) => (settings.promptSyntax === 'plain' ? escapeWeights(text) : text);
+  const [prompt, negativePrompt] = [inItsSyntax(settings.prompt), inItsSyntax(settings.negativePrompt)];
+  const { seed, sampler, steps, guidance, eta, width, height, karras, engine } = settings;
   const pairs = [
     `Steps: ${steps}`,
     `Sampler: ${A1111_NAMES[sampler]}`,

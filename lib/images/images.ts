@@ -3,11 +3,12 @@ import { types } from 'node:util';
 import type sharp from 'sharp';
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { readExifDescription } from './exif-metadata';
+import { readExifComment, readExifDescription } from './exif-metadata';
 import { writeFileAtomic } from '../util/files';
 import { isHeic } from './heic';
 import { mistakenFor } from '../models/mistaken-file';
 import { parseOptions } from '../util/options';
+import { readA1111Parameters } from './read-a1111-parameters';
 import { type ImageInput, readPicture } from './picture-source';
 import { isPng, readTexts, withoutTexts } from './png-chunks';
 import { addPngText } from './png-metadata';
@@ -197,7 +198,13 @@ export async function readMetadata(source: ImageInput): Promise<Record<string, s
     texts: isPng(bytes) ? readTexts(bytes) : [],
   }));
   const description = exif === undefined ? null : readExifDescription(exif);
-  return { ...(description === null ? {} : parseDescription(description)), ...Object.fromEntries(texts) };
+  const comment = exif === undefined ? null : readExifComment(exif);
+  return {
+    // Where stable-diffusion-webui has it in a JPEG or WebP.
+    ...(comment === null || !readA1111Parameters(comment) ? {} : { parameters: comment }),
+    ...(description === null ? {} : parseDescription(description)),
+    ...Object.fromEntries(texts),
+  };
 }
 
 /** Only our own JSON: descriptions of cameras and other programs are plain text. */

@@ -2,8 +2,10 @@ import { z } from 'zod';
 import { ConesError } from '../errors';
 import { readRegions, REGION_PROMPTS, type RegionPrompt, type Regions } from '../engine/regions';
 import { type ImageInput, readMetadata } from './images';
+import { readA1111Parameters } from './read-a1111-parameters';
 import { pictureName } from './picture-source';
 import { SAMPLER_NAMES, type SamplerName } from '../diffusion/sampler-names';
+import { PROMPT_SYNTAXES, type PromptSyntax } from '../text/prompt-syntax';
 import { brief } from '../util/show';
 
 /** How a picture was drawn, as its file says. */
@@ -12,10 +14,13 @@ export interface PictureSettings {
   readonly options: {
     readonly prompt: string;
     readonly negativePrompt: string;
+    /** Absent: 'plain'. */
+    readonly promptSyntax?: PromptSyntax;
     readonly seed: bigint;
     /** Pictures: more than one in a grid. */
     readonly count: number;
-    readonly sampler: SamplerName;
+    /** Absent where another program drew it with one that is not there: the model's own. */
+    readonly sampler?: SamplerName;
     readonly steps: number;
     readonly guidance: number;
     /** DDIM and TCD only. */
@@ -41,6 +46,8 @@ export interface PictureSettings {
   readonly instructionSet: string | null;
   /** "cones" and its version. */
   readonly engine: string | null;
+  /** Present where another program drew it: settings of its own, such as "Clip skip: 2", that no option stands for. */
+  readonly ignored?: readonly string[];
 }
 
 const number = z.string().regex(/^\d+(?:\.\d+)?(?:e[+-]\d+)?$/, 'must be a number').transform(Number);
@@ -53,6 +60,7 @@ const schema = z.object({
   given: z.string().default(''),
   prompt: z.string().min(1),
   negativePrompt: z.string().default(''),
+  promptSyntax: z.enum(PROMPT_SYNTAXES).optional(),
   // A grid has as many as it has pictures.
   seed: z.string().regex(/^\d{1,20}(?:, \d{1,20})*$/, 'must be a seed').transform((text) => text.split(', ').map(BigInt)),
   sampler: z.enum(SAMPLER_NAMES),
@@ -81,21 +89,28 @@ const schema = z.object({
 });
 
 /**
- * How a picture that cones has drawn was made, from its file or bytes.
+ * How a picture was made, from its file or bytes: all that cones has written there; of other programs' pictures what their
+ * `parameters` say in the form of stable-diffusion-webui.
  * @throws ConesError CONES_SETTINGS_MISSING when the file does not say so, CONES_IO, CONES_IMAGE_INVALID
  */
 export async function readPictureSettings(source: ImageInput): Promise<PictureSettings> {
-  const result = schema.safeParse(await readMetadata(source));
+  const metadata = await readMetadata(source);
+  const result = schema.safeParse(metadata);
   const what = pictureName(source);
+  const foreign = metadata['prompt'] === undefined || metadata['engine'] === undefined ? readA1111Parameters(metadata['parameters'] ?? '') : undefined;
+  if (foreign && foreign.prompt !== '') {
+    const { ignored, ...options } = foreign;
+    return { options: { ...options, count: 1 }, subjects: '', conceptHashes: [], model: null, instructionSet: null, engine: null, ignored };
+  }
   if (!result.success) {
     const { path, message } = result.error.issues[0]!;
-    throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones has saved it`);
+    throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones or stable-diffusion-webui has saved it`);
   }
-  const { given, prompt, negativePrompt, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, promptSyntax, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...origin } = result.data;
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
-  const known = Object.fromEntries(Object.entries({ eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined));
+  const known = Object.fromEntries(Object.entries({ promptSyntax, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined));
   return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, subjects: concepts, ...origin };
 }
 

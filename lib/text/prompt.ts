@@ -42,18 +42,19 @@ const NO_WORDS = (): boolean => false;
  * Replaces the identifiers in a prompt (`V1*`, `<my-cat>`, in any case and Unicode form) by the rare tokens that the
  * search bound them to.
  * @param isWord whether the tokenizer has a word of that name, which textual inversion added
+ * @param weighted whether brackets are read as weights (emphasis.ts); else there is a warning about them
  * @throws ConesError CONES_PROMPT_EMPTY; a negative prompt, which may be empty, goes through {@link resolveText}.
  */
-export function resolvePrompt(prompt: string, subjects: readonly Subject[], isWord: (word: string) => boolean = NO_WORDS): ResolvedPrompt {
+export function resolvePrompt(prompt: string, subjects: readonly Subject[], isWord: (word: string) => boolean = NO_WORDS, weighted = false): ResolvedPrompt {
   // White space as the tokenizer has it.
   if (!/\P{White_Space}/u.test(prompt)) {
     throw new ConesError('CONES_PROMPT_EMPTY', 'The prompt is empty; say what to draw, such as "a V1* cat on a beach".');
   }
-  return resolveText(prompt, subjects, isWord);
+  return resolveText(prompt, subjects, isWord, weighted);
 }
 
 /** The same for a text that may be empty. */
-export function resolveText(prompt: string, subjects: readonly Subject[], isWord: (word: string) => boolean = NO_WORDS): ResolvedPrompt {
+export function resolveText(prompt: string, subjects: readonly Subject[], isWord: (word: string) => boolean = NO_WORDS, weighted = false): ResolvedPrompt {
   const byIdentifier = new Map(subjects.map((subject) => [identifierKey(subject.identifier), subject]));
   const used = new Set<Subject>();
   const words = new Set<string>();
@@ -91,7 +92,7 @@ export function resolveText(prompt: string, subjects: readonly Subject[], isWord
   pieces.push({ text: `${space}${normalized.slice(end)}` });
   const text = pieces.map((piece) => piece.text).join('');
   const named = subjects.filter((subject) => used.has(subject));
-  const weighting = findWeightingSyntax(normalized, (found) => byIdentifier.has(identifierKey(found)) || isWord(found));
+  const weighting = weighted ? [] : findWeightingSyntax(normalized, (found) => byIdentifier.has(identifierKey(found)) || isWord(found));
   return { text, pieces, used: named, warnings: [...warnings, ...sharedTokens(named), ...weightingWarning(weighting)] };
 }
 
@@ -169,7 +170,7 @@ function literal(text: string): string {
 
 function weightingWarning(found: readonly string[]): Warning[] {
   if (found.length === 0) return [];
-  const message = `${found.map((example) => show(example)).join(', ')} is read as plain text: prompts have no weights and no <lora:…> here; say it in words, and leave the signs out.`;
+  const message = `${found.map((example) => show(example)).join(', ')} is read as plain text: draw with promptSyntax: 'weighted' (--prompt-syntax weighted), or say it in words and leave the signs out.`;
   return [{ code: 'weighting-syntax', message }];
 }
 

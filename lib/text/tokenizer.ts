@@ -24,8 +24,10 @@ export interface Encoding {
 /** Characters. No token of CLIP has more than some dozens, and a text has at most 77 tokens. */
 const LONG = 20_000;
 
-interface Token {
+/** A token of a text. */
+export interface Token {
   readonly id: number;
+  /** As the vocabulary writes it: `cat</w>` */
   readonly token: string;
 }
 
@@ -75,11 +77,9 @@ export class Tokenizer {
    * Encodes one text, or the pieces of one, between which words end. Text beyond `maxLength` is cut off and returned in `truncated`.
    */
   encode(text: string | readonly string[]): Encoding {
-    const { vocab, bos, eos, pad } = this.#files;
     const { tokens, rest } = this.#tokenizePieces([text].flat());
     const kept = tokens.slice(0, this.maxLength - 2);
-    const ids = new Int32Array(this.maxLength).fill(vocab[pad]!);
-    ids.set([vocab[bos]!, ...kept.map(({ id }) => id), vocab[eos]!]);
+    const ids = this.frame(kept.map(({ id }) => id));
 
     const pieceOfToken = new Int32Array(this.maxLength).fill(-1);
     pieceOfToken.set(kept.map(({ piece }) => piece), 1);
@@ -89,7 +89,7 @@ export class Tokenizer {
     kept.forEach(({ id, token }, i) => {
       wordOfToken[i + 1] = words.length;
       if (token.endsWith('</w>') || this.#addedIds.has(id) || i === kept.length - 1) {
-        words.push(this.#decode(kept.slice(wordStart, i + 1)));
+        words.push(this.decode(kept.slice(wordStart, i + 1)));
         wordStart = i + 1;
       }
     });
@@ -99,8 +99,33 @@ export class Tokenizer {
       words,
       wordOfToken,
       pieceOfToken,
-      truncated: this.#decode(tokens.slice(kept.length)) + rest,
+      truncated: this.decode(tokens.slice(kept.length)) + rest,
     };
+  }
+
+  /** [maxLength]: BOS, up to maxLength − 2 tokens, EOS, padding. */
+  frame(tokens: readonly number[]): Int32Array {
+    const { vocab, bos, eos, pad } = this.#files;
+    const ids = new Int32Array(this.maxLength).fill(vocab[pad]!);
+    ids.set([vocab[bos]!, ...tokens, vocab[eos]!]);
+    return ids;
+  }
+
+  /** The tokens of a text, those of a word that has several vectors together; of a very long one the first, more than `most`. */
+  units(text: string, most: number): Token[][] {
+    const { tokens } = this.#tokenizeAsMuchAsCounts(text, most);
+    const units: Token[][] = [];
+    for (let i = 0; i < tokens.length; ) {
+      const length = 1 + (this.#vectors.get(tokens[i]!.id)?.length ?? 0);
+      units.push(tokens.slice(i, i + length));
+      i += length;
+    }
+    return units;
+  }
+
+  /** The token of a word of the vocabulary; undefined where it has none. */
+  vocabularyId(token: string): number | undefined {
+    return Object.hasOwn(this.#files.vocab, token) ? this.#files.vocab[token] : undefined;
   }
 
   /** The id of a word that is one token, such as a rare token that names a subject; null otherwise. */
@@ -131,14 +156,14 @@ export class Tokenizer {
    * Of a text of megabytes, which would take seconds, only the first whole words are looked at, and of a word that is
    * itself so long, its beginning: they fill all ids.
    */
-  #tokenizeAsMuchAsCounts(text: string): { tokens: Token[]; rest: string } {
+  #tokenizeAsMuchAsCounts(text: string, most = this.maxLength): { tokens: Token[]; rest: string } {
     if (text.length > LONG) {
       const spaced = withSingleSpaces(text);
       const head = spaced.slice(0, LONG);
       const end = head.lastIndexOf(' ');
       const cut = end > 0 ? end : head.length;
       const tokens = this.#tokenize(head.slice(0, cut));
-      if (tokens.length > this.maxLength) return { tokens, rest: spaced.slice(cut).toLowerCase() };
+      if (tokens.length > most) return { tokens, rest: spaced.slice(cut).toLowerCase() };
     }
     return { tokens: this.#tokenize(text), rest: '' };
   }
@@ -157,7 +182,8 @@ export class Tokenizer {
     });
   }
 
-  #decode(tokens: readonly Token[]): string {
+  /** The text of tokens, normalised (lower case). */
+  decode(tokens: readonly Token[]): string {
     if (tokens.length === 0) return '';
     const text = this.#bpe.decode(tokens.map(({ id }) => id));
     return text.replaceAll('</w>', ' ').trimEnd();

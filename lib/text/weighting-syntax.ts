@@ -1,4 +1,4 @@
-/** The syntax of other programs in which parts of a prompt weigh more or less, or load a LoRA. This engine reads it as plain text. */
+/** The syntax of other programs in which parts of a prompt weigh more or less, or load a LoRA. With `promptSyntax: 'plain'` it is text. */
 
 /** A prompt's first characters; the text encoder reads a few hundred. */
 const LOOKED_AT = 20_000;

@@ -133,6 +133,18 @@ function unlessMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
 }
 
+/** What to do where it is not the path that is wrong. */
+const IO_ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: 'Make room on the disk, or choose another.',
+  EDQUOT: 'Make room within the disk quota, or choose another disk.',
+  EFBIG: 'Raise the limit on the size of files (ulimit -f), or choose another file system.',
+  EROFS: 'Choose a place that can be written to.',
+  EMFILE: 'Raise the limit on open files (ulimit -n).',
+  EIO: 'Check the disk.',
+};
+
 export function ioError(what: string, cause: unknown): ConesError {
-  return new ConesError('CONES_IO', `${what}: ${brief(reason(cause)).replace(/\.$/, '')}. Check the path and its permissions.`, { cause });
+  const { code = '' } = Object(cause) as { code?: string };
+  const advice = Object.hasOwn(IO_ADVICE, code) ? IO_ADVICE[code]! : 'Check the path and its permissions.';
+  return new ConesError('CONES_IO', `${what}: ${brief(reason(cause)).replace(/\.$/, '')}. ${advice}`, { cause });
 }

@@ -4,6 +4,7 @@ import { types } from 'node:util';
 import { z } from 'zod';
 import { Concept } from '../concept';
 import { ConesError } from '../errors';
+import { PROMPT_SYNTAXES } from '../text/prompt-syntax';
 import { type ImageInput, isImageInput, isPath } from '../images/picture-source';
 import { reading } from './reading';
 import { brief } from './show';
@@ -37,6 +38,8 @@ export const signalOption = z
   .optional();
 
 export const promptOption = z.union([z.string(), z.array(z.string()).min(1).max(4096)], 'must be a text, or a list of 1 to 4096 texts');
+
+export const promptSyntaxOption = z.enum(PROMPT_SYNTAXES).default('plain');
 
 /** Not `instanceof`, for the same reason. */
 export const bytesOption = z.custom<Uint8Array>(types.isUint8Array, 'must be a Uint8Array');

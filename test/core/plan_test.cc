@@ -242,6 +242,35 @@ TEST("searches: the peak of a step, and what is held between steps") {
       }
 }
 
+TEST("trimming frees the weights packed for gradients, but not while a search counts on them") {
+  const auto model = tiny_model();
+  const auto packed = [&] { return model->memory().for_gradients; };
+  jobs::GradientInput gradient;
+  static_cast<jobs::TrainingInput&>(gradient) = training_input(*model, 2, 1);
+  gradient.tensors = kv_names(*model);
+  EXPECT(packed() == 0);
+  static_cast<void>(jobs::run(jobs::gradient, *model, gradient, kWanted));
+  EXPECT(packed() > 0 && packed() == model->memory().in_use - model->memory().weights);
+  model->trim();
+  EXPECT(packed() == 0 && model->memory().in_use == model->memory().weights && model->memory().cached == 0);
+
+  const jobs::SearchInput in = search_input(*model, Optimizer::sgd, false);
+  const jobs::Plan planned = jobs::plan_search(*model, in);
+  model->trim();
+  auto search = std::make_shared<jobs::SearchJob>(model, in, kWanted);
+  for (int step = 0; step < 3; ++step) {
+    jobs::SearchRun run(search, 1);
+    while (!run.step(kWanted, [](const jobs::SearchProgress&) {})) {}
+    const std::size_t before = packed();
+    model->trim();
+    EXPECT(packed() > 0 && packed() == before);
+    EXPECT(model->memory().in_use - model->memory().weights == planned.held);
+  }
+  search.reset();
+  model->trim();
+  EXPECT(packed() == 0 && model->memory().in_use == model->memory().weights);
+}
+
 TEST("a search whose shut weights grow from none holds all that is planned from its first step on") {
   const auto model = tiny_model();
   jobs::SearchInput in = search_input(*model, Optimizer::sgd, false);

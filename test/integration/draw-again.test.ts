@@ -72,6 +72,35 @@ test('a grid is drawn again as the pictures it was made of', async () => {
   expect(readdirSync(folder).filter((name) => name.startsWith('of-grid')).sort()).toEqual(['of-grid-1.png', 'of-grid-2.png', 'of-grid-3.png']);
 });
 
+describe('of another program', () => {
+  const parameters = 'a (cat:1.3) BREAK b\nNegative prompt: [dog]\nSteps: 2, Sampler: Euler a, CFG scale: 3, Seed: 9, Size: 64x64, Clip skip: 2';
+  const options: GenerateOptions = { prompt: 'a (cat:1.3) BREAK b', negativePrompt: '[dog]', promptSyntax: 'weighted', steps: 2, sampler: 'euler-ancestral', guidance: 3, seed: 9, width: 64, height: 64 };
+
+  test('the same settings are drawn, and what is left out is told', async () => {
+    await saveImage(at('webui.png'), { width: 1, height: 1, data: new Uint8Array(3) }, { metadata: { parameters } });
+    const { images, warnings } = await engine.drawAgain(at('webui.png'));
+    expect(warnings).toEqual([{ code: 'drawn-elsewhere', message: expect.stringMatching(/other noise.*Clip skip: 2/) as string }]);
+    const [wanted] = (await engine.generate(options)).images;
+    expect(images[0]!.data).toEqual(wanted!.data);
+    // Now it is one of ours, and says so.
+    expect((await engine.drawAgain(await images[0]!.toBuffer())).images[0]!.metadata).toEqual(wanted!.metadata);
+  });
+
+  test('a concept can be added to it', async () => {
+    const { images } = await engine.drawAgain(at('webui.png'), { concepts: [cat] });
+    expect(images[0]!.data).toEqual((await engine.generate({ ...options, concepts: [cat] })).images[0]!.data);
+  });
+
+  test('by the command line, with flags in place of what it says', async () => {
+    const run = (...args: string[]) => runCli(['generate', '--model', MODEL, '--threads', '1', '-o', at('of-webui.png'), ...args]);
+    expect(await run('--from', at('webui.png'))).toMatchObject({ code: 0, stderr: expect.stringContaining('drawn-elsewhere') as string });
+    expect(await readMetadata(at('of-webui.png'))).toMatchObject({ promptSyntax: 'weighted', sampler: 'euler-ancestral', negativePrompt: '[dog]' });
+    await run('--from', at('webui.png'), '--prompt-syntax', 'plain');
+    expect(await readMetadata(at('of-webui.png'))).not.toHaveProperty('promptSyntax');
+    expect(await run('a cat', '--prompt-syntax', 'fancy')).toMatchObject({ code: 2, stderr: expect.stringMatching(/CONES_OPTION_INVALID.*promptSyntax/) as string });
+  });
+});
+
 describe('what cannot be drawn again is told', () => {
   const draw = async (options: Partial<GenerateOptions> = {}) => (await engine.generate({ prompt: 'a V1* cat', steps: 1, seed: 1, concepts: [cat], ...options })).images[0]!;
   /** The picture's file, in which something else is said. */

@@ -2,6 +2,7 @@
 
 #include "cpu/linear.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <thread>
@@ -159,4 +160,30 @@ TEST("backward weights are packed once, also when threads ask at the same time, 
   }
   for (const float* panel : panels) EXPECT(panel == panels[0] && panel != nullptr);
   EXPECT(planned > 0 && context.memory->in_use() - before == planned);
+}
+
+TEST("backward weights that are dropped stay with who uses them, and are packed again as they were") {
+  const Context context = make_context();
+  const Stored weight("w", random_values(64 * 48, 1), {64, 48});
+  {
+    const LinearWeights layer(context, &weight.parameter, nullptr);
+    const LazyPackedMatrix& backward = CpuLinear::of(layer.prepared()).backward;
+    const std::size_t loaded = context.memory->in_use();
+    EXPECT(context.memory->remakable() == 0);
+    PackedMatrix used = backward.get(context);
+    const std::vector<float> first(used.panel(0), used.panel(0) + used.bytes() / sizeof(float));
+    const auto is_first = [&](const PackedMatrix& packed) { return std::equal(first.begin(), first.end(), packed.panel(0)); };
+    const std::size_t packed = context.memory->in_use() - loaded;
+    EXPECT(packed > 0 && context.memory->remakable() == packed);
+
+    context.memory->drop_remakable();
+    EXPECT(context.memory->remakable() == 0 && context.memory->in_use() == loaded + packed);
+    EXPECT(is_first(used));
+    used = PackedMatrix();
+    EXPECT(context.memory->in_use() == loaded);
+
+    EXPECT(is_first(backward.get(context)));
+    EXPECT(context.memory->remakable() == packed);
+  }
+  EXPECT(context.memory->remakable() == 0);  // it went with its layer
 }

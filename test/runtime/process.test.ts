@@ -9,11 +9,12 @@ interface Outcome {
   readonly result: unknown;
 }
 
-const run = (scenario: string, env: NodeJS.ProcessEnv = {}) =>
+/** `blocks`: no file grows beyond so many times 512 bytes. */
+const run = (scenario: string, env: NodeJS.ProcessEnv = {}, blocks?: number) =>
   new Promise<Outcome>((resolve) => {
     const file = (name: string) => path.join(__dirname, name);
     const args = ['--expose-gc', '-r', file('register.cjs'), file('scenarios.ts'), scenario];
-    execFile(process.execPath, args, { env: { ...process.env, ...env }, timeout: 540_000 }, (error, stdout, stderr) => {
+    execFile('sh', ['-c', `${blocks === undefined ? '' : `ulimit -f ${blocks} && `}exec "$@"`, 'sh', process.execPath, ...args], { env: { ...process.env, ...env }, timeout: 540_000 }, (error, stdout, stderr) => {
       const result: unknown = stdout.trim() ? JSON.parse(stdout) : undefined;
       resolve({ code: error?.code ?? 0, signal: error?.signal ?? null, stderr, result });
     });
@@ -50,7 +51,7 @@ test('process.exit() in a busy worker', async () => {
 });
 
 // Engines that were kept would add their weights in every cycle; what the process grows by itself is seen in the first half.
-test.each(['cycles', 'forgotten'])('memory does not grow with engines: %s', async (scenario) => {
+test.each(['cycles', 'gradientCycles', 'forgotten'])('memory does not grow with engines: %s', async (scenario) => {
   const { result, ...end } = await run(scenario);
   expect(end).toEqual(ENDED);
   const { engines, rss, weights } = result as { engines: number; rss: number[]; weights: number };
@@ -69,6 +70,20 @@ test('weights files that are shortened while a model is loaded', async () => {
       unet: { mask: 'done', search: changed, steps: changed, gradient: changed, ...kept, done: 0 },
       all: { mask: changed, search: changed, steps: changed, gradient: changed, ...kept },
       load: 'CONES_SAFETENSORS_INVALID',
+    },
+  });
+});
+
+test('a disk that is full: a typed error, and no file is torn', async () => {
+  const advice = 'EFBIG: file too large, write. Raise the limit on the size of files (ulimit -f), or choose another file system.';
+  expect(await run('fullDisk', {}, 2)).toMatchObject({
+    ...ENDED,
+    result: {
+      concept: `CONES_IO: /a.cones cannot be written: ${advice}`,
+      stillFew: true,
+      state: true,
+      warnings: [['checkpoint-failed', `/a.state cannot be written: ${advice} The search goes on; if it is killed, what it does from step 1 on is lost.`]],
+      left: ['a.cones', 'a.state'],
     },
   });
 });

@@ -1,12 +1,14 @@
 // What runs in child processes: node -r register.cjs scenarios.ts <name>. Each prints one line of JSON at its end.
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { Engine } from '../../lib';
+import { Concept, Engine, type Warning } from '../../lib';
+import { Rescue } from '../../lib/cli/rescue';
+import { StateFile } from '../../lib/cli/state-file';
 import { conceptOf, load, MODEL, searchOptions } from './model';
 
 const DRAWING = { prompt: 'a cat', steps: 3, seed: 3 };
@@ -101,6 +103,24 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
     return { engines: 200, rss, weights };
   },
 
+  /** The same with a gradient each, which packs the weights a second time. */
+  async gradientCycles() {
+    const rss: number[] = [];
+    let weights = 0;
+    for (let i = 1; i <= 60; i++) {
+      const engine = await load();
+      ({ weights } = engine.memory());
+      await draw(engine);
+      const latents = { data: new Float32Array(4 * 8 * 8).fill(0.5), shape: [1, 4, 8, 8] } as const;
+      await engine.conceptGradient(latents, [500], await engine.encodePrompt('a cat'), { target: latents.data });
+      await engine.dispose();
+      if (i % 5 !== 0) continue;
+      await collect();
+      rss.push(process.memoryUsage.rss());
+    }
+    return { engines: 60, rss, weights };
+  },
+
   async forgotten() {
     const rss: number[] = [];
     let weights = 0;
@@ -173,6 +193,34 @@ const SCENARIOS: Record<string, () => Promise<unknown>> = {
       truncateSync(weights('text_encoder'), 0);
       truncateSync(weights('vae'), 0);
       return { unet, all: await jobs(), load: await outcome(Engine.load(folder)) };
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+
+
+  /** With a limit on the size of files, which is as a full disk: what was there stays whole, and nothing is left lying about. */
+  async fullDisk() {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'cones-full-'));
+    const at = (name: string) => path.join(folder, name);
+    const outcome = (job: PromiseLike<unknown>) => Promise.resolve(job).then(() => 'done', ({ code, message }: { code: string; message: string }) => `${code}: ${message.replaceAll(folder, '')}`);
+    try {
+      const engine = await load();
+      const [few, many] = [conceptOf(engine, 0, 500), conceptOf(engine, 0, 2)];
+      const state = new StateFile(at('a.state'), new Rescue());
+      const warnings: Warning[] = [];
+      const warn = (warning: Warning) => void warnings.push(warning);
+      await few.save(at('a.cones'));
+      await state.checkpoint(Buffer.alloc(100, 1), 1, warn);
+      const concept = await outcome(many.save(at('a.cones')));
+      for (const step of [2, 3]) await state.checkpoint(Buffer.alloc(1 << 20, 2), step, warn);
+      return {
+        concept,
+        stillFew: (await Concept.load(at('a.cones'))).equals(few),
+        state: readFileSync(at('a.state')).equals(Buffer.alloc(100, 1)),
+        warnings: warnings.map(({ code, message }) => [code, message.replaceAll(folder, '')]),
+        left: readdirSync(folder).sort(),
+      };
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -97,3 +97,29 @@ test('trim gives back what is kept, and the next picture is the same', async () 
   expect(engine.memory().cached).toBe(0);
   expect(await draw()).toEqual(before);
 });
+
+test('trim frees what gradients keep once no search counts on it, and the next gradient is the same', async () => {
+  await using engine = await load();
+  const [C, side] = [4, 8];
+  const latents = { data: new Float32Array(C * side * side).fill(0.5), shape: [1, C, side, side] } as const;
+  const embeddings = await engine.encodePrompt('a cat');
+  const gradient = () => engine.conceptGradient(latents, [500], embeddings, { target: new Float32Array(C * side * side) });
+  const { inUse, forGradients } = engine.memory();
+  expect(forGradients).toBe(0);
+  const before = await gradient();
+  expect(engine.memory().forGradients).toBeGreaterThan(0);
+  await engine.trim();
+  expect(engine.memory()).toMatchObject({ inUse, forGradients: 0, cached: 0 });
+  expect(await gradient()).toEqual(before);
+
+  const search = await engine.startSearch(await searchOptions({ report: { pictures: 0 } }));
+  await search.run(1);
+  const kept = engine.memory().forGradients;
+  expect(kept).toBeGreaterThan(0);
+  await engine.trim();
+  expect(engine.memory().forGradients).toBe(kept);
+  await search.run();
+  search.dispose();
+  await engine.trim();
+  expect(engine.memory()).toMatchObject({ inUse, forGradients: 0 });
+});

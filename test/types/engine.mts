@@ -1,5 +1,5 @@
 // The public API as a user of ES modules sees it: compiled, never run.
-import { Clip, Concept, type DownloadProgress, Engine, type EngineStats, type GenerateResult, type Latents, type Preview, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
+import { Clip, Concept, type DownloadProgress, Engine, type EngineStats, type GenerateResult, type Latents, type Preview, type PromptSyntax, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
 
 export async function quickStart(signal: AbortSignal): Promise<void> {
   await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
@@ -21,13 +21,17 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
 
   await using limited = await Engine.load('models/mini', { maxQueue: 8, limits: { size: 512, count: 4 } });
   const { waiting, running, rowsPerStep, memory }: EngineStats = limited.stats();
-  void (waiting + running + rowsPerStep + memory.cached);
+  void (waiting + running + rowsPerStep + memory.cached + memory.forGradients);
   await limited.trim();
   await engine.findConcept({ images: ['1.png'], category: 'cat', priority: 'background' });
   // @ts-expect-error -- no such priority
   await engine.findConcept({ images: ['1.png'], category: 'cat', priority: 'urgent' });
 
-  const text = await engine.encodePrompt('a V1* cat', { concepts: [cat] });
+  const promptSyntax: PromptSyntax = 'weighted';
+  await engine.generate({ prompt: 'a (V1* cat:1.2)', promptSyntax });
+  // @ts-expect-error -- no such syntax
+  await engine.generate({ prompt: 'a cat', promptSyntax: 'compel' });
+  const text = await engine.encodePrompt('a V1* cat', { concepts: [cat], promptSyntax });
   const latents = { data: new Float32Array(256), shape: [1, 4, 8, 8] as const };
   const output: Float32Array = await engine.denoise(latents, [500], text, { concepts: cat });
   const { loss, gradients } = await engine.conceptGradient(latents, [500], text, { target: output, concepts: [[cat], null], withRespectTo: 'weights' });

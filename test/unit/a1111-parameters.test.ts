@@ -15,7 +15,7 @@ function parse(text: string): { prompt: string; negative: string; pairs: Record<
 }
 
 const settings: A1111Settings = {
-  ...{ prompt: 'a V1* cat: red, on\na beach', negativePrompt: 'ugly,\nblurry', seed: '18446744073709551615', sampler: 'dpm-solver-multistep', steps: 20 },
+  ...{ prompt: 'a V1* cat: red, on\na beach', negativePrompt: 'ugly,\nblurry', promptSyntax: 'plain', seed: '18446744073709551615', sampler: 'dpm-solver-multistep', steps: 20 },
   ...{ guidance: 7.5, width: 128, height: 64, karras: false, engine: 'cones 0.1.0' },
 };
 

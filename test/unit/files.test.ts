@@ -109,6 +109,18 @@ test('a reason that is a whole sentence is not ended twice', () => {
   expect(ioError('a.cones cannot be written', new Error('This is restricted.')).message).toBe('a.cones cannot be written: This is restricted. Check the path and its permissions.');
 });
 
+test.each([
+  ['ENOSPC', /: ENOSPC: no space left on device, write\. Make room on the disk/],
+  ['EFBIG', /: EFBIG: file too large, write\. Raise the limit/],
+  ['EROFS', /can be written to\.$/],
+  ['EACCES', /Check the path and its permissions\.$/],
+  ['constructor', /Check the path and its permissions\.$/],
+])('what to do about %s', (code, message) => {
+  const words: Record<string, string> = { ENOSPC: 'no space left on device', EFBIG: 'file too large' };
+  const cause = Object.assign(new Error(`${code}: ${words[code] ?? 'refused'}, write`), { code });
+  expect(ioError('a.cones cannot be written', cause)).toMatchObject({ code: 'CONES_IO', message: expect.stringMatching(message) as string });
+});
+
 test('the target of a name can be asked for without writing', async () => {
   writeFileSync(at('file'), '');
   symlinkSync('file', at('link'));

@@ -18,6 +18,10 @@ import type * as HubFiles from '../../lib/models/hub/choose-files';
 import type * as HubListing from '../../lib/models/hub/listing';
 import type * as PngChunks from '../../lib/images/png-chunks';
 import type * as OneSubject from '../../lib/text/one-subject';
+import type * as Parameters from '../../lib/images/read-a1111-parameters';
+import type * as AdapterTags from '../../lib/text/adapter-tags';
+import type * as Chunks from '../../lib/text/chunks';
+import type * as Emphasis from '../../lib/text/emphasis';
 import type * as Prompt from '../../lib/text/prompt';
 import type * as Lines from '../../lib/util/lines';
 import type * as Show from '../../lib/util/show';
@@ -226,11 +230,28 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
     },
   },
   'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
+  'a weighted prompt of brackets': { size: 2000, work: (n) => refused(() => emphasis().weighPieces([{ text: '('.repeat(n) }])) },
+  'a weighted prompt of parts': { size: 2000, work: (n) => emphasis().weighPieces([{ text: `${'(['.repeat(30)}${'[a](b:1.2), \\( '.repeat(n)}` }]) },
+  'a weighted prompt of numbers': { size: 2000, work: (n) => emphasis().weighPieces([{ text: `[a:${'1'.repeat(n)}:${' '.repeat(n)}${':1'.repeat(n)}` }]) },
+  'a weighted prompt of capitals': { size: 2000, work: (n) => [emphasis().weighPieces([{ text: `${' '.repeat(n)}${'BREAK '.repeat(n)}` }]), emphasis().refuseAnd('ANDA '.repeat(n))] },
+  'a weighted prompt of adapters': { size: 2000, work: (n) => refused(() => library.load<typeof AdapterTags>('lib/text/adapter-tags.ts').takeAdapterTags(`${'<lora:'.repeat(n)}${'<lora:a>'.repeat(n)}`)) },
+  'a weighted prompt of many chunks': { size: 2000, work: (n) => library.load<typeof Chunks>('lib/text/chunks.ts').cutIntoChunks(Array.from({ length: n }, (_, i) => (i % 3 ? [{ id: i % 2, weight: 1, token: '' }] : 'BREAK')), { room: 75, comma: 1 }) },
+  "another program's settings": parameters((n) => list(n, (i) => `a${i + 10_000}: "${i + 10_000}\\""`)),
+  "another program's settings, without an end": parameters((n) => `"${'\\" '.repeat(n)}`),
+  "another program's prompt": parameters((n) => `${'Negative prompt: a\n'.repeat(n)}Steps: 1, CFG scale: 1, Seed: 1`),
   'captions that all differ': { size: 2000, work: (n) => library.load<typeof Captions>('lib/methods/shared/captions.ts').listCaptions(Array.from({ length: n }, (_, i) => [`${i}`, `${-i}`])) },
   'texts in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printLines(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
   'JSON in a terminal': { size: 4000, work: (n) => library.load<typeof CliIo>('lib/cli/io.ts').printJson(io(), Array.from({ length: n }, () => 'a\u202e\n')) },
   'an error of many lines': { size: 4000, work: (n) => library.load<typeof Show>('lib/util/show.ts').oneLine(' \n'.repeat(n)) },
 };
+
+function emphasis() {
+  return library.load<typeof Emphasis>('lib/text/emphasis.ts');
+}
+
+function parameters(text: (size: number) => string) {
+  return { size: 1000, work: (n: number) => library.load<typeof Parameters>('lib/images/read-a1111-parameters.ts').readA1111Parameters(text(n)) };
+}
 
 function json(text: (size: number) => string) {
   return { size: 4000, work: (n: number) => refused(() => library.load<typeof ReadJson>('lib/models/read-json.ts').readJson(put('x.json', text(n)))) };
