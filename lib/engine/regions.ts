@@ -135,7 +135,9 @@ export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt, mu
     if (subject && regionPrompt === 'whole') return { ...drawn, concepts: own, subjects: all };
     const kept = all.filter((one) => own.some((concept) => has(concept, one)) && (!places.has(key(one)) || (subject && key(one) === key(subject))));
     const dropped = all.filter((one) => !kept.includes(one));
-    const text = (given: string) => (regionPrompt === 'alone' ? withoutSubjects : withoutIdentifiers)(given, all, dropped);
+    const bare = (given: string) => withoutIdentifiers(given, all, dropped);
+    // What is nothing but subjects is about them all the same.
+    const text = (given: string) => (regionPrompt === 'alone' && withoutSubjects(given, all, dropped)) || bare(given);
     return { prompt: text(drawn.prompt), negativePrompt: text(drawn.negativePrompt), concepts: own, subjects: kept };
   };
   const planes = [...placed.values()].map((region) => soften(coverage(region, latent), latent, feather));
