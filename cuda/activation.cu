@@ -34,6 +34,7 @@ int with_activation(Activation activation, const F& f) {
     case Activation::gelu: return f(Gelu());
     case Activation::quick_gelu: return f(QuickGelu());
     case Activation::gelu_tanh: return f(GeluTanh());
+    case Activation::relu: return f(Relu());
   }
   return kInvalid;
 }

@@ -5,7 +5,7 @@
 
 namespace cones::cuda {
 
-enum class Activation : int { silu = 0, gelu = 1, quick_gelu = 2, gelu_tanh = 3 };  // gelu is the exact one (erf)
+enum class Activation : int { silu = 0, gelu = 1, quick_gelu = 2, gelu_tanh = 3, relu = 4 };  // gelu is the exact one (erf)
 
 /// y = activation(x), `count` elements of `type` (16-bit). y may be x.
 struct ActivationForwardArgs {

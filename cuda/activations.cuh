@@ -90,4 +90,13 @@ struct GeluTanh {
   static DEVICE float argument(float x) { return x * dev::fma(x * x, 0.044715f * 1.59576912f, 1.59576912f); }
 };
 
+/// max(x, 0); its slope at 0 is 0, as PyTorch's.
+struct Relu {
+  static DEVICE float value(float x) { return x < 0.0f ? 0.0f : x; }
+  static DEVICE float derivative(float x) {
+    if (x > 0.0f) return 1.0f;
+    return x == x ? 0.0f : x;
+  }
+};
+
 }  // namespace cones::cuda

@@ -8,9 +8,10 @@ namespace cones::cuda {
 
 struct CropRowsArgs {
   std::int64_t pictures, height, width, channels;
+  std::int64_t bytes;  // of a value: 2 or 4
   WindowList windows;
-  const float* x;  // [pictures, height, width, channels]
-  float* y;        // [pictures, regions, windows' height, width, channels]
+  const void* x;  // [pictures, height, width, channels]
+  void* y;        // [pictures, regions, windows' height, width, channels]
 };
 int crop_rows(Stream* stream, const CropRowsArgs& args);
 

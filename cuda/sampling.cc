@@ -25,14 +25,15 @@ cuda::WindowList window_list(const Backend::Windows& windows) {
 }  // namespace
 
 Tensor Cuda::crop_rows(const Context& context, const Tensor& x, const Windows& windows) const {
-  Tensor y = context.empty({x.dim(0) * windows.regions(), windows.height, windows.width, x.columns()}, DType::f32);
+  Tensor y = context.empty({x.dim(0) * windows.regions(), windows.height, windows.width, x.columns()}, x.dtype());
   launch(library_.crop_rows, {.pictures = x.dim(0),
                               .height = x.dim(1),
                               .width = x.dim(2),
                               .channels = x.columns(),
+                              .bytes = static_cast<std::int64_t>(dtype_size(x.dtype())),
                               .windows = window_list(windows),
-                              .x = floats(x),
-                              .y = floats(y)});
+                              .x = x.raw(),
+                              .y = y.raw()});
   return y;
 }
 
@@ -62,6 +63,8 @@ void Cuda::solver_step(const Context& context, const SolverInput& in, const Solv
                                 .output_type = cuda_type(in.output.dtype()),
                                 .guided = in.guided,
                                 .guidance = in.guidance,
+                                .by_picture = in.by_picture,
+                                .image_guidance = in.image_guidance,
                                 .previous = {before(0), before(1), before(2), before(3)},
                                 .prediction = floats(prediction),
                                 .next = floats(next),
@@ -74,6 +77,21 @@ void Cuda::solver_step(const Context& context, const SolverInput& in, const Solv
                                 .noise = step.noise,
                                 .seeds = in.seeds.data(),
                                 .offset = static_cast<std::uint64_t>(picture) * (in.steps_done + 1)});
+}
+
+Tensor Cuda::keep_known(const Context& context, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                        double image_share, double noise_share) const {
+  Tensor y = context.empty(x.shape(), DType::f32);
+  launch(library_.keep_known, {.count = x.size(),
+                               .channels = x.columns(),
+                               .x = floats(x),
+                               .image = floats(image),
+                               .noise = floats(noise),
+                               .mask = floats(mask),
+                               .image_share = image_share,
+                               .noise_share = noise_share,
+                               .y = floats(y)});
+  return y;
 }
 
 }  // namespace cones

@@ -9,7 +9,7 @@ Tensor Cuda::search_theta(const Context&, const Parameter&, const PreparedRef& p
   return CudaWeights::of(*prepared).weight;
 }
 
-PreparedRef Cuda::search_gamma(const Context& context, const SearchState& state, const SearchCut* cut, bool) const {
+PreparedRef Cuda::search_gamma(const Context& context, const SearchState& state, const SearchCut* cut) const {
   auto gamma = std::make_shared<CudaGamma>();
   Tensor made = context.empty(state.theta.shape());
   launch(library_.search_gamma, {.type = type(),

@@ -24,10 +24,13 @@ KERNEL void LAUNCH_BOUNDS(kThreads)
   const std::int64_t j = (first + dev::block_y()) * a.picture + k;
   const T* const output = static_cast<const T*>(a.output);
 
-  double o = static_cast<double>(dev::to_float(output[a.guided ? a.batch * a.picture + j : j]));
-  if (a.guided) {
-    const double negative = static_cast<double>(dev::to_float(output[j]));
-    o = dev::add(negative, dev::multiply(a.guidance, dev::subtract(o, negative)));
+  const auto side = [&](int s) { return static_cast<double>(dev::to_float(output[s * a.batch * a.picture + j])); };
+  double o = side(0);
+  if (a.by_picture) {
+    const double with = side(1);
+    o = dev::add(dev::add(o, dev::multiply(a.image_guidance, dev::subtract(with, o))), dev::multiply(a.guidance, dev::subtract(side(2), with)));
+  } else if (a.guided) {
+    o = dev::add(o, dev::multiply(a.guidance, dev::subtract(side(1), o)));
   }
   const double old = static_cast<double>(a.latents[j]);
   const double m = dev::add(dev::multiply(a.prediction_from_x, old), dev::multiply(a.prediction_from_output, o));

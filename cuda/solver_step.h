@@ -16,6 +16,8 @@ struct SolverStepArgs {
   Type output_type;
   int guided;                   // 0: rows = batch, o = output
   double guidance;              // o = o_negative + guidance·(o_positive − o_negative)
+  int by_picture;               // rows = 3·batch, o = o_0 + image_guidance·(o_1 − o_0) + guidance·(o_2 − o_1), whatever `guided` says
+  double image_guidance;
   const float* previous[4];     // [batch, picture] each, the latest first; null: its coefficient is not looked at
   float* prediction;            // m [batch, picture]; may be one of previous
   float* next;                  // [batch, picture]; may be latents

@@ -16,6 +16,7 @@
 #include "gather_rows.h"
 #include "geglu.h"
 #include "group_norm.h"
+#include "keep_known.h"
 #include "kv_project.h"
 #include "layer_norm.h"
 #include "library.h"
@@ -53,6 +54,7 @@
   /* sampling and training */              \
   X(philox_normal)                         \
   X(solver_step)                           \
+  X(keep_known)                            \
   X(noised_rows)                           \
   X(mse_loss)                              \
   X(adam)                                  \
@@ -110,7 +112,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 4;
+constexpr int kVersion = 6;
 
 struct Library {
   int version;

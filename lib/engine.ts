@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { SamplerName } from './diffusion/sampler-names';
 import { z } from 'zod';
 import type { Concept } from './concept';
@@ -38,7 +39,7 @@ import type { RefineConceptsOptions } from './methods/cones/refine-options';
 import { ConceptSearch } from './methods/cones/search';
 import type { ImageInput } from './images/images';
 import { loadWithin } from './models/loading-memory';
-import { loadModelConfig } from './models';
+import { loadModelConfig, readDraftsConfig } from './models';
 import { downloadOptions, type DownloadOptions, modelFolder } from './models/hub';
 import { fromNative, native } from './native';
 import { parseOptions } from './util/options';
@@ -69,6 +70,11 @@ export interface EngineOptions extends DeviceOptions, DownloadOptions {
    * sizes are told from the tensors, all else is as in Stable Diffusion 1.x or 2.x, with CLIP's vocabulary.
    */
   readonly config?: string;
+  /**
+   * The folder of another autoencoder for the same latents, such as TAESD (`AutoencoderTiny`): previews then are whole pictures, and
+   * `generate({ decoder: 'drafts' })` ends with it. Default: none.
+   */
+  readonly drafts?: string;
   /** Calls of generate that may be waiting or being drawn at once; one more is CONES_QUEUE_FULL. Default: any number. */
   readonly maxQueue?: number;
   /** The most that one call of generate may ask for; more is CONES_LIMIT_EXCEEDED. Default: no limits. */
@@ -110,7 +116,7 @@ const singleFileOptions = {
   ema: z.boolean().optional(),
   config: z.string().min(1).optional(),
 };
-const engineOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true), ...singleFileOptions, ...admissionOptions });
+const engineOptions = z.strictObject({ ...deviceOptions, ...downloadOptions, planOnly: z.boolean().default(false), allowPaths: z.boolean().default(true), drafts: z.string().min(1).optional(), ...singleFileOptions, ...admissionOptions });
 
 /**
  * A text-to-image model in memory. Jobs of one engine share a thread of their own and never block the event loop: drawings take
@@ -145,6 +151,7 @@ export class Engine implements AsyncDisposable {
     const addon = native();
     const { prediction, ema } = settings;
     const config = await loadModelConfig(await modelFolder(model, settings), { prediction, ema, config: settings.config });
+    const drafts = settings.drafts === undefined ? undefined : await readDraftsConfig(path.resolve(settings.drafts), config.vae);
     const [tokenizer, rareTokens] = await Promise.all([
       Tokenizer.load(config.tokenizer, { maxPositions: config.text.maxPositions, vocabSize: config.text.vocabSize }),
       readRareTokens(config.folder),
@@ -154,8 +161,8 @@ export class Engine implements AsyncDisposable {
     const { unet, text, vae } = config;
     const { planOnly, allowPaths } = settings;
     const admission = new Admission(settings);
-    const loaded = await loadWithin(place, [unet, text, vae], (within) => addon.loadModel({ unet, text, vae, ...within, planOnly }));
-    return new Engine(await fromNative(() => Session.open({ model: loaded, config, tokenizer, rareTokens, threads, allowPaths, admission })));
+    const loaded = await loadWithin(place, [unet, text, vae, ...(drafts ? [drafts] : [])], (within) => addon.loadModel({ unet, text, vae, ...(drafts ? { drafts } : {}), ...within, planOnly }));
+    return new Engine(await fromNative(() => Session.open({ model: loaded, config: { ...config, ...(drafts ? { drafts } : {}) }, tokenizer, rareTokens, threads, allowPaths, admission })));
   }
 
   /**

@@ -7,9 +7,9 @@ import shutil
 
 import torch
 
-from golden import clip, clip_model, common, identifier, masked, pipeline, search, subjects, unet, vae, weighted
+from golden import clip, clip_model, common, editing, identifier, masked, other_vae, pipeline, search, subjects, unet, vae, weighted
 
-KINDS = (unet, masked, clip, clip_model, vae, search, identifier, pipeline, subjects, weighted)
+KINDS = (unet, masked, clip, clip_model, vae, search, identifier, pipeline, subjects, editing, other_vae, weighted)
 
 
 def main():

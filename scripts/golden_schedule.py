@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     DPMSolverSinglestepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -51,8 +52,9 @@ SAMPLERS = {
     "unipc-multistep": UniPCMultistepScheduler,
     "lcm": LCMScheduler,
     "tcd": TCDScheduler,
+    "deis-multistep": DEISMultistepScheduler,
 }
-KARRAS = ["heun", "kdpm2", "kdpm2-ancestral", "lms", "dpm-solver-multistep-sde", "dpm-solver-singlestep", "unipc-multistep"]
+KARRAS = ["heun", "kdpm2", "kdpm2-ancestral", "lms", "dpm-solver-multistep-sde", "dpm-solver-singlestep", "unipc-multistep", "deis-multistep"]
 EARLIEST = ["dpm-solver-multistep", "ddim", "euler"]
 # Stable Diffusion 1.4's scheduler_config.json.
 SD14 = {

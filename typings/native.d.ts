@@ -56,6 +56,8 @@ export interface NativeUNetConfig extends NativeFiles {
   flipSinToCos: boolean;
   freqShift: number;
   centerInput: boolean;
+  /** Size of the embedding of the guidance scale (latent consistency models); absent or 0: there is none. */
+  timeCondDim?: number;
 }
 
 export interface NativeTextConfig extends NativeFiles {
@@ -75,6 +77,12 @@ export interface NativeVaeConfig extends NativeFiles {
   latentChannels: number;
   blockOutChannels: number[];
   layersPerBlock: number;
+  /** The decoder's, where they differ (AsymmetricAutoencoderKL, AutoencoderTiny); as many levels. */
+  decoderBlockOutChannels?: number[];
+  decoderLayersPerBlock?: number;
+  /** AutoencoderTiny's blocks per level. With them it is one, and knows no norms, no middle and no quantisation. */
+  encoderBlocks?: number[];
+  decoderBlocks?: number[];
   normGroups: number;
   midAttention: boolean;
   quantConv: boolean;
@@ -102,6 +110,8 @@ export interface NativeModelOptions extends NativePlace {
   unet: NativeUNetConfig;
   text: NativeTextConfig;
   vae: NativeVaeConfig;
+  /** Another autoencoder of the same latents, which decodes drafts. */
+  drafts?: NativeVaeConfig;
   /** The model serves plan…() alone, and all jobs are refused: no weights are read, and CUDA needs no card. */
   planOnly?: boolean;
 }
@@ -149,7 +159,7 @@ export interface NativeDenoise extends NativeJob, NativeLatentShape {
 }
 
 export interface NativeSample extends NativeJob, NativeLatentShape {
-  /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale. */
+  /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale; C: the UNet's output channels. */
   latents: Float32Array;
   /** R: what each picture is blended of in every step, with a text and a mask each, one after another; absent: 1. */
   regions?: number;
@@ -167,6 +177,12 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   steps: Float64Array;
   /** Per picture, for solvers that add noise: Philox seeds [B]. */
   seeds: BigUint64Array;
+  /** [B, X, h, w], X the UNet's input channels beyond its output's: what it sees behind the latents. */
+  conditions?: Float32Array;
+  /** With negativeEmbeddings: guidance by the conditions, too, in three rows for each picture (InstructPix2Pix). */
+  imageGuidance?: number;
+  /** What is known of the pictures, put back after every step. */
+  known?: NativeKnown;
   /** [B·R] */
   masks?: (NativeMask | null)[];
   /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. Its pictures then keep pace. */
@@ -176,6 +192,17 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
    * drawing has to wait: with 0 steps and its place among those who wait, from 1.
    */
   onStep?: (step: number, place?: number, latents?: Float32Array, predicted?: Float32Array) => void;
+}
+
+/** x = mask ⊙ x + (1 − mask) ⊙ (imageShare · image + noiseShare · noise) */
+export interface NativeKnown {
+  /** [B, C, h, w] */
+  image: Float32Array;
+  noise: Float32Array;
+  /** [B, 1, h, w] */
+  mask: Float32Array;
+  /** [steps × 2]: imageShare and noiseShare in the latents after each step. */
+  shares: Float64Array;
 }
 
 export interface NativeGradient extends NativeDenoise {
@@ -189,7 +216,7 @@ export interface NativeGradient extends NativeDenoise {
   tensors: string[];
   wantLatents?: boolean;
   wantEmbeddings?: boolean;
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
 }
 
 export interface NativeGradientResult {
@@ -257,7 +284,7 @@ export interface NativeSearchOptions extends NativeJob, NativeLatentShape {
   /** Only these weights may become concept neurons (joint refinement); absent: all of `tensors`. Same order. */
   within?: Uint32Array[];
   seed: bigint;
-  checkpointing: boolean;
+  checkpointing: boolean | 'light';
   /** Learns the embedding of a token beside ξ. */
   identifier?: NativeIdentifier;
 }
@@ -284,7 +311,7 @@ export interface NativeSearchPlan extends NativeLatentShape {
   tokens: number;
   tensors: Int32Array;
   optimizer: 'adam' | 'sgd';
-  checkpointing?: boolean;
+  checkpointing?: boolean | 'light';
   /** The most different captions with a learned identifier in one step; 0: none is learned. */
   identifierRows?: number;
 }
@@ -379,23 +406,23 @@ export class NativeModel {
   availableMemory(job: NativeJob): Promise<number>;
   /** Peak bytes that a job would need above the weights, without running it. */
   planDenoise(batch: number, height: number, width: number, tokens: number): number;
-  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean }): number;
+  planGradient(options: NativeLatentShape & { tokens: number; tensors: string[]; checkpointing?: boolean | 'light' }): number;
   /** The mean length of the vocabulary's token embeddings. */
   wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;
-  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number, windowHeight?: number, windowWidth?: number): number;
+  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number, byPicture?: boolean, known?: boolean, windowHeight?: number, windowWidth?: number): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */
   planEncode(batch: number, height: number, width: number, available?: number): number;
-  planDecode(batch: number, height: number, width: number, available?: number): number;
+  planDecode(batch: number, height: number, width: number, available?: number, draft?: boolean): number;
   /** ids [rows × T] → last hidden state [rows, T, D]; `replace`: learned embeddings [R, D] for token ids [R]. */
   encodeText(ids: Int32Array, rows: number, job: NativeJob & { replaceIds?: Int32Array; replaceRows?: Float32Array }): Promise<Float32Array>;
   tokenGradient(options: NativeTokenGradient): Promise<Float32Array>;
   /** pixels [B, H, W, 3] in [-1, 1] → moments [B, 2C, h, w] (mean, log-variance). */
   encodeImages(pixels: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
   /** latents [B, C, h, w], divided by the scaling factor already → [B, H, W, 3]. */
-  decode(latents: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
+  decode(latents: Float32Array, batch: number, height: number, width: number, job: NativeJob & { draft?: boolean }): Promise<Float32Array>;
   denoise(options: NativeDenoise): Promise<Float32Array>;
   sample(options: NativeSample): Promise<Float32Array>;
   gradient(options: NativeGradient): Promise<NativeGradientResult>;

@@ -77,6 +77,12 @@ bool boolean(const Napi::Object& object, const char* key, bool fallback) {
   return has(object, key) ? object.Get(key).ToBoolean().Value() : fallback;
 }
 
+Checkpointing checkpointing(const Napi::Object& object) {
+  const Napi::Value value = object.Get("checkpointing");
+  if (value.IsString() && value.As<Napi::String>().Utf8Value() == "light") return Checkpointing::light;
+  return boolean(object, "checkpointing") ? Checkpointing::layers : Checkpointing::none;
+}
+
 std::string text(const Napi::Object& object, const char* key) {
   const Napi::Value value = object.Get(key);
   if (!value.IsString()) invalid(object.Env(), std::string(key) + " must be a string.");

@@ -11,6 +11,7 @@
 
 #include "addon/abort.h"
 #include "base/tensor.h"
+#include "ops/tape.h"
 
 namespace cones::addon {
 
@@ -25,6 +26,8 @@ double number(const Napi::Object& object, const char* key);
 /// A whole number in [low, high].
 std::int64_t integer(const Napi::Object& object, const char* key, std::int64_t low, std::int64_t high);
 bool boolean(const Napi::Object& object, const char* key, bool fallback = false);
+/// `checkpointing`: a boolean or 'light'; none when absent.
+Checkpointing checkpointing(const Napi::Object& object);
 std::string text(const Napi::Object& object, const char* key);
 std::uint64_t seed(const Napi::Object& object, const char* key);
 std::vector<std::string> strings(const Napi::Object& object, const char* key);

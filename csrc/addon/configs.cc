@@ -10,10 +10,10 @@ constexpr std::int64_t kMostBytes = std::int64_t{1} << 53;  // JavaScript counts
 constexpr int kMaxCount = 1 << 20, kMaxLayers = 1 << 10;  // as lib/models/parse.ts
 
 /// Channels per level, which the groups of the norms must divide.
-std::vector<int> level_channels(const Napi::Object& o, int groups) {
-  std::vector<int> channels = integers(o, "blockOutChannels", 1, kMaxCount);
+std::vector<int> level_channels(const Napi::Object& o, const char* key, int groups) {
+  std::vector<int> channels = integers(o, key, 1, kMaxCount);
   if (channels.empty() || channels.size() > kMaxLevels)
-    invalid(o.Env(), "blockOutChannels must have 1 to " + std::to_string(kMaxLevels) + " levels.");
+    invalid(o.Env(), std::string(key) + " must have 1 to " + std::to_string(kMaxLevels) + " levels.");
   for (const int count : channels)
     if (count % groups != 0) invalid(o.Env(), "normGroups must divide the channels of every level.");
   return channels;
@@ -30,7 +30,7 @@ UNetConfig unet_config(const Napi::Object& o) {
   c.in_channels = static_cast<int>(integer(o, "inChannels", 1, kMaxCount));
   c.out_channels = static_cast<int>(integer(o, "outChannels", 1, kMaxCount));
   c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, kMaxCount));
-  c.block_out_channels = level_channels(o, c.norm_groups);
+  c.block_out_channels = level_channels(o, "blockOutChannels", c.norm_groups);
   c.down_attention = booleans(o, "downAttention");
   c.up_attention = booleans(o, "upAttention");
   c.mid_block = boolean(o, "midBlock", true);
@@ -42,6 +42,8 @@ UNetConfig unet_config(const Napi::Object& o) {
   c.flip_sin_to_cos = boolean(o, "flipSinToCos");
   c.freq_shift = number(o, "freqShift");
   c.center_input = boolean(o, "centerInput");
+  if (has(o, "timeCondDim")) c.time_cond_dim = static_cast<int>(integer(o, "timeCondDim", 0, kMaxCount));
+  if (c.time_cond_dim == 1 || c.time_cond_dim == 2 || c.time_cond_dim == 3) invalid(o.Env(), "timeCondDim must be 0, or 4 or more.");
   const std::size_t levels = c.block_out_channels.size();
   if (c.down_attention.size() != levels || c.up_attention.size() != levels ||
       c.layers_per_block.size() != levels || c.heads.size() != levels || c.transformer_layers.size() != levels)
@@ -99,8 +101,17 @@ VaeConfig vae_config(const Napi::Object& o) {
   c.out_channels = static_cast<int>(integer(o, "outChannels", 1, kMaxCount));
   c.latent_channels = static_cast<int>(integer(o, "latentChannels", 1, kMaxCount));
   c.norm_groups = static_cast<int>(integer(o, "normGroups", 1, kMaxCount));
-  c.block_out_channels = level_channels(o, c.norm_groups);
+  c.block_out_channels = level_channels(o, "blockOutChannels", c.norm_groups);
+  c.decoder_block_out_channels = has(o, "decoderBlockOutChannels") ? level_channels(o, "decoderBlockOutChannels", c.norm_groups) : c.block_out_channels;
+  if (c.decoder_block_out_channels.size() != c.block_out_channels.size()) invalid(o.Env(), "Encoder and decoder must have as many levels.");
   c.layers_per_block = static_cast<int>(integer(o, "layersPerBlock", 1, kMaxLayers));
+  c.decoder_layers_per_block = has(o, "decoderLayersPerBlock") ? static_cast<int>(integer(o, "decoderLayersPerBlock", 1, kMaxLayers)) : c.layers_per_block;
+  if (has(o, "encoderBlocks")) {
+    c.encoder_blocks = integers(o, "encoderBlocks", 0, kMaxLayers);
+    c.decoder_blocks = integers(o, "decoderBlocks", 0, kMaxLayers);
+    if (c.encoder_blocks.size() != c.block_out_channels.size() || c.decoder_blocks.size() != c.block_out_channels.size())
+      invalid(o.Env(), "encoderBlocks and decoderBlocks must have one entry per level.");
+  }
   c.mid_attention = boolean(o, "midAttention");
   c.quant_conv = boolean(o, "quantConv");
   c.post_quant_conv = boolean(o, "postQuantConv");

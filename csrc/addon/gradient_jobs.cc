@@ -45,7 +45,7 @@ Napi::Value NativeModel::gradient(const Napi::CallbackInfo& info) {
   in.tensors = strings(o, "tensors");
   in.want_latents = boolean(o, "wantLatents");
   in.want_embeddings = boolean(o, "wantEmbeddings");
-  in.checkpointing = boolean(o, "checkpointing");
+  in.checkpointing = checkpointing(o);
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
     return gradient_result(jobs::run(jobs::gradient, *m, in, aborted));
   });
@@ -94,7 +94,7 @@ Napi::Value NativeModel::plan_gradient(const Napi::CallbackInfo& info) {
   in.weights = in.timesteps;
   in.tensors = strings(o, "tensors");
   in.want_latents = in.want_embeddings = true;
-  in.checkpointing = boolean(o, "checkpointing");
+  in.checkpointing = checkpointing(o);
   const std::size_t bytes = guarded(env, [&] { return jobs::plan(jobs::gradient, m, in).peak; });
   return Napi::Number::New(env, static_cast<double>(bytes));
 }

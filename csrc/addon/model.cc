@@ -67,7 +67,11 @@ Napi::Value NativeModel::load(const Napi::CallbackInfo& info) {
   options.unet = unet_config(object(o, "unet"));
   options.text = text_config(object(o, "text"));
   options.vae = vae_config(object(o, "vae"));
-  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae"))};
+  options.files = {weight_files(object(o, "text")), weight_files(object(o, "unet")), weight_files(object(o, "vae")), {}};
+  if (has(o, "drafts")) {
+    options.drafts = vae_config(object(o, "drafts"));
+    options.files.drafts = weight_files(object(o, "drafts"));
+  }
   const jobs::PlaceOptions where = place_options(o);
 
   Napi::Object holder = Napi::Object::New(env);
@@ -190,14 +194,14 @@ Napi::Value NativeModel::plan_text(const Napi::CallbackInfo& info) {
 
 Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
-  const bool guided = info[4].ToBoolean().Value();
+  const bool guided = info[4].ToBoolean().Value(), by_picture = info[6].ToBoolean().Value(), known = info[7].ToBoolean().Value();
   const index_t regions = info[5].IsUndefined() ? 1 : size_at(info, 5);
   std::array<index_t, 2> window{s[1], s[2]};
-  if (regions > 1 && !info[6].IsUndefined()) window = {size_at(info, 6), size_at(info, 7)};
+  if (!info[8].IsUndefined()) window = {size_at(info, 8), size_at(info, 9)};
   return bytes(info.Env(), [&] {
     const Model& m = *model(info.Env());
-    const Shape shape{s[0], s[1], s[2], m.unet().config().in_channels};
-    return jobs::plan_together(m, {{shape, s[3], guided, regions, window}}).peak;
+    const Shape shape{s[0], s[1], s[2], m.unet().config().out_channels};
+    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .window = window, .by_picture = by_picture, .known = known}}).peak;
   });
 }
 
@@ -213,7 +217,7 @@ Napi::Value NativeModel::plan_decode(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 3);
   return bytes(info.Env(), [&] {
     const auto& m = model(info.Env());
-    return jobs::plan_decode(*m, {s[0], s[1], s[2]}, available(info[3], *m));
+    return jobs::plan_decode(*m, {.count = s[0], .height = s[1], .width = s[2], .draft = info[4].ToBoolean().Value()}, available(info[3], *m));
   });
 }
 

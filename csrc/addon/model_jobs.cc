@@ -34,7 +34,7 @@ Settle array_result(std::vector<float> values) {
 using InPasses = std::vector<float> (*)(const Model&, const jobs::Pictures&, const std::atomic<bool>&);
 Work picture_job(const Napi::CallbackInfo& info, const char* name, std::shared_ptr<const Model> model, InPasses job) {
   auto values = elements<float>(info[0], name);
-  const jobs::Pictures sizes{size_of(info, 1), size_of(info, 2), size_of(info, 3)};
+  const jobs::Pictures sizes{.count = size_of(info, 1), .height = size_of(info, 2), .width = size_of(info, 3), .draft = boolean(options_of(info, 4), "draft")};
   return [model = std::move(model), values = std::move(values), sizes, job](const std::atomic<bool>& aborted, const Progress&) {
     jobs::Pictures in = sizes;
     in.values = values;

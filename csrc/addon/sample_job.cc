@@ -41,6 +41,16 @@ Backend::Windows windows(const Napi::Object& o, const jobs::Drawing& in) {
   return result;
 }
 
+void read_known(const Napi::Object& o, jobs::Drawing& in) {
+  in.known = true;
+  in.image = elements<float>(o, "image");
+  in.noise = elements<float>(o, "noise");
+  in.repaint = elements<float>(o, "mask");
+  const auto shares = elements<double>(o, "shares");
+  if (shares.size() != 2 * in.steps.size()) invalid(o.Env(), "shares must hold 2 numbers per step.");
+  for (std::size_t i = 0; i < shares.size(); i += 2) in.shares.push_back({shares[i], shares[i + 1]});
+}
+
 }  // namespace
 
 Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
@@ -52,12 +62,20 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
     in.weights = elements<float>(o, "weights");
   }
   read_latents(o, *model(env), in);
+  // Beside the latents the UNet may take conditions.
+  in.shape = latent_shape(o, model(env)->unet().config().out_channels);
   if (in.regions > 1) in.windows = windows(o, in);
   if (has(o, "negativeEmbeddings")) in.negative = elements<float>(o, "negativeEmbeddings");
   in.steps = solver_steps(o);
   in.seeds = elements<std::uint64_t>(o, "seeds");
   in.guidance = number(o, "guidance");
   in.guided = !in.negative.empty() && in.guidance != 1;
+  if (has(o, "conditions")) in.conditions = elements<float>(o, "conditions");
+  if (has(o, "imageGuidance")) {
+    in.by_picture = in.guided;
+    in.image_guidance = number(o, "imageGuidance");
+  }
+  if (has(o, "known")) read_known(object(o, "known"), in);
   const std::int64_t every = has(o, "latentsEvery") ? integer(o, "latentsEvery", 0, 1 << 20) : 0;
   const auto steps = static_cast<std::int64_t>(in.steps.size());
   in.in_step = every > 0;

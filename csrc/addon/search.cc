@@ -46,7 +46,7 @@ SearchOptions search_options(const Napi::Object& o) {
   options.clamp = boolean(o, "clamp");
   options.shut = integer(o, "shut", 0, std::int64_t{1} << 40);
   options.ramp = integer(o, "ramp", 0, std::int64_t{1} << 40);
-  options.checkpointing = boolean(o, "checkpointing");
+  options.checkpointing = checkpointing(o);
   options.tensors = searched_tensors(o);
   if (has(o, "within")) options.within = index_lists(o.Get("within"), "within");
   return options;
@@ -147,7 +147,7 @@ Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
   const index_t captions = integer(o, "captions", 1, 1 << 20), tokens = integer(o, "tokens", 1, kMaxTokens);
   SearchOptions options;
   options.optimizer = optimizer_of(o);
-  options.checkpointing = boolean(o, "checkpointing");
+  options.checkpointing = checkpointing(o);
   options.tensors = searched_tensors(o);
   options.shut = 1;  // as any search may be straight-through, the default, which holds its cut
   const int identifier_rows = has(o, "identifierRows") ? static_cast<int>(integer(o, "identifierRows", 0, 1024)) : 0;

@@ -70,27 +70,25 @@ SearchCut ConceptSearch::cut(const Context& context) {
   return {last_cut_ = context.backend->highest(context, ranked(Ranking::displacement), steps, count, last_cut_), steps};
 }
 
-// γ = ξ ⊙ θ, or M ⊙ θ, as the kernels read it. Text states need a gradient only where the identifier is learned.
-void ConceptSearch::make_gammas(const Context& context, bool text_gradient) {
+// γ = ξ ⊙ θ, or M ⊙ θ, as the kernels read it.
+void ConceptSearch::make_gammas(const Context& context) {
   const SearchCut shut = options_.shut > 0 ? cut(context) : SearchCut();
   for (Searched& tensor : tensors_) {
-    const bool backward = text_gradient || tensor.weights->source() == KvWeights::Source::self;
     tensor.gamma = nullptr;  // the last step's, before the next takes memory
-    tensor.gamma = context.backend->search_gamma(context, tensor.state, shut.last.defined() ? &shut : nullptr, backward);
+    tensor.gamma = context.backend->search_gamma(context, tensor.state, shut.last.defined() ? &shut : nullptr);
   }
 }
 
 StepResult ConceptSearch::step(const Context& context, const TrainingBatch& batch, LearnedIdentifier* identifier) {
   if (given_up_) fail("CONES_DISPOSED", "The search was disposed. Start another one.");
-  make_gammas(context, identifier != nullptr);
+  make_gammas(context);
   const KvView view{.masks = {}, .scaled = this};
   Context uninterrupted = context;  // from backward on
   uninterrupted.gradient_scale = context.backend->gradient_scale(batch.target.size() / batch.target.dim(0));
-  Tape tape(uninterrupted, this);
+  Tape tape(uninterrupted, this, options_.checkpointing);
   const Var states = identifier ? identifier->encode(tape, batch) : Var(batch.embeddings);
   const TextKv text = unet_.project_text(tape, states, view, batch.texts);
-  const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view,
-                        .checkpointing = options_.checkpointing};
+  const UNetInput input{.latents = Var(batch.latents), .timesteps = batch.timesteps, .text = text, .view = view};
   const Var output = unet_.forward(tape, input);
   // Once backward has begun, ξ changes tensor by tensor: from now on nothing ends the step but the end of the search.
   uninterrupted = uninterrupted.watching(&given_up_);

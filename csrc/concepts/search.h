@@ -42,7 +42,7 @@ struct SearchOptions {
   std::int64_t ramp = 0;  // from none in the first step their number grows to all in step `ramp`
   std::vector<int> tensors;                           // indices of the searched K-V tensors
   std::vector<std::vector<std::uint32_t>> within;     // per searched tensor, or empty: no restriction
-  bool checkpointing = false;
+  Checkpointing checkpointing = Checkpointing::none;
 };
 
 struct StepResult {
@@ -110,7 +110,7 @@ class ConceptSearch final : public ParameterGradients, public ScaledKv {
   SearchCut cut(const Context& context);
   std::vector<RankedWeights> ranked(Ranking by) const;
   float per_step(Ranking by) const;
-  void make_gammas(const Context& context, bool text_gradient);
+  void make_gammas(const Context& context);
   SearchUpdate update_of_step() const;
 
   const UNet& unet_;

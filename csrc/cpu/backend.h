@@ -90,6 +90,8 @@ class Cpu final : public Backend {
   Tensor crop_rows(const Context&, const Tensor& x, const Windows& windows) const override;
   Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, const Windows& windows) const override;
   void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
+  Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask, double image_share,
+                    double noise_share) const override;
 
   void noised_rows(const Context&, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod, Prediction,
                    std::span<const NoisedRow> rows, Tensor& latents, Tensor& target) const override;
@@ -101,7 +103,7 @@ class Cpu final : public Backend {
   void limit_norm(const Context&, const Tensor& values, double limit) const override;
 
   Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const override;
-  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const override;
+  PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const override;
   void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                            const Tensor& finite) const override;
   Tensor highest(const Context&, std::span<const RankedWeights> tensors, float per_step, std::int64_t count,

@@ -53,12 +53,11 @@ Tensor Cpu::kv_project_backward_input(const Context& context, const Tensor& dy, 
   const index_t batch = dy.dim(0), rows = dy.dim(1), out = dy.dim(2);
   Tensor dx = context.empty({batch, rows, in});
   for_each_run(weights.masks, batch, [&](index_t begin, index_t end, const Prepared* mask) {
-    PackedMatrix masked;
-    if (mask) masked = pack_masked_backward(context, *CpuLinear::of(*weights.weights).weight, CpuMask::of(*mask));
-    const PackedMatrix matrix = weights.gamma      ? CpuGamma::of(*weights.gamma).backward
-                                : masked.defined() ? masked
-                                                   : CpuLinear::of(*weights.weights).backward.get(context);
-    check(matrix.defined(), "only a learned identifier needs the text states' gradient");
+    // γ changes with every step: turned here and let go, it takes a tensor's memory and not all tensors'.
+    const PackedMatrix matrix =
+        weights.gamma ? CpuGamma::of(*weights.gamma).forward.transposed(context)
+        : mask        ? pack_masked_backward(context, *CpuLinear::of(*weights.weights).weight, CpuMask::of(*mask))
+                      : CpuLinear::of(*weights.weights).backward.get(context);
     gemm(context, dy.host() + begin * rows * out, out, (end - begin) * rows, matrix, dx.host() + begin * rows * in, in,
          {.residual = onto.defined() ? onto.host() + begin * rows * in : nullptr});
   });

@@ -17,8 +17,7 @@ struct CpuMask final : Prepared {
 struct CpuGamma final : Prepared {
   static const CpuGamma& of(const Prepared& prepared) { return static_cast<const CpuGamma&>(prepared); }
 
-  PackedMatrix forward;   // γᵀ as B [in, out]
-  PackedMatrix backward;  // γ as B [out, in]; undefined unless asked for
+  PackedMatrix forward;  // γᵀ as B [in, out]
 };
 
 }  // namespace cones

@@ -60,6 +60,19 @@ PackedMatrix PackedMatrix::pack(const Context& context, const float* b, index_t 
   });
 }
 
+PackedMatrix PackedMatrix::transposed(const Context& context) const {
+  PackedMatrix turned(context, n_, k_);
+  const Tensor scratch = context.empty({cpu_of(context).threads(), width_, k_});
+  cpu_of(context).parallel(panels(), 1, [&](index_t begin, index_t end, int lane) {
+    float* const rows = scratch.host() + lane * width_ * k_;  // [width, K], a panel turned
+    for (index_t i = begin; i < end; ++i) {
+      cpu_of(context).kernels().vector->transpose(k_, width_, panel(i), width_, 1.0f, rows, k_);
+      for (index_t j = 0; j < width_ && i * width_ + j < n_; ++j) turned.set_row(i * width_ + j, rows + j * k_);
+    }
+  });
+  return turned;
+}
+
 void PackedMatrix::set_row(index_t k, const float* row) const {
   for (index_t i = 0; i < panels(); ++i) {
     float* to = panel(i) + k * width_;

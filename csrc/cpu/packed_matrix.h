@@ -30,6 +30,8 @@ class PackedMatrix {
   /// The same, column by column: `read(n, lane, column)` writes column n [K].
   static PackedMatrix from_columns(const Context& context, index_t k, index_t n,
                                    const std::function<void(index_t n, int lane, float* column)>& read);
+  /// B [K, N] as Bᵀ [N, K].
+  PackedMatrix transposed(const Context& context) const;
   /// Writes row k from [N] floats. (Storage is shared between copies, so this is const like Tensor::data.)
   void set_row(index_t k, const float* row) const;
 

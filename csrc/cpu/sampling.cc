@@ -70,10 +70,12 @@ void Cpu::solver_step(const Context& context, const SolverInput& in, const Solve
                     noise.data(), picture);
     for (index_t k = 0; k < picture; ++k) {
       const index_t j = b * picture + k;
-      double o = static_cast<double>(in.output.host()[in.guided ? in.x.size() + j : j]);
-      if (in.guided) {
-        const double negative = static_cast<double>(in.output.host()[j]);
-        o = negative + in.guidance * (o - negative);
+      const auto output = [&](index_t side) { return static_cast<double>(in.output.host()[side * in.x.size() + j]); };
+      double o = output(0);
+      if (in.by_picture) {
+        o = o + in.image_guidance * (output(1) - o) + in.guidance * (output(2) - output(1));
+      } else if (in.guided) {
+        o = o + in.guidance * (output(1) - o);
       }
       const double old = static_cast<double>(in.x.host()[j]);
       const double m = step.prediction_from_x * old + step.prediction_from_output * o;
@@ -85,6 +87,20 @@ void Cpu::solver_step(const Context& context, const SolverInput& in, const Solve
       next.host()[j] = static_cast<float>(value);
     }
   });
+}
+
+Tensor Cpu::keep_known(const Context& context, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                       double image_share, double noise_share) const {
+  const index_t channels = x.columns();
+  Tensor y = context.empty(x.shape());
+  parallel(x.size(), kGrain, [&](index_t begin, index_t end, int) {
+    for (index_t i = begin; i < end; ++i) {
+      const double known = image_share * static_cast<double>(image.host()[i]) + noise_share * static_cast<double>(noise.host()[i]);
+      const double free = static_cast<double>(mask.host()[i / channels]);
+      y.host()[i] = static_cast<float>(free * static_cast<double>(x.host()[i]) + (1 - free) * known);
+    }
+  });
+  return y;
 }
 
 void Cpu::noised_rows(const Context& context, const Tensor& moments, double latent_scale, std::span<const double> alphas_cumprod,

@@ -53,11 +53,9 @@ Tensor Cpu::search_theta(const Context& context, const Parameter& weight, const 
   return read_all(context, weight);
 }
 
-// Both layouts in one pass, row by row of γ, while the row is in the first-level cache.
-PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, const SearchCut* cut, bool backward) const {
+PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, const SearchCut* cut) const {
   const index_t out = state.displacement.dim(0), in = state.displacement.columns();
   auto gamma = std::make_shared<CpuGamma>();
-  if (backward) gamma->backward = PackedMatrix(context, out, in);
   gamma->forward = PackedMatrix::from_columns(context, in, out, [&](index_t row, int, float* values) {
     const float* theta = state.theta.host() + row * in;
     const float* displacement = state.displacement.host() + row * in;
@@ -68,7 +66,6 @@ PreparedRef Cpu::search_gamma(const Context& context, const SearchState& state, 
     } else {
       kernels().search->scale(in, theta, displacement, values);
     }
-    if (backward) gamma->backward.set_row(row, values);
   });
   return gamma;
 }

@@ -3,6 +3,6 @@
 namespace cones {
 
 /// Elementwise activations, named as in the configs of diffusers and transformers.
-enum class Activation { silu, gelu, quick_gelu, gelu_tanh };
+enum class Activation { silu, gelu, quick_gelu, gelu_tanh, relu };
 
 }  // namespace cones

@@ -156,7 +156,7 @@ class Backend {
 
     index_t regions() const { return static_cast<index_t>(corners.size()); }
   };
-  /// Windows of x [P, h, w, C], picture by picture: [P·R, height, width, C], fp32.
+  /// Windows of x [P, h, w, C], picture by picture: [P·R, height, width, C], of x's type.
   virtual Tensor crop_rows(const Context&, const Tensor& x, const Windows& windows) const = 0;
   /// Outputs of one picture's regions as one: at every position y[p] = Σ_r weights[p·R + r] ⊙ x[p·R + r] over the windows that have it, for
   /// x [P·R, height, width, C] and weights [P·R, h, w] → y [P, h, w, C], all fp32. In fp64, in the order of the regions.
@@ -167,10 +167,18 @@ class Backend {
     Tensor output;  // the UNet's [B, h, w, C], or [2B, h, w, C] with guidance: negative prompts' rows first; fp32
     bool guided = false;
     double guidance = 1;
+    // Guidance by a picture, too (InstructPix2Pix): output [3B, h, w, C], without the picture, with it, with it and the prompt;
+    // o = o_0 + image_guidance·(o_1 − o_0) + guidance·(o_2 − o_1).
+    bool by_picture = false;
+    double image_guidance = 1;
     std::span<const std::uint64_t> seeds;  // [B]
     std::uint64_t steps_done = 0;          // which stretch of a seed's noise this step takes
   };
   virtual void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const = 0;
+  /// mask ⊙ x + (1 − mask) ⊙ (image_share·image + noise_share·noise), for x, image and noise [B, h, w, C] and mask [B, h, w, 1], all
+  /// fp32: what is known of a picture, at the noise level that x has.
+  virtual Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask,
+                            double image_share, double noise_share) const = 0;
 
   // ---- training ----
   /// moments [N, h, w, 2C] fp32 → latents [rows, h, w, C] and target, fp32, of the same shape (diffusion/training_batch.h).
@@ -189,9 +197,8 @@ class Backend {
 
   // ---- search (concepts/search.h) ----
   virtual Tensor search_theta(const Context&, const Parameter& weight, const PreparedRef& prepared) const = 0;
-  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere. With `backward` also
-  /// as kv_project_backward_input reads it.
-  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut, bool backward) const = 0;
+  /// γ: ξ ⊙ θ, or with `cut` 0 where the weight is chosen by its displacement and then its score, and θ elsewhere.
+  virtual PreparedRef search_gamma(const Context&, const SearchState&, const SearchCut* cut) const = 0;
   /// The gradient of γ for x [M, K], dy [M, N] becomes one step of the state, tile by tile as it is computed.
   virtual void search_update_outer(const Context&, const Tensor& x, const Tensor& dy, const SearchState&, const SearchUpdate&,
                                    const Tensor& finite) const = 0;

@@ -32,10 +32,17 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
   check(input_.weights.defined() == (input_.regions > 1) && (input_.regions == 1 || input_.windows.regions() == input_.regions),
         "weights and windows where there are several regions");
+  check(unet.config().in_channels == x.dim(3) + (input_.conditions.defined() ? input_.conditions.dim(3) : 0), "latents and conditions as the UNet has them");
+  check(!input_.known.image.defined() || input_.known.shares.size() == input_.steps.size(), "shares of every step");
   masks_.resize(static_cast<std::size_t>(rows));
-  if (guided_) masks_.insert(masks_.end(), masks_.begin(), masks_.end());
+  const std::vector<const ConceptMask*> own = masks_;
+  for (index_t side = 1; side < sides(); ++side) masks_.insert(masks_.end(), own.begin(), own.end());
+  tells_guidance_ = unet.config().time_cond_dim > 0;
   Tape tape(context);
-  const Tensor text = guided_ ? stack(context, {input_.negative_embeddings, input_.embeddings}) : input_.embeddings;
+  std::vector<Tensor> texts(static_cast<std::size_t>(sides() - 1), input_.negative_embeddings);
+  texts.push_back(input_.embeddings);
+  const Tensor text = stack(context, texts);
+  texts.clear();
   text_ = unet.project_text(tape, Var(text), KvView{.masks = masks_});
   input_.embeddings = input_.negative_embeddings = Tensor();
   // All that is held between steps is held from the start, so that who comes next knows what is left.
@@ -119,13 +126,21 @@ index_t Sampling::pictures_in(const std::vector<std::size_t>& chosen) const {
   return count;
 }
 
+// What the UNet sees of pictures from `first` on, on one side of the guidance.
+Tensor Sampling::with_conditions(const Context& context, const Tensor& scaled, index_t side, index_t first) const {
+  if (!input_.conditions.defined()) return scaled;
+  const Tensor conditions = input_.conditions.slice(first, first + scaled.dim(0));
+  const bool none = sides() == 3 && side == 0;
+  return context.backend->concat_channels_forward(context, scaled, none ? context.zeros(conditions.shape()) : conditions);
+}
+
 void Sampling::advance(const Context& context, const UNet& unet, std::span<const Part> together) {
   std::vector<std::vector<std::size_t>> chosen;
   for (const auto& [sampling, pictures] : together) chosen.push_back(sampling->choose(context, pictures));
 
   // Rows of each: with guidance the negative prompts' of all its pictures, then the others; of every picture one for each region.
   std::vector<Tensor> inputs;
-  std::vector<double> timesteps;
+  std::vector<double> timesteps, guidance;
   KvView view;
   struct Rows {
     const Sampling* sampling;
@@ -135,17 +150,18 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   for (std::size_t p = 0; p < together.size(); ++p) {
     const Sampling& s = *together[p].sampling;
     std::vector<Tensor> scaled;
-    for (const std::size_t i : chosen[p]) {
-      const Tensor x = context.backend->scale_input(context, s.blocks_[i].x, s.input_.steps[s.blocks_[i].done].input_scale);
-      scaled.push_back(s.input_.regions == 1 ? x : context.backend->crop_rows(context, x, s.input_.windows));
-    }
+    for (const std::size_t i : chosen[p])
+      scaled.push_back(context.backend->scale_input(context, s.blocks_[i].x, s.input_.steps[s.blocks_[i].done].input_scale));
     for (index_t side = 0; side < s.sides(); ++side) {
-      inputs.insert(inputs.end(), scaled.begin(), scaled.end());
-      for (const std::size_t i : chosen[p]) {
+      for (std::size_t k = 0; const std::size_t i : chosen[p]) {
         const Block& block = s.blocks_[i];
         const index_t pictures = s.blocks_.back().end(), regions = s.input_.regions;
         const index_t begin = (side * pictures + block.first) * regions, end = (side * pictures + block.end()) * regions;
-        timesteps.insert(timesteps.end(), static_cast<std::size_t>(end - begin), s.input_.steps[block.done].timestep);
+        const Tensor seen = s.with_conditions(context, scaled[k++], side, block.first);
+        inputs.push_back(regions == 1 ? seen : context.backend->crop_rows(context, seen, s.input_.windows));
+        const auto rows = static_cast<std::size_t>(end - begin);
+        if (s.tells_guidance_) guidance.insert(guidance.end(), rows, s.input_.guidance - 1);
+        timesteps.insert(timesteps.end(), rows, s.input_.steps[block.done].timestep);
         view.masks.insert(view.masks.end(), s.masks_.begin() + begin, s.masks_.begin() + end);
         if (!text_rows.empty() && text_rows.back().sampling == &s && text_rows.back().end == begin) {
           text_rows.back().end = end;
@@ -170,7 +186,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   Tape tape(context);
   const Tensor latents = stack(context, std::exchange(inputs, {}));
   const Tensor output =
-      unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .text = text, .view = view}).value();
+      unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .guidance = guidance, .text = text, .view = view}).value();
   index_t row = 0;
   for (std::size_t p = 0; p < together.size(); ++p) {
     Sampling& s = *together[p].sampling;
@@ -208,9 +224,16 @@ void Sampling::solve(const Context& context, const std::vector<std::size_t>& cho
                                   .output = chosen.size() == 1 && input_.regions == 1 ? output : stack(context, own),
                                   .guided = guided_,
                                   .guidance = input_.guidance,
+                                  .by_picture = sides() == 3,
+                                  .image_guidance = input_.image_guidance,
                                   .seeds = std::span(input_.seeds).subspan(static_cast<std::size_t>(block.first), static_cast<std::size_t>(block.count)),
                                   .steps_done = block.done},
                                  input_.steps[block.done], prediction, next);
+    if (const auto& known = input_.known; known.image.defined()) {
+      const auto of = [&](const Tensor& all) { return all.slice(block.first, block.end()); };
+      const auto [image_share, noise_share] = known.shares[block.done];
+      next = context.backend->keep_known(context, next, of(known.image), of(known.noise), of(known.mask), image_share, noise_share);
+    }
     block.x = std::move(next);
     std::ranges::rotate(block.previous, block.previous.end() - 1);
     block.previous[0] = std::move(prediction);

@@ -22,7 +22,17 @@ struct SampleInput {
   Tensor weights;              // [B·R, h, w] fp32, the regions' at every position; undefined where R is 1
   Tensor embeddings;           // [B·R, T, D]
   Tensor negative_embeddings;  // [B·R, T, D]; undefined: no guidance
-  double guidance = 1;         // o = o_negative + guidance·(o_positive − o_negative)
+  double guidance = 1;         // o = o_negative + guidance·(o_positive − o_negative); a UNet with time_cond_dim is told it
+  Tensor conditions;           // [B, h, w, X], what the UNet sees behind the latents, of the type of activations; undefined: nothing
+  bool by_picture = false;     // guided by `conditions`, too: three rows of the UNet for each picture (Backend::SolverInput)
+  double image_guidance = 1;
+  /// What is known of the pictures: put back after every step.
+  struct Known {
+    Tensor image, noise;  // [B, h, w, C]; undefined: nothing is known
+    Tensor mask;          // [B, h, w, 1]: 1 is painted, 0 is kept
+    /// Per step: how much of each there is in latents after it.
+    std::vector<std::array<double, 2>> shares;
+  } known;
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
   std::vector<const ConceptMask*> masks;    // [B·R] or empty; a mask serves its negative prompt too
@@ -46,7 +56,7 @@ class Sampling {
   Tensor predicted(const Context& context) const;
   /// Pictures that may take a step now: all that are not finished, or with `in_step` those that have taken the fewest.
   index_t available() const;
-  /// Rows of a UNet call for each picture: one for each region, two with guidance.
+  /// Rows of a UNet call for each picture: one for each region, two with guidance, three with a picture's.
   index_t rows_per_picture() const { return sides() * input_.regions; }
   /// Height and width of what the UNet sees of the latents, and tokens of the texts: who has the same can take steps in one UNet call.
   std::array<index_t, 3> size() const { return size_; }
@@ -61,7 +71,8 @@ class Sampling {
   static void advance(const Context& context, const UNet& unet, std::span<const Part> together);
 
  private:
-  index_t sides() const { return guided_ ? 2 : 1; }
+  index_t sides() const { return !guided_ ? 1 : input_.by_picture ? 3 : 2; }
+  Tensor with_conditions(const Context& context, const Tensor& scaled, index_t side, index_t first) const;
   /// Pictures that have taken as many steps, and lie in one tensor.
   struct Block {
     index_t first, count;
@@ -80,6 +91,7 @@ class Sampling {
   SampleInput input_;
   std::array<index_t, 3> size_;
   bool guided_;
+  bool tells_guidance_ = false;  // the UNet is told its scale
   std::vector<const ConceptMask*> masks_;  // [sides·B·R]
   TextKv text_;                            // [sides·B·R, T, C]; the negative prompts' rows first, as in diffusers
   std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company

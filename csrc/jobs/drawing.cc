@@ -18,7 +18,10 @@ Drawing drawing_of(const DrawingSize& size) {
   drawing.regions = size.regions;
   if (size.regions > 1) drawing.windows = {size.window[0], size.window[1], std::vector<std::array<index_t, 2>>(static_cast<std::size_t>(size.regions))};
   drawing.guidance = size.guided ? 2 : 1;
+  drawing.by_picture = size.by_picture;
+  drawing.known = size.known;
   drawing.steps.resize(2);  // the second holds the first's prediction, as all others do
+  drawing.shares.resize(2);
   return drawing;
 }
 
@@ -32,12 +35,25 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
                     .embeddings = in.upload_text(context, model),
                     .negative_embeddings = {},
                     .guidance = in.guidance,
+                    .conditions = {},
+                    .by_picture = in.by_picture,
+                    .image_guidance = in.image_guidance,
+                    .known = {},
                     .steps = in.steps,
                     .seeds = in.seeds,
                     .masks = mask_pointers(in.masks),
                     .in_step = in.in_step};
   if (in.regions > 1) input.weights = upload(context, in.weights, {in.shape[0] * in.regions, in.shape[1], in.shape[2]}, DType::f32);
   if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
+  const Shape& shape = in.shape;
+  const index_t beside = model.unet().config().in_channels - shape[3];
+  if (beside > 0)
+    input.conditions = upload_channels_last(context, in.conditions, {shape[0], shape[1], shape[2], beside}, context.backend->activation());
+  if (in.known)
+    input.known = {.image = upload_channels_last(context, in.image, shape, DType::f32),
+                   .noise = upload_channels_last(context, in.noise, shape, DType::f32),
+                   .mask = upload_channels_last(context, in.repaint, {shape[0], shape[1], shape[2], 1}, DType::f32),
+                   .shares = in.shares};
   return Sampling(context, model.unet(), std::move(input));
 }
 

@@ -16,8 +16,10 @@ struct DrawingSize {
   Shape shape;  // of the latents, [B, h, w, C]
   index_t tokens;
   bool guided;
-  index_t regions = 1;  // of each picture
+  index_t regions = 1;                 // of each picture
   std::array<index_t, 2> window = {};  // height and width of what a region's row sees; where there are several
+  bool by_picture = false;             // guided by a picture, too
+  bool known = false;                  // what is known of the pictures is kept
 
   /// Height and width of the UNet's input, and tokens of the texts.
   std::array<index_t, 3> seen() const {
@@ -25,7 +27,7 @@ struct DrawingSize {
   }
 
   index_t pictures() const { return shape[0]; }
-  index_t rows_per_picture() const { return (guided ? 2 : 1) * regions; }
+  index_t rows_per_picture() const { return (!guided ? 1 : by_picture ? 3 : 2) * regions; }
   index_t rows() const { return rows_per_picture() * pictures(); }
 };
 
@@ -35,11 +37,18 @@ struct Drawing : LatentInput {
   std::vector<float> weights;   // [B·R, h, w]: how much of a region there is in a position; empty where R is 1
   Backend::Windows windows;     // what a region's row sees; no corners where R is 1
   double guidance = 1;
+  std::vector<float> conditions;  // [B, X, h, w], X what the UNet has beside the latents' channels
+  bool by_picture = false;
+  double image_guidance = 1;
+  bool known = false;                        // with these (Sampling's Known):
+  std::vector<float> image, noise;           // [B, C, h, w]
+  std::vector<float> repaint;                // [B, 1, h, w]
+  std::vector<std::array<double, 2>> shares;  // [steps]
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided, regions, {windows.height, windows.width}}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions, {windows.height, windows.width}, by_picture, known}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

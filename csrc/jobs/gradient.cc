@@ -40,13 +40,12 @@ GradientResult gradient(const Context& given, const Model& model, const Gradient
                                            : context.backend->gradient_scale(in.shape.size() / in.shape[0]);
   const std::vector<const Parameter*> parameters = unet_parameters(model, in.tensors);
   StoredGradients stored(parameters);
-  Tape tape(context, &stored);
+  Tape tape(context, &stored, in.checkpointing);
   const KvView view{.masks = mask_pointers(in.masks)};
   const Var latents(in.upload_latents(context, context.backend->activation()), in.want_latents);
   const Var embeddings(in.upload_text(context, model), in.want_embeddings);
   const TextKv text = model.unet().project_text(tape, embeddings, view);
-  const UNetInput input{.latents = latents, .timesteps = in.timesteps, .text = text, .view = view,
-                        .checkpointing = in.checkpointing};
+  const UNetInput input{.latents = latents, .timesteps = in.timesteps, .text = text, .view = view};
   const Var output = model.unet().forward(tape, input);
   GradientResult result{};
   if (in.own_upstream) {

@@ -14,7 +14,7 @@ struct GradientInput : TrainingInput {
   bool want_latents = false, want_embeddings = false;
   bool own_upstream = false;    // ∂loss/∂output is given: there is neither target nor weights
   std::vector<float> upstream;  // [B, C, h, w]
-  bool checkpointing = false;
+  Checkpointing checkpointing = Checkpointing::none;
 };
 
 struct GradientResult {

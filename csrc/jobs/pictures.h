@@ -13,6 +13,7 @@ namespace cones::jobs {
 struct Pictures {
   index_t count, height, width;
   std::span<const float> values = {};
+  bool draft = false;  // to be decoded by the model's autoencoder for drafts
 };
 
 // One pass of all of them:

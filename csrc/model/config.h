@@ -40,14 +40,19 @@ struct ClipConfig {
   int eos_token_id = 2;  // of the text tower
 };
 
-/// vae/config.json of AutoencoderKL. `block_out_channels` has one entry per level; every level but the last halves the
-/// picture's sides.
+/// vae/config.json of AutoencoderKL, AsymmetricAutoencoderKL or AutoencoderTiny. `block_out_channels` has one entry per level; every
+/// level but the last halves the picture's sides.
 struct VaeConfig {
   int in_channels = 3, out_channels = 3;
   int latent_channels = 4;
   std::vector<int> block_out_channels;
   int layers_per_block = 2;
+  /// The decoder's, in the order of its config (of AutoencoderTiny from latents to picture); empty and 0: as the encoder's.
+  std::vector<int> decoder_block_out_channels = {};
+  int decoder_layers_per_block = 0;
   int norm_groups = 32;
+  /// AutoencoderTiny: small residual blocks per level, and nothing that follows below. Empty: it is none.
+  std::vector<int> encoder_blocks = {}, decoder_blocks = {};
   bool mid_attention = true;
   bool quant_conv = true, post_quant_conv = true;
 };

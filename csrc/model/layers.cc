@@ -12,8 +12,9 @@ LinearWeights find_conv1x1(const Context& context, Weights& weights, const std::
   return LinearWeights(context, weights.find(name + ".weight", {out, in, 1, 1}), weights.find(name + ".bias", {out}));
 }
 
-ConvWeights find_conv3x3(const Context& context, Weights& weights, const std::string& name, index_t out, index_t in) {
-  return ConvWeights(context, weights.find(name + ".weight", {out, in, 3, 3}), weights.find(name + ".bias", {out}));
+ConvWeights find_conv3x3(const Context& context, Weights& weights, const std::string& name, index_t out, index_t in,
+                         bool bias) {
+  return ConvWeights(context, weights.find(name + ".weight", {out, in, 3, 3}), bias ? weights.find(name + ".bias", {out}) : nullptr);
 }
 
 NormWeights find_norm(const Context& context, Weights& weights, const std::string& name, index_t channels) {

@@ -2,10 +2,22 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
 namespace cones {
+namespace {
+
+// AsymmetricAutoencoderKL's encoder of what a mask leaves of a picture: here it decodes without.
+const std::vector<std::string_view> kMaskEncoder = {
+    "condition_encoder.layers.0.weight", "condition_encoder.layers.0.bias", "condition_encoder.layers.1.weight",
+    "condition_encoder.layers.1.bias",   "condition_encoder.layers.2.weight", "condition_encoder.layers.2.bias",
+    "condition_encoder.layers.3.weight", "condition_encoder.layers.3.bias", "condition_encoder.layers.4.weight",
+    "condition_encoder.layers.4.bias"};
+
+}  // namespace
 
 Model::Model(const ModelOptions& options)
     : options_(options),
@@ -18,10 +30,15 @@ Model::Model(const ModelOptions& options)
   text_ = std::make_unique<ClipText>(load, *text_weights_, options.text);
   unet_ = std::make_unique<UNet>(load, *unet_weights_, options.unet);
   vae_ = std::make_unique<Vae>(vae_context(nullptr), *vae_weights_, options.vae);
+  if (options.drafts) {
+    drafts_weights_ = std::make_unique<Weights>(options.files.drafts);
+    drafts_ = std::make_unique<Vae>(vae_context(nullptr), *drafts_weights_, *options.drafts);
+    drafts_weights_->check_all_used(kMaskEncoder);
+  }
   // A buffer that old files carry; the projection of a CLIPTextModelWithProjection, which the UNet does not see.
   text_weights_->check_all_used({"position_ids", "text_projection.weight"});
   unet_weights_->check_all_used();
-  vae_weights_->check_all_used();
+  vae_weights_->check_all_used(kMaskEncoder);
   weight_bytes_ = memory_->in_use();
   memory_->reset_peak();
 }
@@ -41,7 +58,8 @@ const Parameter& Model::unet_parameter(const std::string& name) const {
 }
 
 void Model::check_unchanged() const {
-  for (const Weights* weights : {text_weights_.get(), unet_weights_.get(), vae_weights_.get()}) weights->check_unchanged();
+  for (const Weights* weights : {text_weights_.get(), unet_weights_.get(), vae_weights_.get(), drafts_weights_.get()})
+    if (weights != nullptr) weights->check_unchanged();
 }
 
 Model::MemoryUse Model::memory() const {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ namespace cones {
 
 struct ModelFiles {
   WeightFiles text, unet, vae;
+  WeightFiles drafts = {};  // of `drafts`, where there is one
 };
 
 struct ModelOptions {
@@ -25,6 +27,7 @@ struct ModelOptions {
   TextConfig text;
   UNetConfig unet;
   VaeConfig vae;
+  std::optional<VaeConfig> drafts;  // another autoencoder for the same latents, which only decodes: quick previews
   Placement place;
   std::size_t memory_limit = SIZE_MAX;  // bytes, weights and activations together
 };
@@ -42,6 +45,8 @@ class Model {
   const ClipText& text() const { return *text_; }
   const UNet& unet() const { return *unet_; }
   const Vae& vae() const { return *vae_; }
+  /// The one for drafts, or null.
+  const Vae* drafts() const { return drafts_.get(); }
   const ModelOptions& options() const { return options_; }
 
   /// A weight of the UNet by its diffusers name; CONES_OPTION_INVALID when there is none.
@@ -71,10 +76,10 @@ class Model {
  private:
   ModelOptions options_;
   std::shared_ptr<Memory> memory_;
-  std::unique_ptr<Weights> text_weights_, unet_weights_, vae_weights_;
+  std::unique_ptr<Weights> text_weights_, unet_weights_, vae_weights_, drafts_weights_;
   std::unique_ptr<ClipText> text_;
   std::unique_ptr<UNet> unet_;
-  std::unique_ptr<Vae> vae_;
+  std::unique_ptr<Vae> vae_, drafts_;
   std::size_t weight_bytes_ = 0;
   /// share_memory's `step` of everybody.
   const std::shared_ptr<std::multiset<std::size_t>> steps_ = std::make_shared<std::multiset<std::size_t>>();

@@ -15,10 +15,10 @@ LinearWeights projection_weights(const Context& context, Weights& weights, const
 }
 
 AttentionLayer attention_layer(const Context& context, Weights& weights, const std::string& name, index_t channels,
-                               index_t kv_channels, KvWeights::Source source, KvRegistry& registry) {
+                               index_t kv_channels, KvRegistry& registry) {
   LinearWeights query = find_linear(context, weights, name + ".to_q", channels, channels, false);
   const auto project = [&](const char* weight) {
-    return registry.add(context, weights.find(name + weight, {channels, kv_channels}), source);
+    return registry.add(context, weights.find(name + weight, {channels, kv_channels}));
   };
   const KvWeights* key = project(".to_k.weight");
   const KvWeights* value = project(".to_v.weight");
@@ -30,8 +30,8 @@ constexpr float kGroupNormEps = 1e-6f;  // Transformer2DModel's
 
 }  // namespace
 
-const KvWeights* KvRegistry::add(const Context& context, const Parameter* weight, KvWeights::Source source) {
-  owned_.push_back(std::make_unique<KvWeights>(context, weight, static_cast<int>(owned_.size()), source));
+const KvWeights* KvRegistry::add(const Context& context, const Parameter* weight) {
+  owned_.push_back(std::make_unique<KvWeights>(context, weight, static_cast<int>(owned_.size())));
   tensors_.push_back(owned_.back().get());
   return tensors_.back();
 }
@@ -42,10 +42,8 @@ TransformerBlock::TransformerBlock(const Context& context, Weights& weights, con
       norm1_(find_norm(context, weights, prefix + ".norm1", c.channels)),
       norm2_(find_norm(context, weights, prefix + ".norm2", c.channels)),
       norm3_(find_norm(context, weights, prefix + ".norm3", c.channels)),
-      self_(attention_layer(context, weights, prefix + ".attn1", c.channels, c.channels, KvWeights::Source::self,
-                            registry)),
-      cross_(attention_layer(context, weights, prefix + ".attn2", c.channels, c.text_channels, KvWeights::Source::text,
-                             registry)),
+      self_(attention_layer(context, weights, prefix + ".attn1", c.channels, c.channels, registry)),
+      cross_(attention_layer(context, weights, prefix + ".attn2", c.channels, c.text_channels, registry)),
       feed_in_(find_linear(context, weights, prefix + ".ff.net.0.proj", 8 * c.channels, c.channels)),
       feed_out_(find_linear(context, weights, prefix + ".ff.net.2", c.channels, 4 * c.channels)) {}
 
@@ -53,19 +51,28 @@ Var TransformerBlock::forward(Tape& tape, const Var& x, const Var& text_key, con
                               const KvView& view) const {
   const AttentionOptions options{.heads = heads_};
   Var h = x;
+  // With light checkpointing backward keeps h and what self-attention gives, and makes norms and projections of h again: two
+  // thirds of what a block keeps (docs/log/2026-11-28-search-memory.md).
   {
-    Var normed = layer_norm(tape, h, norm1_, kLayerNormEps);
-    Var key = kv_project(tape, normed, *self_.key, view);
-    Var value = kv_project(tape, normed, *self_.value, view);
-    Var attended = attention(tape, linear(tape, normed, self_.query), key, value, options);
-    h = linear(tape, attended, self_.output, &h);
+    const auto norm = [this, h](Tape& t) { return layer_norm(t, h, norm1_, kLayerNormEps); };
+    const Var normed = tape.light(norm(tape), norm);
+    const auto from_normed = [&](const auto& project) {
+      return tape.light(project(tape, normed), [project, norm](Tape& t) { return project(t, norm(t)); });
+    };
+    const auto key_or_value = [&](const KvWeights& weights) {
+      return from_normed([&weights, &view](Tape& t, const Var& in) { return kv_project(t, in, weights, view); });
+    };
+    const Var key = key_or_value(*self_.key), value = key_or_value(*self_.value);
+    const Var query = from_normed([this](Tape& t, const Var& in) { return linear(t, in, self_.query); });
+    h = linear(tape, attention(tape, query, key, value, options), self_.output, &h);
   }
   {
-    Var query = linear(tape, layer_norm(tape, h, norm2_, kLayerNormEps), cross_.query);
+    const auto project = [this, h](Tape& t) { return linear(t, layer_norm(t, h, norm2_, kLayerNormEps), cross_.query); };
+    const Var query = tape.light(project(tape), project);
     h = linear(tape, attention(tape, query, text_key, text_value, options), cross_.output, &h);
   }
-  Var gated = geglu(tape, linear(tape, layer_norm(tape, h, norm3_, kLayerNormEps), feed_in_));
-  return linear(tape, gated, feed_out_, &h);
+  const auto feed = [this, h](Tape& t) { return linear(t, layer_norm(t, h, norm3_, kLayerNormEps), feed_in_); };
+  return linear(tape, geglu(tape, tape.light(feed(tape), feed)), feed_out_, &h);
 }
 
 Transformer2D::Transformer2D(const Context& context, Weights& weights, const std::string& prefix,

@@ -17,7 +17,7 @@ namespace cones {
 /// Collects the K-V tensors in the network's order while the UNet is built.
 class KvRegistry {
  public:
-  const KvWeights* add(const Context& context, const Parameter* weight, KvWeights::Source source);
+  const KvWeights* add(const Context& context, const Parameter* weight);
   const std::vector<const KvWeights*>& tensors() const { return tensors_; }
 
  private:

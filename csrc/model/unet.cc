@@ -11,11 +11,6 @@
 #include "ops/upsample.h"
 
 namespace cones {
-namespace {
-
-constexpr Conv2dOptions kHalve3x3{.stride = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1};
-
-}  // namespace
 
 UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
     : config_(config),
@@ -26,6 +21,8 @@ UNet::UNet(const Context& context, Weights& weights, const UNetConfig& config)
       conv_in_(find_conv3x3(context, weights, "conv_in", config.block_out_channels[0], config.in_channels)),
       norm_out_(find_norm(context, weights, "conv_norm_out", config.block_out_channels[0])),
       conv_out_(find_conv3x3(context, weights, "conv_out", config.out_channels, config.block_out_channels[0])) {
+  if (config.time_cond_dim > 0)
+    guidance_in_.emplace(find_linear(context, weights, "time_embedding.cond_proj", config.block_out_channels[0], config.time_cond_dim, false));
   const auto& channels = config_.block_out_channels;
   const int levels = static_cast<int>(channels.size());
   const auto at = [](const auto& list, int i) { return list[static_cast<std::size_t>(i)]; };
@@ -111,10 +108,18 @@ TextKv UNet::project_text(Tape& tape, const Var& text, const KvView& view, const
 }
 
 // SiLU of the time embedding [B, 4·C0]: every resnet starts from it.
-Var UNet::time_embedding(Tape& tape, std::span<const double> timesteps) const {
+Var UNet::time_embedding(Tape& tape, const UNetInput& input) const {
   const Context& context = tape.context();
-  Var sinusoids(timestep_embedding(context, timesteps, config_.block_out_channels[0], config_.flip_sin_to_cos,
+  Var sinusoids(timestep_embedding(context, input.timesteps, config_.block_out_channels[0], config_.flip_sin_to_cos,
                                    config_.freq_shift));
+  if (guidance_in_ && !input.guidance.empty()) {
+    check(input.guidance.size() == input.timesteps.size(), "one guidance scale per batch row");
+    // get_guidance_scale_embedding of diffusers' pipelines: sines first, of a thousand times the scale.
+    std::vector<double> scales(input.guidance.begin(), input.guidance.end());
+    for (double& scale : scales) scale *= 1000;
+    const Var guidance(timestep_embedding(context, scales, config_.time_cond_dim, false, 1));
+    sinusoids = linear(tape, guidance, *guidance_in_, &sinusoids);
+  }
   Var hidden = activation(tape, linear(tape, sinusoids, time_in_), Activation::silu);
   return activation(tape, linear(tape, hidden, time_out_), Activation::silu);
 }
@@ -125,13 +130,13 @@ Var UNet::run_layer(Tape& tape, const Layer& layer, const Var& x, const Var& tim
     Var h = layer.resnet.forward(t, in[0], &time);
     return layer.transformer ? layer.transformer->forward(t, h, input.text, layer.text_layer, input.view) : h;
   };
-  return input.checkpointing ? tape.checkpoint({x}, run) : run(tape, {x});
+  return tape.checkpointing() == Checkpointing::layers ? tape.checkpoint({x}, run) : run(tape, {x});
 }
 
 Var UNet::forward(Tape& tape, const UNetInput& input) const {
   const Context& context = tape.context();
   check(static_cast<index_t>(input.timesteps.size()) == input.latents.shape()[0], "one timestep per batch row");
-  const Var time = time_embedding(tape, input.timesteps);
+  const Var time = time_embedding(tape, input);
 
   Var x = input.latents;
   if (config_.center_input) x = affine(tape, x, 2.0f, -1.0f);
@@ -147,7 +152,9 @@ Var UNet::forward(Tape& tape, const UNetInput& input) const {
 
   for (const Level& level : up_) {
     for (const Layer& layer : level.layers) {
-      Var joined = concat_channels(tape, h, skips.back());
+      // Both parts are mostly kept elsewhere.
+      const auto join = [h, skip = skips.back()](Tape& t) { return concat_channels(t, h, skip); };
+      const Var joined = join(tape).made_again(join);
       skips.pop_back();
       h = run_layer(tape, layer, joined, time, input);
     }

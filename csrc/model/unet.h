@@ -32,15 +32,15 @@ struct UNetConfig {
   bool flip_sin_to_cos = true;
   double freq_shift = 0;
   bool center_input = false;
+  int time_cond_dim = 0;  // of the embedding of the guidance scale (latent consistency models); 0: there is none
 };
 
 struct UNetInput {
   Var latents;                        // [B, h, w, in_channels]
   std::span<const double> timesteps;  // [B]
+  std::span<const double> guidance = {};  // [B], where the UNet has time_cond_dim: the guidance scale less 1; empty: not told
   const TextKv& text;
   const KvView& view;
-  /// Recompute activations per block in backward instead of keeping them.
-  bool checkpointing = false;
 };
 
 class UNet {
@@ -76,12 +76,13 @@ class UNet {
   Layer make_layer(const Context& context, Weights& weights, const std::string& prefix, int index,
                    const LayerConfig& layer);
   Var run_layer(Tape& tape, const Layer& layer, const Var& x, const Var& time, const UNetInput& input) const;
-  Var time_embedding(Tape& tape, std::span<const double> timesteps) const;
+  Var time_embedding(Tape& tape, const UNetInput& input) const;
 
   UNetConfig config_;
   KvRegistry registry_;
   std::size_t text_layers_ = 0;
   LinearWeights time_in_, time_out_;
+  std::optional<LinearWeights> guidance_in_;
   ConvWeights conv_in_;
   std::vector<Level> down_;
   std::optional<Layer> mid_first_;  // and with it mid_last_, where there is a mid block

@@ -37,16 +37,18 @@ Var run_resnets(Tape& tape, const VaeLevel& level, Var h) {
   return h;
 }
 
+// What the decoder's config says, which may have been left out.
+const std::vector<int>& decoder_channels(const VaeConfig& config) {
+  return config.decoder_block_out_channels.empty() ? config.block_out_channels : config.decoder_block_out_channels;
+}
+
 }  // namespace
 
-VaeMidBlock::VaeMidBlock(const Context& context, Weights& weights, const std::string& prefix, const VaeConfig& config)
+VaeMidBlock::VaeMidBlock(const Context& context, Weights& weights, const std::string& prefix, const VaeConfig& config, index_t channels)
     : groups_(config.norm_groups),
-      first_(find_resnet(context, weights, prefix + ".resnets.0", config, config.block_out_channels.back(),
-                         config.block_out_channels.back())),
-      last_(find_resnet(context, weights, prefix + ".resnets.1", config, config.block_out_channels.back(),
-                        config.block_out_channels.back())) {
-  if (config.mid_attention)
-    attention_ = find_attention(context, weights, prefix + ".attentions.0", config.block_out_channels.back());
+      first_(find_resnet(context, weights, prefix + ".resnets.0", config, channels, channels)),
+      last_(find_resnet(context, weights, prefix + ".resnets.1", config, channels, channels)) {
+  if (config.mid_attention) attention_ = find_attention(context, weights, prefix + ".attentions.0", channels);
 }
 
 VaeMidBlock::Attention VaeMidBlock::find_attention(const Context& context, Weights& weights, const std::string& name,
@@ -85,7 +87,7 @@ Var VaeMidBlock::forward(Tape& tape, const Var& x) const {
 VaeEncoder::VaeEncoder(const Context& context, Weights& weights, const VaeConfig& config)
     : groups_(config.norm_groups),
       conv_in_(find_conv3x3(context, weights, "encoder.conv_in", config.block_out_channels.front(), config.in_channels)),
-      mid_(context, weights, "encoder.mid_block", config),
+      mid_(context, weights, "encoder.mid_block", config, config.block_out_channels.back()),
       norm_out_(find_norm(context, weights, "encoder.conv_norm_out", config.block_out_channels.back())),
       conv_out_(find_conv3x3(context, weights, "encoder.conv_out", 2 * config.latent_channels,
                              config.block_out_channels.back())) {
@@ -118,21 +120,23 @@ Var VaeEncoder::forward(Tape& tape, const Var& pixels) const {
 VaeDecoder::VaeDecoder(const Context& context, Weights& weights, const VaeConfig& config)
     : groups_(config.norm_groups),
       conv_in_(
-          find_conv3x3(context, weights, "decoder.conv_in", config.block_out_channels.back(), config.latent_channels)),
-      mid_(context, weights, "decoder.mid_block", config),
-      norm_out_(find_norm(context, weights, "decoder.conv_norm_out", config.block_out_channels.front())),
+          find_conv3x3(context, weights, "decoder.conv_in", decoder_channels(config).back(), config.latent_channels)),
+      mid_(context, weights, "decoder.mid_block", config, decoder_channels(config).back()),
+      norm_out_(find_norm(context, weights, "decoder.conv_norm_out", decoder_channels(config).front())),
       conv_out_(
-          find_conv3x3(context, weights, "decoder.conv_out", config.out_channels, config.block_out_channels.front())) {
+          find_conv3x3(context, weights, "decoder.conv_out", config.out_channels, decoder_channels(config).front())) {
   if (config.post_quant_conv)
     post_quant_.emplace(
         find_conv1x1(context, weights, "post_quant_conv", config.latent_channels, config.latent_channels));
-  const std::size_t count = config.block_out_channels.size();
-  index_t in = config.block_out_channels.back();
+  const std::vector<int>& channels = decoder_channels(config);
+  const int layers = config.decoder_layers_per_block > 0 ? config.decoder_layers_per_block : config.layers_per_block;
+  const std::size_t count = channels.size();
+  index_t in = channels.back();
   for (std::size_t i = 0; i < count; ++i) {
-    const index_t out = config.block_out_channels[count - 1 - i];
+    const index_t out = channels[count - 1 - i];
     const std::string name = "decoder.up_blocks." + std::to_string(i);
     VaeLevel& level =
-        levels_.emplace_back(find_level(context, weights, name, config, in, out, config.layers_per_block + 1));
+        levels_.emplace_back(find_level(context, weights, name, config, in, out, layers + 1));
     if (i + 1 < count) level.resample.emplace(find_conv3x3(context, weights, name + ".upsamplers.0.conv", out, out));
     in = out;
   }
@@ -153,7 +157,20 @@ Var VaeDecoder::forward(Tape& tape, const Var& latents) const {
 }
 
 Vae::Vae(const Context& context, Weights& weights, const VaeConfig& config)
-    : config_(config), encoder_(context, weights, config), decoder_(context, weights, config) {}
+    : config_(config),
+      coder_(config.encoder_blocks.empty()
+                 ? std::variant<Kl, TinyAutoencoder>(Kl{VaeEncoder(context, weights, config), VaeDecoder(context, weights, config)})
+                 : TinyAutoencoder(context, weights, config)) {}
+
+Var Vae::encode(Tape& tape, const Var& pixels) const {
+  if (const Kl* kl = std::get_if<Kl>(&coder_)) return kl->encoder.forward(tape, checked(pixels));
+  return std::get<TinyAutoencoder>(coder_).encode(tape, checked(pixels));
+}
+
+Var Vae::decode(Tape& tape, const Var& latents) const {
+  if (const Kl* kl = std::get_if<Kl>(&coder_)) return kl->decoder.forward(tape, latents);
+  return std::get<TinyAutoencoder>(coder_).decode(tape, latents);
+}
 
 const Var& Vae::checked(const Var& pixels) const {
   const index_t height = pixels.shape()[1], width = pixels.shape()[2];

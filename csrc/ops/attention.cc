@@ -15,6 +15,9 @@ void check_sizes(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   check(!options.causal || q.dim(1) == k.dim(1), "attention: causal needs as many queries as keys");
 }
 
+// With so few keys `out` costs less to make again than to keep, as in cross-attention to a text's 77 tokens.
+constexpr index_t kFewKeys = 128;
+
 }  // namespace
 
 Tensor attention_forward(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
@@ -36,14 +39,17 @@ Var attention(Tape& tape, const Var& q, const Var& k, const Var& v, const Attent
   Tensor logsumexp;
   Var y = tape.result(
       attention_forward(context, q.value(), k.value(), v.value(), options, wanted ? &logsumexp : nullptr), wanted);
+  const bool again = tape.checkpointing() == Checkpointing::light && k.shape()[1] <= kFewKeys;
   if (y.requires_grad())
-    tape.record([&context, options, logsumexp, q = q.value(), k = k.value(), v = v.value(), out = y.value(),
+    tape.record([&context, options, logsumexp, q = q.kept(), k = k.kept(), v = v.kept(), out = again ? Tensor() : y.value(),
                  gq = q.gradient(), gk = k.gradient(), gv = v.gradient(), dy = y.gradient()] {
       if (!dy->tensor.defined()) return;
       const Tensor gradient = std::exchange(dy->tensor, Tensor());
+      const Tensor query = q.get(context), key = k.get(context), value = v.get(context);
       Tensor dq, dk, dv;
-      attention_backward(context, gradient, q, k, v, out, logsumexp, options, gq ? &dq : nullptr, gk ? &dk : nullptr,
-                         gv ? &dv : nullptr);
+      attention_backward(context, gradient, query, key, value,
+                         out.defined() ? out : attention_forward(context, query, key, value, options), logsumexp, options,
+                         gq ? &dq : nullptr, gk ? &dk : nullptr, gv ? &dv : nullptr);
       Tape::accumulate(context, gq, std::move(dq));
       Tape::accumulate(context, gk, std::move(dk));
       Tape::accumulate(context, gv, std::move(dv));

@@ -21,10 +21,10 @@ Var geglu(Tape& tape, const Var& x) {
   const Context& context = tape.context();
   Var y = tape.result(geglu_forward(context, x.value()), x.requires_grad());
   if (y.requires_grad())
-    tape.record([&context, x = x.value(), dx = x.gradient(), dy = y.gradient()] {
+    tape.record([&context, x = x.kept(), dx = x.gradient(), dy = y.gradient()] {
       if (!dy->tensor.defined()) return;
       const Tensor gradient = std::exchange(dy->tensor, Tensor());
-      Tape::accumulate(context, dx, geglu_backward(context, gradient, x));
+      Tape::accumulate(context, dx, geglu_backward(context, gradient, x.get(context)));
     });
   return y;
 }

@@ -37,11 +37,11 @@ Var group_norm(Tape& tape, const Var& x, const NormWeights& weights, int groups,
   Var y = tape.result(group_norm_forward(context, x.value(), weights, options, wanted ? &statistics : nullptr), wanted);
   if (y.requires_grad())
     tape.record([&context, parameters = tape.parameters(), want_weight, want_bias, weights, options, statistics,
-                 x = x.value(), gx = x.gradient(), dy = y.gradient()] {
+                 x = x.kept(), gx = x.gradient(), dy = y.gradient()] {
       if (!dy->tensor.defined()) return;
       const Tensor gradient = std::exchange(dy->tensor, Tensor());
       Tensor dx, dweight, dbias;
-      group_norm_backward(context, gradient, x, statistics, weights, options, gx ? &dx : nullptr,
+      group_norm_backward(context, gradient, x.get(context), statistics, weights, options, gx ? &dx : nullptr,
                           want_weight ? &dweight : nullptr, want_bias ? &dbias : nullptr);
       if (want_weight) parameters->add(context, *weights.weight_parameter, dweight);
       if (want_bias) parameters->add(context, *weights.bias_parameter, dbias);

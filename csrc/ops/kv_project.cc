@@ -17,8 +17,8 @@ KvOperand operand(const KvWeights& weights, const KvView& view, index_t batch, s
 
 }  // namespace
 
-KvWeights::KvWeights(const Context& context, const Parameter* weight, int index, Source source)
-    : weight_(weight), index_(index), source_(source), linear_(context, weight, nullptr) {}
+KvWeights::KvWeights(const Context& context, const Parameter* weight, int index)
+    : weight_(weight), index_(index), linear_(context, weight, nullptr) {}
 
 Tensor kv_project_forward(const Context& context, const Tensor& x, const KvWeights& weights, const KvView& view) {
   check(x.shape().rank() == 3 && x.columns() == weights.in(), "kv_project: x is [B, T, in]");
@@ -41,15 +41,15 @@ Var kv_project(Tape& tape, const Var& x, const KvWeights& weights, const KvView&
   const bool wants_weight = tape.wants(&weights.parameter());
   Var y = tape.result(kv_project_forward(context, x.value(), weights, view), x.requires_grad() || wants_weight);
   if (!y.requires_grad()) return y;
-  Tensor kept = wants_weight ? x.value() : Tensor();
-  tape.record([&context, &weights, &view, parameters = tape.parameters(), kept, dx = x.gradient(), dy = y.gradient(),
+  tape.record([&context, &weights, &view, parameters = tape.parameters(), kept = wants_weight ? x.kept() : Kept(), dx = x.gradient(), dy = y.gradient(),
                wants_weight] {
     if (!dy->tensor.defined()) return;
     // dx first: the search turns the weight gradient into an update of ξ.
     if (dx) dx->tensor = kv_project_backward_input(context, dy->tensor, weights, view, dx->tensor);
     if (wants_weight) {
-      const index_t rows = kept.rows();
-      parameters->add_outer(context, weights.parameter(), kept.reshape({rows, weights.in()}),
+      const Tensor input = kept.get(context);
+      const index_t rows = input.rows();
+      parameters->add_outer(context, weights.parameter(), input.reshape({rows, weights.in()}),
                             dy->tensor.reshape({rows, weights.out()}));
     }
     dy->tensor = Tensor();

@@ -15,14 +15,11 @@ class ConceptMask;  // ops/concept_mask.h
 
 class KvWeights {
  public:
-  /// What K and V are made of: the layer's own tokens, or the text's.
-  enum class Source { self, text };
   /// index: position among the model's K-V tensors, in the network's order.
-  KvWeights(const Context& context, const Parameter* weight, int index, Source source);
+  KvWeights(const Context& context, const Parameter* weight, int index);
 
   const Parameter& parameter() const { return *weight_; }
   int index() const { return index_; }
-  Source source() const { return source_; }
   index_t in() const { return linear_.in(); }
   index_t out() const { return linear_.out(); }
   const LinearWeights& base() const { return linear_; }
@@ -30,7 +27,6 @@ class KvWeights {
  private:
   const Parameter* weight_;
   int index_;
-  Source source_;
   LinearWeights linear_;
 };
 
@@ -38,8 +34,7 @@ class KvWeights {
 class ScaledKv {
  public:
   virtual ~ScaledKv() = default;
-  /// Null for tensors that are not searched. (Backend::search_gamma; with its backward for projections of the text only where
-  /// an identifier is learned: nothing else needs its gradient.)
+  /// Null for tensors that are not searched. (Backend::search_gamma)
   virtual const Prepared* gamma(int kv_index) const = 0;
 };
 

@@ -32,7 +32,7 @@ Var linear(Tape& tape, const Var& x, const LinearWeights& weights, const Var* re
   Var y = tape.result(linear_forward(context, x.value(), weights, residual ? &residual->value() : nullptr, dtype),
                       x.requires_grad() || wants_weight || wants_bias || (residual && residual->requires_grad()));
   if (!y.requires_grad()) return y;
-  tape.record([&context, &weights, shape = x.shape(), parameters = tape.parameters(), kept = wants_weight ? x.value() : Tensor(),
+  tape.record([&context, &weights, shape = x.shape(), parameters = tape.parameters(), kept = wants_weight ? x.kept() : Kept(),
                dx = x.gradient(), dresidual = residual ? residual->gradient() : nullptr, dy = y.gradient(),
                wants_bias] {
     if (!dy->tensor.defined()) return;
@@ -40,8 +40,10 @@ Var linear(Tape& tape, const Var& x, const LinearWeights& weights, const Var* re
     Tape::accumulate(context, dresidual, dy->tensor);
     dy->tensor = Tensor();
     if (dx) dx->tensor = linear_backward_input(context, gradient, weights, dx->tensor).reshape(shape);
-    if (kept.defined())
-      parameters->add_outer(context, *weights.weight(), kept.reshape({kept.rows(), weights.in()}), gradient);
+    if (kept.defined()) {
+      const Tensor input = kept.get(context);
+      parameters->add_outer(context, *weights.weight(), input.reshape({input.rows(), weights.in()}), gradient);
+    }
     if (wants_bias) parameters->add(context, *weights.bias(), context.backend->bias_gradient(context, gradient));
   });
   return y;

@@ -9,7 +9,29 @@ namespace cones {
 Var Var::reshape(const Shape& shape) const {
   Var view = *this;
   view.value_ = value_.reshape(shape);
+  view.recipe_ = nullptr;
   return view;
+}
+
+Var Var::made_again(Recipe recipe) const {
+  Var made = *this;
+  if (requires_grad()) made.recipe_ = std::make_shared<const Recipe>(std::move(recipe));
+  return made;
+}
+
+Kept Var::kept() const {
+  Kept kept;
+  if (recipe_ != nullptr)
+    kept.recipe_ = recipe_;
+  else
+    kept.value_ = value_;
+  return kept;
+}
+
+Tensor Kept::get(const Context& context) const {
+  if (recipe_ == nullptr) return value_;
+  Tape plain(context);
+  return (*recipe_)(plain).value();
 }
 
 void ParameterGradients::add_outer(const Context& context, const Parameter& parameter, const Tensor& x,
@@ -43,17 +65,19 @@ Var Tape::checkpoint(const std::vector<Var>& inputs,
   std::vector<Var> detached;
   for (const Var& input : inputs) detached.emplace_back(input.value());
   Var out = result(block(plain, detached).value(), true);
-  record([this, inputs, block, dy = out.gradient()] {
+  std::vector<std::pair<Kept, GradientRef>> kept;
+  for (const Var& input : inputs) kept.emplace_back(input.kept(), input.gradient());
+  record([this, kept, block, dy = out.gradient()] {
     if (!dy->tensor.defined()) return;
     Tape inner(context_, parameters_);
     std::vector<Var> again;
-    for (const Var& input : inputs) again.emplace_back(input.value(), input.requires_grad());
+    for (const auto& [input, gradient] : kept) again.emplace_back(input.get(context_), gradient != nullptr);
     Var output = block(inner, again);
     if (output.requires_grad()) accumulate(context_, output.gradient(), dy->tensor);
     dy->tensor = Tensor();
     inner.backward();
-    for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].requires_grad()) accumulate(context_, inputs[i].gradient(), again[i].gradient()->tensor);
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if (kept[i].second) accumulate(context_, kept[i].second, again[i].gradient()->tensor);
   });
   return out;
 }

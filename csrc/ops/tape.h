@@ -20,6 +20,32 @@ struct Gradient {
 };
 using GradientRef = std::shared_ptr<Gradient>;
 
+class Tape;
+class Var;
+
+/// What backward computes again rather than keeping it.
+enum class Checkpointing {
+  none,
+  light,   // norms and projections within transformer blocks; results are the same to the bit
+  layers,  // every layer of the UNet; gradients of what several layers share are added in another order
+};
+
+/// Computes a value once more from what is kept anyway.
+using Recipe = std::function<Var(Tape&)>;
+
+/// A value that backward will read: the tensor, or the recipe by which it is made again, for as long as it is held.
+class Kept {
+ public:
+  Kept() = default;
+  bool defined() const { return recipe_ != nullptr || value_.defined(); }
+  Tensor get(const Context& context) const;
+
+ private:
+  friend class Var;
+  Tensor value_;
+  std::shared_ptr<const Recipe> recipe_;
+};
+
 /// A tensor in the computation; it has a gradient slot only where a gradient is wanted.
 class Var {
  public:
@@ -37,9 +63,16 @@ class Var {
   /// as flat memory with the shape of their own output.
   Var reshape(const Shape& shape) const;
 
+  /// Backward shall make this value again rather than keep it; only where a gradient is wanted, else nothing changes. The recipe
+  /// must give the same bytes, and refer to nothing that ends before backward. Once reshaped it is kept after all.
+  Var made_again(Recipe recipe) const;
+  /// What an op's closure takes of a value that its gradient depends on.
+  Kept kept() const;
+
  private:
   Tensor value_;
   GradientRef gradient_;
+  std::shared_ptr<const Recipe> recipe_;
 };
 
 /// What the caller wants gradients of, and where they go. One implementation stores them (conceptGradient), the concept
@@ -60,15 +93,21 @@ class Tape {
   /// Inference: nothing is recorded.
   explicit Tape(const Context& context) : context_(context) {}
   /// Recording. `parameters` may be null when only gradients of inputs are wanted.
-  Tape(const Context& context, ParameterGradients* parameters)
-      : context_(context), parameters_(parameters), recording_(true) {}
+  Tape(const Context& context, ParameterGradients* parameters, Checkpointing checkpointing = Checkpointing::none)
+      : context_(context), parameters_(parameters), recording_(true), checkpointing_(checkpointing) {}
 
   const Context& context() const { return context_; }
   bool recording() const { return recording_; }
+  Checkpointing checkpointing() const { return checkpointing_; }
   bool wants(const Parameter* parameter) const {
     return recording_ && parameters_ != nullptr && parameter != nullptr && parameters_->wants(*parameter);
   }
   ParameterGradients* parameters() const { return parameters_; }
+
+  /// Var::made_again where light checkpointing asks for it.
+  Var light(const Var& made, Recipe recipe) const {
+    return checkpointing_ == Checkpointing::light ? made.made_again(std::move(recipe)) : made;
+  }
 
   /// The result of an op: it requires a gradient when recording and `wanted` (some input or parameter requires one).
   Var result(Tensor value, bool wanted) const { return Var(std::move(value), recording_ && wanted); }
@@ -90,6 +129,7 @@ class Tape {
   const Context& context_;
   ParameterGradients* parameters_ = nullptr;
   bool recording_ = false;
+  Checkpointing checkpointing_ = Checkpointing::none;
   std::vector<std::function<void()>> closures_;
 };
 

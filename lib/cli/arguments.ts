@@ -46,6 +46,8 @@ export interface EngineFlags {
   readonly prediction?: string;
   readonly ema?: boolean;
   readonly config?: string;
+  /** Of `generate` alone. */
+  readonly drafts?: string;
 }
 
 export function addEngineFlags(command: Command): Command {
@@ -68,7 +70,7 @@ export async function modelFolder({ model = DEFAULT_MODEL }: EngineFlags, io: Io
 }
 
 export async function loadEngine(flags: EngineFlags, io: Io): Promise<Engine> {
-  const { device, precision, threads, memoryLimit, prediction, ema, config } = flags;
+  const { device, precision, threads, memoryLimit, prediction, ema, config, drafts } = flags;
   const engine = await Engine.load(await modelFolder(flags, io), {
     device: device as EngineOptions['device'],
     precision: precision as EngineOptions['precision'],
@@ -77,6 +79,7 @@ export async function loadEngine(flags: EngineFlags, io: Io): Promise<Engine> {
     prediction: prediction as EngineOptions['prediction'],
     ema,
     config,
+    drafts,
   });
   for (const { code, message } of engine.warnings) printNote(io, 'warning', code, message);
   return engine;

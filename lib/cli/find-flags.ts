@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
+import type { Checkpointing } from '../engine/checkpointing';
 import { ConesError } from '../errors';
 import { readJsonFile, readRegularFile } from '../util/files';
 import { type FindConceptOptions, searchSettings } from '../methods/cones/options';
@@ -20,7 +21,7 @@ export interface SharedFlags {
   readonly batchSize?: number;
   readonly timesteps?: readonly number[];
   readonly seed?: number | bigint;
-  readonly checkpointing?: boolean;
+  readonly checkpointing?: Checkpointing;
   readonly reportRows?: number;
   readonly resume?: string;
 }
@@ -80,7 +81,7 @@ export function addStepFlags(command: Command): Command {
     .option('--learning-rate <rate>', `learning rate of ξ (default: ${defaults.learningRate})`, number)
     .option('--timesteps <min,max>', 'draw timesteps from [min, max) (default: all)', numbers)
     .option('--seed <n>', `everything random is a function of it (default: ${defaults.seed})`, seed)
-    .option('--checkpointing', 'recompute activations: less memory, more time (default: when memory asks for it)')
+    .option('--checkpointing [light]', 'recompute activations: less memory, more time; light: some of them (default: as memory asks for it)')
     .option('--no-checkpointing');
 }
 

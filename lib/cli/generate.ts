@@ -36,6 +36,12 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly width?: number;
   readonly height?: number;
   readonly batchSize?: number;
+  readonly image?: string;
+  readonly strength?: number;
+  readonly mask?: string;
+  readonly depth?: string;
+  readonly imageGuidance?: number;
+  readonly posterior?: 'mode' | 'sample';
   readonly region?: readonly string[];
   readonly feather?: number;
   readonly regionPrompt?: string;
@@ -65,6 +71,13 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--eta <n>', 'ddim only: noise, from 0 to 1 (default: 0)', number)
     .option('--width <pixels>', "a multiple of 8 (default: the model's own)", number)
     .option('--height <pixels>', "a multiple of 8 (default: the model's own)", number)
+    .option('--image <file>', 'a picture to start from')
+    .option('--strength <n>', 'how far from it, from 0 to 1 (default: 0.8, with --mask 1)', number)
+    .option('--mask <file>', 'a picture of the same: white is painted anew, black is kept')
+    .option('--depth <file>', 'for models with depth: a picture of how near things are, white is near')
+    .option('--image-guidance <scale>', 'for models that follow instructions: how closely they keep to the picture (default: 1.5)', number)
+    .option('--posterior <name>', 'latents of the picture: mode, or sample, by the seed (default: mode)')
+    .option('--drafts <folder>', 'draw drafts, with another autoencoder for the same latents, such as taesd')
     .option('--region <place>', "where a subject is: V1*=x0,y0,x1,y1 in fractions of the picture, several times for more; or 'auto'", repeatable)
     .option('--feather <fraction>', "width of the regions' soft edges, of the picture's (default: 0.1)", number)
     .option('--region-prompt <which>', "how a region is drawn: alone (its own part of picture and prompt), own (the whole picture, without the others' identifiers) or whole (default: alone)")
@@ -86,6 +99,7 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   const from = flags.from === undefined ? undefined : await readPictureSettings(flags.from);
   const given = await Promise.all((flags.concept ?? []).map(loadConcept));
   const concepts = from ? chooseConcepts(from, given) : given;
+  if (from) assertInputs(from, flags);
   const drawing = settingsOf(prompt, flags, from);
   await assertSavable({ output, grid, columns, ...drawing, concepts }, () => modelFolder(flags, io));
 
@@ -114,6 +128,12 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
   rescue.assertUnneeded();
 }
 
+/** What a picture was drawn from, its file does not hold. Another one may be given: that is another picture. */
+function assertInputs({ drawnFrom }: PictureSettings, flags: GenerateFlags): void {
+  const missing = (['image', 'mask', 'depth'] as const).find((name) => drawnFrom[name] !== undefined && flags[name] === undefined);
+  if (missing) throw new ConesError('CONES_PICTURE_MISMATCH', `The picture was drawn from another, which its file does not hold: give it with --${missing}.`);
+}
+
 /** What the flags say, and what they leave out as the picture has it. */
 function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: PictureSettings | undefined) {
   const own: Partial<PictureSettings['options']> = from?.options ?? {};
@@ -134,6 +154,14 @@ function settingsOf(prompt: string | undefined, flags: GenerateFlags, from: Pict
     useKarrasSigmas: flags.karras ?? (sampler === own.sampler ? own.useKarrasSigmas : undefined),
     width: flags.width ?? own.width,
     height: flags.height ?? own.height,
+    image: flags.image,
+    mask: flags.mask,
+    depth: flags.depth,
+    decoder: flags.drafts === undefined ? own.decoder : ('drafts' as const),
+    // They say something of a picture to start from.
+    strength: flags.strength ?? (flags.image === undefined ? undefined : own.strength),
+    imageGuidance: flags.imageGuidance ?? (flags.image === undefined ? undefined : own.imageGuidance),
+    posterior: flags.posterior ?? (flags.image === undefined ? undefined : own.posterior),
     regions: flags.region ? regionsOf(flags.region) : own.regions,
     feather: flags.feather ?? own.feather,
     regionPrompt: flags.regionPrompt ?? own.regionPrompt,

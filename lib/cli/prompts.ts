@@ -41,6 +41,8 @@ const lineSchema = z.strictObject({
   eta: z.number().optional(),
   width: z.number().optional(),
   height: z.number().optional(),
+  strength: z.number().optional(),
+  imageGuidance: z.number().optional(),
   /** Identifiers of those among --concept that it is drawn with. Default: all. */
   concepts: z.array(z.string()).max(256).optional(),
 });
@@ -150,9 +152,11 @@ function parseLine(text: string): Line {
 
 function settingsOf(flags: GenerateFlags) {
   const { negativePrompt, promptSyntax, count, seed: own, sampler, karras: useKarrasSigmas, steps, guidance, eta, width, height, batchSize } = flags;
+  const { image, strength, mask, depth, imageGuidance, posterior, drafts } = flags;
+  const from = { image, strength, mask, depth, imageGuidance, posterior, decoder: drafts === undefined ? undefined : ('drafts' as const) };
   const { region, feather, regionPrompt, embeddingNorm } = flags;
   const regions = region && { regions: regionsOf(region) };
-  return { negativePrompt, promptSyntax, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...regions, feather, regionPrompt, embeddingNorm };
+  return { negativePrompt, promptSyntax, count, seed: own, sampler, useKarrasSigmas, steps, guidance, eta, width, height, batchSize, ...from, ...regions, feather, regionPrompt, embeddingNorm };
 }
 
 /** Those of the given concepts that have one of these identifiers. */

@@ -14,7 +14,7 @@ import { assertWritable } from './io';
 /** The flags that tell the files and sizes of pictures before they are drawn. */
 export type Plan = Pick<
   GenerateFlags,
-  'output' | 'grid' | 'columns' | 'negativePrompt' | 'promptSyntax' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height'
+  'output' | 'grid' | 'columns' | 'negativePrompt' | 'promptSyntax' | 'count' | 'seed' | 'sampler' | 'steps' | 'guidance' | 'eta' | 'width' | 'height' | 'image' | 'mask' | 'depth' | 'strength' | 'imageGuidance' | 'posterior'
 > & { readonly prompt: string; readonly concepts: readonly Concept[] };
 
 /** White pixels between the pictures of a grid. */
@@ -93,9 +93,12 @@ export function longestMetadata(plan: Plan, count: number): Record<string, strin
   const seeds = Array.from({ length: count }, (_, i) => BigInt.asUintN(64, first + BigInt(i)));
   const longest = seeds.reduce((a, b) => (a > b ? a : b));
   const ofModel = { model: `sha256:${'0'.repeat(64)}`, instructionSet: 'avx512', karras: true, device: 'cuda', precision: 'fp16' };
+  const hash = `sha256:${'0'.repeat(64)}`;
+  const from = plan.image === undefined ? {} : { hashes: { image: hash, ...(plan.mask === undefined ? {} : { mask: hash }), ...(plan.depth === undefined ? {} : { depth: hash }) } };
+  const edit = { strength: plan.strength ?? 0.8, ...(plan.imageGuidance === undefined ? {} : { imageGuidance: plan.imageGuidance }), ...(plan.posterior === undefined ? {} : { posterior: plan.posterior }) };
   const promptSyntax: PromptSyntax = plan.promptSyntax === 'weighted' ? 'weighted' : 'plain';
-  const settings = { promptSyntax, sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
-  const metadata = metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest });
+  const settings = { ...edit, promptSyntax, sampler: samplerByName(sampler)?.sampler ?? LONGEST_SAMPLER, steps, guidance, eta, width, height, ...ofModel };
+  const metadata = metadataOf(settings, { prompt, negativePrompt, concepts, seed: longest, ...from });
   // The longer word, though true is what makes A1111's text longer.
   if (metadata['useKarrasSigmas'] !== undefined) metadata['useKarrasSigmas'] = 'false';
   return { ...metadata, ...(grid ? { seed: seeds.join(', ') } : {}) };

@@ -3,7 +3,7 @@
 /** The first is what draws where a model's folder names none that there is. */
 export const SAMPLER_NAMES = [
   ...(['dpm-solver-multistep', 'ddim', 'euler', 'euler-ancestral', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm'] as const),
-  ...(['dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep', 'lcm', 'tcd'] as const),
+  ...(['dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep', 'lcm', 'tcd', 'deis-multistep'] as const),
 ] as const;
 
 export type SamplerName = (typeof SAMPLER_NAMES)[number];
@@ -13,7 +13,7 @@ export function usableSampler({ refused }: { readonly refused: Readonly<Partial<
   return [own, ...SAMPLER_NAMES].find((name) => refused[name] === undefined) ?? SAMPLER_NAMES[0];
 }
 
-/** As stable-diffusion-webui (AUTOMATIC1111) calls them; TCD is called so by everybody. */
+/** As stable-diffusion-webui (AUTOMATIC1111) calls them; TCD and DEIS are called so by everybody. */
 export const A1111_NAMES: Readonly<Record<SamplerName, string>> = {
   'dpm-solver-multistep': 'DPM++ 2M',
   ddim: 'DDIM',
@@ -29,12 +29,13 @@ export const A1111_NAMES: Readonly<Record<SamplerName, string>> = {
   'unipc-multistep': 'UniPC',
   lcm: 'LCM',
   tcd: 'TCD',
+  'deis-multistep': 'DEIS',
 };
 
 /** Those whose noise levels can be spaced as Karras et al. have it. */
 export const KARRAS_SAMPLERS: ReadonlySet<SamplerName> = new Set<SamplerName>([
   ...(['dpm-solver-multistep', 'euler', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms'] as const),
-  ...(['dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep'] as const),
+  ...(['dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep', 'deis-multistep'] as const),
 ]);
 
 /** What `eta` is where nobody says. */

@@ -7,6 +7,7 @@ import type { SchedulerConfig } from '../models/types';
 import { SAMPLER_NAMES, type SamplerName } from './sampler-names';
 import { lcm, tcd } from './samplers/consistency';
 import { ddim } from './samplers/ddim';
+import { deisMultistep } from './samplers/deis-multistep';
 import { dpmSolverMultistep } from './samplers/dpm-solver-multistep';
 import { dpmSolverMultistepSde } from './samplers/dpm-solver-multistep-sde';
 import { dpmSolverSinglestep } from './samplers/dpm-solver-singlestep';
@@ -16,6 +17,7 @@ import { heun } from './samplers/heun';
 import { kdpm2, kdpm2Ancestral } from './samplers/kdpm2';
 import { lms } from './samplers/lms';
 import { pndm } from './samplers/pndm';
+import { signalOf } from './samplers/noise-levels';
 import { unipcMultistep } from './samplers/unipc-multistep';
 import { PREVIOUS, type SamplerOptions, type SamplerSchedule, type SamplerStep } from './samplers/types';
 
@@ -38,11 +40,22 @@ const SAMPLERS = {
   'unipc-multistep': unipcMultistep,
   lcm,
   tcd,
+  'deis-multistep': deisMultistep,
 } as const satisfies Record<SamplerName, (config: SchedulerConfig, options: SamplerOptions) => SamplerSchedule>;
 
 /** Those whose diffusers class does not know `rescale_betas_zero_snr`, and goes without. */
-const NEVER_RESCALED: ReadonlySet<string> = new Set<SamplerName>(['heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm', 'dpm-solver-singlestep']);
+const NEVER_RESCALED: ReadonlySet<string> = new Set<SamplerName>(['heun', 'kdpm2', 'kdpm2-ancestral', 'lms', 'pndm', 'dpm-solver-singlestep', 'deis-multistep']);
 
+
+/** Those whose latents are x0 + sigma · epsilon; the others' are scaled to unit variance. */
+const UNSCALED: ReadonlySet<SamplerName> = new Set<SamplerName>(['euler', 'euler-ancestral', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms']);
+
+/** How a picture lies in latents of noise level sigma: image · x0 + noise · epsilon, as diffusers' `add_noise` has it. */
+export function noisedPicture(sampler: SamplerName, sigma: number): { readonly image: number; readonly noise: number } {
+  if (UNSCALED.has(sampler)) return { image: 1, noise: sigma };
+  const image = signalOf(sigma);
+  return { image, noise: sigma === Infinity ? 1 : sigma * image };
+}
 
 /**
  * The coefficients of every step of a sampler.
@@ -59,6 +72,10 @@ export function samplerSchedule(
       'CONES_OPTION_INVALID',
       `Unknown sampler "${sampler}"; choose one of ${SAMPLER_NAMES.join(', ')}.`,
     );
+  }
+  const { start = 0, steps } = options;
+  if (!(Number.isInteger(start) && start >= 0 && (start === 0 || start < steps))) {
+    throw new ConesError('CONES_OPTION_INVALID', `start must be a whole number from 0 to ${steps - 1}, so that one of ${steps} steps is left; it is ${start}.`);
   }
   const refused = config.refused[sampler];
   if (refused !== undefined) {

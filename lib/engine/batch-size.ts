@@ -1,5 +1,6 @@
 /** How many pictures are drawn together, so that the memory limit holds. */
 import { ConesError } from '../errors';
+import type { Decoder } from './pictures';
 import type { Session } from './session';
 import type { Size } from './windows';
 
@@ -14,6 +15,12 @@ export interface DrawingOptions {
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
+  /** By which autoencoder. Default 'own'. */
+  readonly decoder?: Decoder;
+  /** Whether the one for drafts decodes a picture between steps. */
+  readonly previewed?: boolean;
+  /** What they are drawn from besides texts: pictures are encoded first. */
+  readonly edit?: { readonly known: boolean; readonly imageGuidance?: number } | undefined;
   /** Text states of a picture. Default: as many as one text has. */
   readonly tokens?: number;
 }
@@ -26,15 +33,20 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, regions = 1, latent, window = latent, decoded, tokens }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, { most, guided, regions = 1, latent, window = latent, decoded, decoder, previewed, edit, tokens }: DrawingOptions, available: number): Drawing {
   const { model, tokenizer } = session;
   const { height, width } = latent;
+  const { downscale } = session.config.vae;
+  const encoding = edit ? model.planEncode(1, height * downscale, width * downscale, available) : 0;
+  // Beside what the drawing holds between its steps, which is less than its peak.
+  const preview = previewed ? model.planDecode(1, height, width, available, true) : 0;
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
-    bytes: Math.max(
+    bytes: preview + Math.max(
       model.planText(1, tokenizer.maxLength),
-      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, window.height, window.width),
-      decoded ? model.planDecode(batchSize, height, width, available) : 0,
+      encoding,
+      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false, window.height, window.width),
+      decoded ? model.planDecode(batchSize, height, width, available, decoder === 'drafts') : 0,
     ),
   });
   const whole = drawing(most);

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { Concept } from '../concept';
 import { ConesError } from '../errors';
+import { depthOption, type DepthMap, type EditPicture, editPictureOption } from '../images/edit-inputs';
 import type { ImageInput } from '../images/images';
 import { conceptOption, functionOption, imageOption, parseOptions, signalOption } from '../util/options';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
@@ -9,6 +10,8 @@ import { ownOptions } from '../util/reading';
 import { brief } from '../util/show';
 import { version } from '../version';
 import type { Warning } from '../warning';
+import { hashInputs } from './editing';
+import { latentSize, nativeSize } from './pictures';
 import type { GenerateOptions, GenerateProgress, GenerateResult } from './generate';
 import { admit } from './generation';
 import type { Session } from './session';
@@ -16,11 +19,18 @@ import type { Session } from './session';
 export interface DrawAgainOptions extends Pick<GenerateOptions, 'batchSize' | 'onProgress' | 'signal'> {
   /** The concepts that the picture was drawn with, in any order. Default: none. */
   readonly concepts?: readonly Concept[];
+  /** What it was drawn from besides its prompt, which its file does not hold: the very picture, mask and depth. */
+  readonly image?: EditPicture;
+  readonly mask?: EditPicture;
+  readonly depth?: EditPicture | DepthMap;
 }
 
 const schema = z.strictObject({
   picture: imageOption,
   concepts: z.array(conceptOption).default([]),
+  image: editPictureOption.optional(),
+  mask: editPictureOption.optional(),
+  depth: depthOption.optional(),
   batchSize: z.int().min(1).max(1024).optional(),
   onProgress: functionOption<(progress: GenerateProgress) => void>(),
   signal: signalOption,
@@ -31,15 +41,39 @@ const schema = z.strictObject({
  * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link admit}
  */
 export async function drawAgain(session: Session, source: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
-  const { picture, concepts: given, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
+  const { picture, concepts: given, image, mask, depth, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
   session.assertUsable();
-  session.assertPathsAllowed('drawAgain', { picture });
+  session.assertPathsAllowed('drawAgain', { picture, image, mask, depth });
   const settings = await readPictureSettings(picture);
   const concepts = chooseConcepts(settings, given);
   const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
-  const { images, warnings } = await admit(session, { ...settings.options, concepts, ...rest } as GenerateOptions);
+  const inputs = { ...(image === undefined ? {} : { image }), ...(mask === undefined ? {} : { mask }), ...(depth === undefined ? {} : { depth }) };
+  await checkInputs(session, settings, inputs);
+  const { images, warnings } = await admit(session, { ...settings.options, concepts, ...inputs, ...rest } as GenerateOptions);
   return { images, warnings: [...elsewhere, ...warnings] };
 }
+
+/**
+ * Whether a picture is drawn again from the very things that it was drawn from.
+ * @throws ConesError CONES_PICTURE_MISMATCH
+ */
+async function checkInputs(session: Session, { options, drawnFrom, ignored }: PictureSettings, given: Pick<DrawAgainOptions, 'image' | 'mask' | 'depth'>): Promise<void> {
+  // Other programs do not say.
+  if (ignored) return;
+  for (const name of ['image', 'mask', 'depth'] as const) {
+    if (given[name] === undefined && drawnFrom[name] !== undefined) throw mismatch(`The picture was drawn from ${CALLED[name]}, which its file does not hold: give it as ${name}`);
+    if (given[name] !== undefined && drawnFrom[name] === undefined) throw mismatch(`The picture was not drawn from ${CALLED[name]}: leave ${name} out`);
+  }
+  const { image, mask, depth } = given;
+  if (image === undefined) return;
+  const own = nativeSize(session);
+  const size = { width: options.width ?? own.width, height: options.height ?? own.height };
+  const found = await hashInputs({ image, ...(mask === undefined ? {} : { mask }), ...(depth === undefined ? {} : { depth }) }, size, latentSize(session, size.height, size.width));
+  const other = (['image', 'mask', 'depth'] as const).find((name) => found[name] !== drawnFrom[name]);
+  if (other) throw mismatch(`The picture was drawn from another ${other} than the one that is given: give the very one`);
+}
+
+const CALLED = { image: 'a picture', mask: 'a mask', depth: 'a depth map' } as const;
 
 /**
  * Of the given concepts those that a picture was drawn with, in its order; all, where another program drew it.

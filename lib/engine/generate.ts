@@ -9,16 +9,17 @@ import { conceptOption, functionOption, parseOptions, promptOption, promptSyntax
 import { joinSubjects } from '../text/prompt';
 import type { PromptSyntax } from '../text/prompt-syntax';
 import type { SamplerName } from '../diffusion/sampler-names';
-import { flattenSteps, samplerSchedule, type SamplerStep } from '../diffusion/schedule';
+import { flattenSteps, noisedPicture, samplerSchedule, type SamplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
 import type { Admitted } from './admission';
 import { fittingBatch } from './batch-size';
-import { isGuided } from './guidance';
+import { type Edit, editedRow, type EditedRow, editOf, type EditOptions, editOptions, joined, type Prepared, prepare } from './editing';
+import { modelIsGuided } from './guidance';
 import { type DrawnWith, metadataOf } from './picture-metadata';
 import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { chooseSolver } from './choose-solver';
-import { decodeLatents, latentSize, nativeSize } from './pictures';
-import { type Preview, type PreviewMatrix, previewMatrix, previewOf } from './preview';
+import { type Decoder, decodeLatents, latentSize, nativeSize } from './pictures';
+import { type Preview, previewMatrix, type Previews, smallPreviews, WholePreviews } from './preview';
 import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, REGION_PROMPTS, type RegionPrompt, type Regions, regionsOption, rowsOf } from './regions';
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
@@ -27,7 +28,7 @@ import type { Size } from './windows';
 import { chunksOf, encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
-export interface GenerateOptions {
+export interface GenerateOptions extends EditOptions {
   /**
    * What to draw; identifiers such as `V1*` name the subjects of the concepts. A list draws several prompts in one call. Needed unless
    * there are `embeddings`.
@@ -95,6 +96,8 @@ export interface GenerateOptions {
   readonly embeddings?: Embeddings;
   /** The same in place of `negativePrompt`, or one for all; as many tokens. */
   readonly negativeEmbeddings?: Embeddings;
+  /** Which autoencoder makes pictures of the latents: the model's, or the one for drafts (`Engine.load`'s option `drafts`). Default 'own'. */
+  readonly decoder?: Decoder;
   /** 'latents': pictures are not decoded, and the result has their latents instead. Default 'pictures'. */
   readonly output?: 'pictures' | 'latents';
   /** Called after every step of a batch with its latents. */
@@ -153,6 +156,7 @@ const schema = z.strictObject({
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   batchSize: z.int().min(1).max(1024).default(4),
+  ...editOptions,
   regions: regionsOption.optional(),
   feather: z.number().min(0).max(1).default(FEATHER),
   regionPrompt: z.enum(REGION_PROMPTS).default('alone'),
@@ -160,6 +164,7 @@ const schema = z.strictObject({
   latents: latentsOption.optional(),
   embeddings: embeddingsOption.optional(),
   negativeEmbeddings: embeddingsOption.optional(),
+  decoder: z.enum(['own', 'drafts']).default('own'),
   output: z.enum(['pictures', 'latents']).default('pictures'),
   onLatents: functionOption<(step: StepLatents) => void>(),
   onPreview: functionOption<(preview: Preview) => void>(),
@@ -184,6 +189,9 @@ interface Job {
   readonly placed?: Placed;
   /** In place of what prompt and seed make. */
   readonly own?: OwnRows;
+  /** What it is drawn from besides, and what its file says of that. */
+  readonly edited?: EditedRow;
+  readonly hashes?: Prepared['hashes'];
   /** Of the text states, which all pictures of a batch have as many of. Default 1. */
   readonly chunks?: number;
 }
@@ -198,6 +206,7 @@ interface Job {
 export async function generate(session: Session, options: GenerateOptions, admitted?: Admitted): Promise<GenerateResult> {
   const settings = chooseSolver('generate', parseOptions('generate', schema, options), session);
   session.assertUsable();
+  session.assertPathsAllowed('generate', { image: settings.image, mask: settings.mask, depth: settings.depth });
   const usual = nativeSize(session);
   const size = { height: settings.height ?? usual.height, width: settings.width ?? usual.width };
   const latent = latentSize(session, size.height, size.width);
@@ -209,9 +218,10 @@ export async function generate(session: Session, options: GenerateOptions, admit
   admitted?.check({ size: Math.max(size.width, size.height), steps: settings.steps, count });
   // Copied before anybody can write to them.
   const own = ownRows(session, settings, { prompts: prompts.length, count: settings.count, latent });
-  const chunks = chunksOfJobs(session, settings);
+  const edit = editOf(session, settings, prompts.length);
+  const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
+  const chunks = chunksOfJobs(session, settings, guided);
   const jobs = listJobs({ ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
-  const guided = isGuided(settings.guidance);
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
   const window = jobs.reduce(
     ({ height, width }, { rows }) => {
@@ -222,16 +232,20 @@ export async function generate(session: Session, options: GenerateOptions, admit
   );
   const most = Math.min(count, settings.batchSize, picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
-  const matrix = settings.onPreview && (await previewMatrix(session, settings.signal));
+  const { decoder } = settings;
+  if (decoder === 'drafts' && !session.config.drafts) throw new ConesError('CONES_OPTION_INVALID', "generate: the option decoder: 'drafts' needs an engine with an autoencoder for drafts: Engine.load(model, { drafts: folder }).");
+  const whole = settings.onPreview && session.config.drafts ? new WholePreviews(session, settings.onPreview, settings.signal) : undefined;
+  const matrix = settings.onPreview && !whole ? await previewMatrix(session, settings.signal) : undefined;
   const tokens = settings.embeddings?.shape[1] ?? session.tokenizer.maxLength * jobs.reduce((longest, job) => Math.max(longest, job.chunks ?? 1), 1);
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded, tokens }, settings.signal);
-  const warnings: Warning[] = unusedNegativePrompt(settings.guidance, jobs);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded, decoder, previewed: whole !== undefined, edit, tokens }, settings.signal);
+  const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
   const drawn: Float32Array[] = [];
 
   const batches = inBatches(jobs, batchSize);
-  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, settings).steps.length;
+  const prepared = edit && onceInARow((prompt) => edit.of(prompt), (prompt) => prepare(session, edit, prompt, { size, latent }, settings.signal));
+  const evaluations = samplerSchedule(settings.sampler, session.config.scheduler, { ...settings, start: edit?.start }).steps.length;
   const progress = progressReporter({ ...settings, steps: evaluations }, batches.length, admitted);
   let first = 0;
   const drawnWith: DrawnWith = {
@@ -243,9 +257,12 @@ export async function generate(session: Session, options: GenerateOptions, admit
     precision: session.precision,
     karras: settings.useKarrasSigmas ?? session.config.scheduler.useKarrasSigmas,
     given: givenInputs(settings),
+    ...(edit ? { strength: edit.strength, imageGuidance: edit.imageGuidance, posterior: edit.posterior } : {}),
   };
-  for (const batch of batches) {
-    const { latents, ...found } = await drawLatents(session, { ...settings, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, matrix }));
+  for (const plain of batches) {
+    const batch = edit && prepared ? await withInputs(session, edit, plain, (i) => prepared(Math.floor((first + i) / settings.count))) : plain;
+    const { latents, ...found } = await drawLatents(session, { ...settings, edit, latentsEvery: latentsEvery(settings) }, batch, latent, stepReporter({ ...settings, steps: evaluations }, progress, { first, preview: whole ?? (matrix && smallPreviews(matrix, settings.onPreview!)) }));
+    await whole?.shown();
     first += batch.length;
     for (const warning of found.warnings) {
       if (!warnings.some(({ message }) => message === warning.message)) warnings.push(warning);
@@ -255,7 +272,7 @@ export async function generate(session: Session, options: GenerateOptions, admit
       drawn.push(latents.data);
       continue;
     }
-    const pixels = await decodeLatents(session, latents, settings.signal);
+    const pixels = await decodeLatents(session, latents, settings.signal, decoder);
     if (!allFinite(pixels)) {
       const wider = session.precision === 'fp16' ? "load the model with precision 'bf16', whose range is wider than fp16's, " : '';
       throw new ConesError('CONES_LOSS_NOT_FINITE', `The picture's values are not finite: ${wider}lower the guidance, or check the model's weights.`);
@@ -268,7 +285,7 @@ export async function generate(session: Session, options: GenerateOptions, admit
   }
   // Text states name nobody, whatever they say.
   if (!settings.embeddings) warnings.push(...unnamedConcepts(jobs.map((job, i) => ({ ...job, named: named[i]! }))));
-  return decoded ? { images, warnings } : { images, warnings, latents: joinLatents(drawn, session.config.unet.inChannels, latent) };
+  return decoded ? { images, warnings } : { images, warnings, latents: joinLatents(drawn, session.config.vae.latentChannels, latent) };
 }
 
 /** @throws ConesError CONES_OPTION_INVALID unless there is either a prompt or text states */
@@ -286,28 +303,15 @@ function promptsOf({ prompt, embeddings, negativePrompt, negativeEmbeddings, reg
 }
 
 /** How many chunks of text states a picture has; asked of one after the other, those of one prompt are read once. */
-function chunksOfJobs(session: Session, { promptSyntax: syntax, guidance, embeddings }: Settings): (job: Job) => number {
+function chunksOfJobs(session: Session, { promptSyntax: syntax, embeddings }: Settings, guided: boolean): (job: Job) => number {
   const { maxLength } = session.tokenizer;
   if (embeddings) return () => Math.max(1, Math.floor(embeddings.shape[1] / maxLength));
   let last: { readonly job: Job; readonly chunks: number } | undefined;
   return (job) => {
     const same = last?.job.prompt === job.prompt && last.job.negativePrompt === job.negativePrompt && last.job.concepts === job.concepts;
-    if (!same) last = { job, chunks: chunksOf(session, isGuided(guidance) ? job : { ...job, negativePrompt: undefined }, { syntax }) };
+    if (!same) last = { job, chunks: chunksOf(session, guided ? job : { ...job, negativePrompt: undefined }, { syntax }) };
     return last!.chunks;
   };
-}
-
-/** Of up to `size` pictures each, in their order: no picture has more text states because of another, and all have the same windows. */
-function inBatches(jobs: readonly Job[], size: number): Job[][] {
-  const windows = ({ rows }: Job) => rows?.map(({ window }) => window);
-  const alike = (a: Job, b: Job) => a.chunks === b.chunks && isDeepStrictEqual(windows(a), windows(b));
-  const batches: Job[][] = [];
-  for (const job of jobs) {
-    const batch = batches.at(-1);
-    if (batch && batch.length < size && alike(batch[0]!, job)) batch.push(job);
-    else batches.push([job]);
-  }
-  return batches;
 }
 
 function joinLatents(parts: readonly Float32Array[], channels: number, { height, width }: { height: number; width: number }): Latents {
@@ -318,6 +322,25 @@ function joinLatents(parts: readonly Float32Array[], channels: number, { height,
     at += part.length;
   }
   return { data, shape: [data.length / (channels * height * width), channels, height, width] };
+}
+
+/** The result of the call before, where it was asked of the very same things. */
+function onceInARow<T>(of: (prompt: number) => object, make: (prompt: number) => Promise<T>): (prompt: number) => Promise<T> {
+  let last: { readonly things: readonly unknown[]; readonly made: Promise<T> } | undefined;
+  return (prompt) => {
+    const things: readonly unknown[] = Object.values(of(prompt));
+    if (!last || last.things.some((thing, i) => thing !== things[i])) last = { things, made: make(prompt) };
+    return last.made;
+  };
+}
+
+async function withInputs(session: Session, edit: Edit, batch: readonly Job[], prepared: (picture: number) => Promise<Prepared>): Promise<Job[]> {
+  const jobs: Job[] = [];
+  for (const [i, job] of batch.entries()) {
+    const inputs = await prepared(i);
+    jobs.push({ ...job, edited: editedRow(session, edit, inputs, job.seed), hashes: inputs.hashes });
+  }
+  return jobs;
 }
 
 function latentsEvery({ onLatents, onPreview, previewEvery }: Settings): number {
@@ -334,18 +357,18 @@ function cleanPicture({ cleanAfter }: SamplerStep, latents: Float32Array, predic
 type OnStep = (step: number, place?: number, latents?: Latents, predicted?: Latents) => void;
 
 /** Tells of a step of the batch that begins with picture `first`. */
-function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, progress: (taken: number, place?: number) => void, batch: { first: number; matrix: PreviewMatrix | undefined }): OnStep {
-  if (!onLatents && !onPreview) return progress;
-  const { first, matrix } = batch;
+function stepReporter({ steps, onLatents, previewEvery }: Settings, progress: (taken: number, place?: number) => void, batch: { first: number; preview: Previews | undefined }): OnStep {
+  const { first, preview } = batch;
+  if (!onLatents && !preview) return progress;
   return (step, place, latents, predicted) => {
     progress(step, place);
     if (!latents || !predicted) return;
     onLatents?.({ step, steps, first, latents, predicted });
-    if (!onPreview || !matrix || (step % previewEvery !== 0 && step !== steps)) return;
+    if (!preview || (step % previewEvery !== 0 && step !== steps)) return;
     const [pictures, , height, width] = predicted.shape;
     const size = predicted.data.length / pictures;
     for (let i = 0; i < pictures; i++) {
-      onPreview({ step, steps, index: first + i, image: previewOf(matrix, predicted.data.subarray(i * size, (i + 1) * size), width, height) });
+      preview.show({ step, steps, index: first + i }, predicted.data.subarray(i * size, (i + 1) * size), { width, height });
     }
   };
 }
@@ -353,20 +376,19 @@ function stepReporter({ steps, onLatents, onPreview, previewEvery }: Settings, p
 /** Final latents of pictures, as the UNet has them; also the way in which prior pictures are drawn. */
 export async function drawLatents(
   session: Session,
-  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number; readonly promptSyntax?: PromptSyntax },
+  settings: Pick<Settings, 'sampler' | 'steps' | 'guidance' | 'eta' | 'useKarrasSigmas' | 'signal'> & { readonly latentsEvery?: number; readonly embeddingNorm?: number; readonly promptSyntax?: PromptSyntax; readonly edit?: Edit | undefined },
   jobs: readonly Job[],
   latent: { height: number; width: number },
   onStep?: OnStep,
 ) {
-  const { signal, latentsEvery = 0 } = settings;
-  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, settings);
-  const { inChannels } = session.config.unet;
-  const size = inChannels * latent.height * latent.width;
+  const { signal, latentsEvery = 0, edit } = settings;
+  const schedule = samplerSchedule(settings.sampler, session.config.scheduler, { ...settings, start: edit?.start });
+  const { latentChannels } = session.config.vae;
+  const size = latentChannels * latent.height * latent.width;
 
-  const latents = new Float32Array(jobs.length * size);
-  jobs.forEach(({ seed, own }, i) => latents.set(own?.latents ?? native().randomNormal(seed, 0, size), i * size));
-  const scale = schedule.initialNoiseScale;
-  if (scale !== 1) latents.forEach((value, i) => (latents[i] = value * scale));
+  const noise = joined(...jobs.map(({ seed, own }) => own?.latents ?? native().randomNormal(seed, 0, size)));
+  const pictures = edit && joined(...jobs.map(({ edited }) => edited!.image));
+  const latents = startingLatents(settings.sampler, schedule, noise, edit?.begins ? pictures : undefined);
 
   const rows = jobs.flatMap((job): readonly PictureRow[] => job.rows ?? [{ ...job, subjects: joinSubjects(job.concepts) }]);
   const regions = rows.length / jobs.length;
@@ -378,7 +400,8 @@ export async function drawLatents(
   };
   const reading = { syntax: settings.promptSyntax ?? 'plain', chunks: jobs[0]?.chunks };
   const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal, reading));
-  const negative = isGuided(settings.guidance)
+  const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
+  const negative = guided
     ? (ownText('negativeEmbeddings') ?? (await encodeNegativePrompts(session, rows.map((row) => row.negativePrompt), subjects, signal, reading)))
     : undefined;
   if (negative && negative.shape[1] !== text.shape[1]) {
@@ -386,7 +409,7 @@ export async function drawLatents(
   }
   const masks = await Promise.all(rows.map((row) => rowMask(session, row.concepts)));
 
-  const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, inChannels, latent.height, latent.width] });
+  const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, latentChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
     session.model.sample({
       latents,
@@ -400,6 +423,9 @@ export async function drawLatents(
       steps: flattenSteps(schedule.steps),
       seeds: BigUint64Array.from(jobs.map((job) => job.seed)),
       ...(masks.some((mask) => mask !== null) ? { masks } : {}),
+      ...(jobs[0]!.edited?.conditions ? { conditions: joined(...jobs.map(({ edited }) => edited!.conditions!)) } : {}),
+      ...(guided && edit?.imageGuidance !== undefined ? { imageGuidance: edit.imageGuidance } : {}),
+      ...(edit?.known ? { known: { image: pictures!, noise, mask: joined(...jobs.map(({ edited }) => edited!.mask!)), shares: knownShares(settings.sampler, schedule) } } : {}),
       latentsEvery,
       ...(onStep ? { onStep: guard((step: number, place?: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, place, now && tensor(now), predicted && tensor(cleanPicture(schedule.steps[step - 1]!, now!, predicted)))) } : {}),
       abort,
@@ -413,6 +439,36 @@ export async function drawLatents(
       return [...own, ...(negative?.named.slice(job * regions, (job + 1) * regions) ?? [])].flat();
     }),
   };
+}
+
+/** Noise as the sampler begins with it, or a picture with as much of it as the first step expects. */
+function startingLatents(sampler: SamplerName, { initialNoiseScale, sigmas }: SamplerSchedule, noise: Float32Array, pictures: Float32Array | undefined): Float32Array {
+  if (!pictures) return initialNoiseScale === 1 ? noise : noise.map((value) => value * initialNoiseScale);
+  const mix = noisedPicture(sampler, sigmas[0]!);
+  return noise.map((value, i) => mix.image * pictures[i]! + mix.noise * value);
+}
+
+/** What latents after each step have of the picture that is kept, and of the noise; after the last, the picture alone. */
+function knownShares(sampler: SamplerName, { steps, sigmas }: SamplerSchedule): Float64Array {
+  return Float64Array.from(
+    steps.flatMap((_, i) => {
+      const { image, noise } = i + 1 < steps.length ? noisedPicture(sampler, sigmas[i + 1]!) : { image: 1, noise: 0 };
+      return [image, noise];
+    }),
+  );
+}
+
+/** Of up to `most` pictures each, in their order, with as many text states and the same windows: no picture has more because of another. */
+function inBatches(jobs: readonly Job[], most: number): Job[][] {
+  const batches: Job[][] = [];
+  const windows = ({ rows }: Job) => rows?.map(({ window }) => window);
+  const alike = (a: Job, b: Job) => a.chunks === b.chunks && isDeepStrictEqual(windows(a), windows(b));
+  for (const job of jobs) {
+    const last = batches.at(-1);
+    if (last && last.length < most && alike(last[0]!, job)) last.push(job);
+    else batches.push([job]);
+  }
+  return batches;
 }
 
 /** `[rows, h, w]` */

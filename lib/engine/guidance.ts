@@ -5,3 +5,14 @@
 export function isGuided(guidance: number): boolean {
   return guidance > 1;
 }
+
+/**
+ * Whether a model draws with it. A latent consistency model is told the scale itself, and guidance by a picture (InstructPix2Pix) below 1
+ * turns both off, as in diffusers.
+ */
+export function modelIsGuided(
+  { unet }: { readonly unet: { readonly timeCondDim?: number } },
+  { guidance, imageGuidance = 1 }: { readonly guidance: number; readonly imageGuidance?: number | undefined },
+): boolean {
+  return isGuided(guidance) && !unet.timeCondDim && imageGuidance >= 1;
+}

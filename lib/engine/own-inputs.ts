@@ -33,7 +33,7 @@ export function ownRows(
   { latents, embeddings, negativeEmbeddings }: OwnInputs,
   { prompts, count, latent }: { readonly prompts: number; readonly count: number; readonly latent: { readonly height: number; readonly width: number } },
 ): (picture: number) => OwnRows {
-  const shape = [prompts * count, session.config.unet.inChannels, latent.height, latent.width];
+  const shape = [prompts * count, session.config.vae.latentChannels, latent.height, latent.width];
   if (latents && latents.shape.join() !== shape.join()) {
     throw invalid(`latents are [${latents.shape.join(', ')}], wanted [${shape.join(', ')}]: noise for each picture, as large as its latents`);
   }

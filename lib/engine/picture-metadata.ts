@@ -27,6 +27,12 @@ export interface DrawnWith {
   readonly precision: string;
   /** Karras' noise levels, where the sampler can have them. */
   readonly karras: boolean;
+  /** Of pictures that are drawn from others. */
+  readonly strength?: number | undefined;
+  readonly imageGuidance?: number | undefined;
+  readonly posterior?: 'mode' | 'sample';
+  /** The autoencoder. */
+  readonly decoder?: 'own' | 'drafts';
   /** Inputs that were the caller's own, so that the picture cannot be drawn again; '' for none. */
   readonly given?: string;
 }
@@ -37,11 +43,13 @@ export interface Drawn {
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
   readonly seed: bigint;
+  /** What it was drawn from, by the hash of its pixels. */
+  readonly hashes?: { readonly image: string; readonly mask?: string; readonly depth?: string } | undefined;
   /** Where its subjects are. */
   readonly placed?: Placed;
 }
 
-export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, placed }: Drawn): Record<string, string> {
+export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, hashes, placed }: Drawn): Record<string, string> {
   const { sampler, steps, guidance, width, height, model, instructionSet, device, precision } = settings;
   const karras = KARRAS_SAMPLERS.has(sampler) && settings.karras;
   const eta = ETA_SAMPLERS.has(sampler) ? (settings.eta ?? DEFAULT_ETA[sampler]) : undefined;
@@ -58,6 +66,11 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     ...(eta === undefined ? {} : { eta: String(eta) }),
     ...(KARRAS_SAMPLERS.has(sampler) ? { useKarrasSigmas: String(karras) } : {}),
     ...(settings.given ? { given: settings.given } : {}),
+    ...(settings.decoder === 'drafts' ? { decoder: settings.decoder } : {}),
+    ...(hashes ? { imageHash: hashes.image, ...(hashes.mask ? { maskHash: hashes.mask } : {}), ...(hashes.depth ? { depthHash: hashes.depth } : {}) } : {}),
+    ...(hashes && settings.strength !== undefined ? { strength: String(settings.strength) } : {}),
+    ...(hashes && settings.imageGuidance !== undefined ? { imageGuidance: String(settings.imageGuidance) } : {}),
+    ...(hashes && settings.posterior === 'sample' ? { posterior: settings.posterior } : {}),
     width: String(width),
     height: String(height),
     concepts: subjects.join(', '),
@@ -69,6 +82,6 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     device,
     precision,
     engine,
-    parameters: a1111Parameters({ prompt, negativePrompt, promptSyntax: settings.promptSyntax, seed, sampler, steps, guidance, eta, width, height, karras, engine }),
+    parameters: a1111Parameters({ prompt, negativePrompt, promptSyntax: settings.promptSyntax, seed, sampler, steps, guidance, eta, width, height, karras, engine, ...(hashes ? { strength: settings.strength } : {}) }),
   };
 }

@@ -113,7 +113,7 @@ export async function encodeImage(session: Session, input: readonly ImageInput[]
 }
 
 /** Encodes pixels `[B, H, W, 3]` in [-1, 1]. */
-async function encodePixels(
+export async function encodePixels(
   session: Session,
   pixels: Float32Array,
   [batch, height, width]: readonly [number, number, number],
@@ -136,12 +136,15 @@ export async function decode(session: Session, input: Latents, options: { readon
   return decodeLatents(session, latents, signal);
 }
 
+/** The model's autoencoder, or the one for drafts. */
+export type Decoder = 'own' | 'drafts';
+
 /** Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, C, h, w]` as the UNet has them (scaled). */
-export async function decodeLatents(session: Session, latents: Latents, signal?: AbortSignal): Promise<Float32Array> {
+export async function decodeLatents(session: Session, latents: Latents, signal?: AbortSignal, decoder: Decoder = 'own'): Promise<Float32Array> {
   const [batch, channels, height, width] = latents.shape;
   requireLength('latents', latents.data, batch * session.config.vae.latentChannels * height * width);
   requireLength('the latents\' shape', { length: channels }, session.config.vae.latentChannels);
-  const { scalingFactor } = session.config.vae;
+  const { scalingFactor } = decoder === 'drafts' ? session.config.drafts! : session.config.vae;
   const unscaled = latents.data.map((value) => value / scalingFactor);
-  return session.job(signal, (abort) => session.model.decode(unscaled, batch, height, width, { abort }));
+  return session.job(signal, (abort) => session.model.decode(unscaled, batch, height, width, { abort, draft: decoder === 'drafts' }));
 }

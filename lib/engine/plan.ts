@@ -8,8 +8,10 @@ import { PRIOR_BATCH } from '../methods/shared/prior';
 import { REPORT_ROWS } from '../analysis/report';
 import { parseOptions } from '../util/options';
 import { planDrawing } from './batch-size';
+import { type Checkpointing, CHECKPOINTING, checkpointingOption } from './checkpointing';
 import type { GenerateOptions } from './generate';
-import { isGuided } from './guidance';
+import { modelIsGuided } from './guidance';
+import { conditionsOf } from '../models/conditions';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
 import { picturesTogether } from './regions';
 import type { Session } from './session';
@@ -26,7 +28,13 @@ export interface MemoryPlan {
 }
 
 /** The options of {@link GenerateOptions} that decide about memory, with the same defaults; `count`: pictures in all. */
-export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'width' | 'height'> & {
+export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 'guidance' | 'imageGuidance' | 'decoder' | 'width' | 'height'> & {
+  /** Whether there is a picture to start from. A model that needs one has it anyway. */
+  readonly image?: boolean;
+  /** Whether there is a mask. */
+  readonly mask?: boolean;
+  /** Whether there is an `onPreview`. */
+  readonly previews?: boolean;
   /** Number of regions of each picture, 1 to 8, as if each saw the whole picture. Default 1. */
   readonly regions?: number;
   /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
@@ -60,6 +68,11 @@ const generateSchema = z.strictObject({
   count: z.int().min(1).max(2 ** 24).default(1),
   batchSize: z.int().min(1).max(1024).default(4),
   guidance: z.number().min(0).max(1000).default(7.5),
+  imageGuidance: z.number().min(0).max(1000).default(1.5),
+  image: z.boolean().default(false),
+  mask: z.boolean().default(false),
+  decoder: z.enum(['own', 'drafts']).default('own'),
+  previews: z.boolean().default(false),
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   regions: z.int().min(1).max(8).default(1),
@@ -76,7 +89,7 @@ const searchSchema = z.strictObject({
   optimizer: z.enum(['adam', 'sgd']).default('adam'),
   layers: layersOption,
   learnEmbedding: z.boolean().default(true),
-  checkpointing: z.boolean().optional(),
+  checkpointing: checkpointingOption.optional(),
 });
 
 const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true, batchSize: true, priorBatchSize: true, checkpointing: true }).extend({
@@ -87,12 +100,15 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, regions, tokens } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, image, mask, regions, tokens, ...given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
-  const guided = isGuided(guidance);
-  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true, ...(tokens === undefined ? {} : { tokens }) };
+  const conditions = conditionsOf(session.config);
+  const imageGuidance = conditions === 'picture' ? given.imageGuidance : undefined;
+  const guided = modelIsGuided(session.config, { guidance, imageGuidance });
+  const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
+  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true, decoder: given.decoder, previewed: given.previews && session.config.drafts !== undefined, edit, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 
@@ -100,12 +116,13 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
 export function planSearch(session: Session, options: SearchPlanOptions = {}): MemoryPlan {
   const settings = parseOptions('planSearch', searchSchema, options);
   session.assertUsable();
+  session.assertTextToImage('planSearch');
   const { model, tokenizer } = session;
   const size = nativeSize(session);
   const latent = latentSize(session, size.height, size.width);
   const priorBatch = settings.priorBatchSize ?? settings.batchSize;
   const priors = priorBatch > 0 ? (settings.priorImages ?? settings.priorCount) : 0;
-  const planned = (checkpointing: boolean) => model.planSearch({
+  const planned = (checkpointing: Checkpointing) => model.planSearch({
     ...latent,
     batch: settings.batchSize + priorBatch,
     pictures: settings.images + priors,
@@ -116,9 +133,10 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing,
   });
-  let search = planned(settings.checkpointing ?? false);
   // As the search does: activations are recomputed when keeping them would need more memory than there is.
-  if (settings.checkpointing === undefined && search.peak > available(session)) search = planned(true);
+  const levels = settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing];
+  let search = planned(levels[0]!);
+  for (const level of levels.slice(1)) if (search.peak > available(session)) search = planned(level);
   const drawing = { most: PRIOR_BATCH, guided: true, latent };
   const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
   const preparingPriors = () =>

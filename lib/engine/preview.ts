@@ -3,7 +3,9 @@
  * channels to red, green and blue. It is fitted to the model's own autoencoder when an engine first needs it, by least squares on a
  * few pictures made of colours and edges; docs/log/2026-11-28-previews.md says how good it is.
  */
+import { GeneratedImage } from '../images/generated-image';
 import { native } from '../native';
+import { decodeLatents } from './pictures';
 import type { Picture } from '../images/images';
 import type { Session } from './session';
 
@@ -13,14 +15,14 @@ export interface PreviewMatrix {
   readonly rows: readonly (readonly number[])[];
 }
 
-/** A picture of the finished one, as small as its latents. */
+/** A picture of the finished one, as small as its latents, or with an autoencoder for drafts as large as itself. */
 export interface Preview {
   /** Steps done and in all. */
   readonly step: number;
   readonly steps: number;
   /** Which picture of the result's `images`. */
   readonly index: number;
-  /** One pixel per latent pixel: 64 × 64 for a picture of 512. */
+  /** One pixel per latent pixel: 64 × 64 for a picture of 512; or a whole one. */
   readonly image: Picture;
 }
 
@@ -51,6 +53,45 @@ export function previewOf({ rows }: PreviewMatrix, latents: Float32Array, width:
     }
   });
   return { width, height, data: new Uint8Array(data.buffer) };
+}
+
+/** Shows pictures that are under way, of a step's prediction [C, h, w]. */
+export interface Previews {
+  show(of: Omit<Preview, 'image'>, latents: Float32Array, size: { readonly width: number; readonly height: number }): void;
+}
+
+export function smallPreviews(matrix: PreviewMatrix, onPreview: (preview: Preview) => void): Previews {
+  return { show: (of, latents, { width, height }) => onPreview({ ...of, image: previewOf(matrix, latents, width, height) }) };
+}
+
+/** Decoded by the autoencoder for drafts, one after another, between the steps. Of one that is not done yet, the next waits its turn. */
+export class WholePreviews implements Previews {
+  readonly #session: Session;
+  readonly #onPreview: (preview: Preview) => void;
+  readonly #signal: AbortSignal | undefined;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(session: Session, onPreview: (preview: Preview) => void, signal: AbortSignal | undefined) {
+    this.#session = session;
+    this.#onPreview = onPreview;
+    this.#signal = signal;
+  }
+
+  show(of: Omit<Preview, 'image'>, latents: Float32Array, { width, height }: { readonly width: number; readonly height: number }): void {
+    const data = latents.slice();
+    this.#last = this.#last.then(async () => {
+      const pixels = await decodeLatents(this.#session, { data, shape: [1, this.#session.config.vae.latentChannels, height, width] }, this.#signal, 'drafts');
+      const { downscale } = this.#session.config.vae;
+      this.#onPreview({ ...of, image: GeneratedImage.fromPixels(pixels, width * downscale, height * downscale, {}) });
+    });
+    // Whoever waits for shown() hears of it.
+    this.#last.catch(() => undefined);
+  }
+
+  /** All of them were. */
+  shown(): Promise<void> {
+    return this.#last;
+  }
 }
 
 /** Pictures that it is fitted to, and the side of each in latents. */

@@ -6,9 +6,12 @@ import { brief } from '../util/show';
 import type { Warning } from '../warning';
 import { isGuided } from './guidance';
 
+/** Of pictures that are drawn without guidance. */
 export function unusedNegativePrompt(guidance: number, jobs: readonly { readonly negativePrompt: string }[]): Warning[] {
-  if (isGuided(guidance) || jobs.every(({ negativePrompt }) => negativePrompt.trim() === '')) return [];
-  const message = `A guidance of ${guidance} is none, so the negative prompt has no effect: give a guidance above 1, or leave the negative prompt out.`;
+  if (jobs.every(({ negativePrompt }) => negativePrompt.trim() === '')) return [];
+  const message = isGuided(guidance)
+    ? 'The negative prompt has no effect: this model draws without it, or its imageGuidance is below 1. Leave the negative prompt out.'
+    : `A guidance of ${guidance} is none, so the negative prompt has no effect: give a guidance above 1, or leave the negative prompt out.`;
   return [{ code: 'negative-prompt-unused', message }];
 }
 

@@ -5,6 +5,7 @@ import { Concept } from '../concept';
 import type { Precision } from '../device';
 import { AbortError, ConesError } from '../errors';
 import type { ModelConfig } from '../models';
+import { conditionsOf } from '../models/conditions';
 import { native, toConesError } from '../native';
 import { refusePaths } from '../util/options';
 import type { Tokenizer } from '../text/tokenizer';
@@ -73,6 +74,16 @@ export class Session {
   /** @throws ConesError CONES_DISPOSED */
   assertUsable(): void {
     if (this.#disposed) throw new ConesError('CONES_DISPOSED', 'The engine was disposed; load the model again.');
+  }
+
+  /**
+   * Whoever trains, or asks for gradients, needs a UNet that sees latents alone.
+   * @throws ConesError CONES_CONFIG_UNSUPPORTED
+   */
+  assertTextToImage(call: string): void {
+    if (conditionsOf(this.config) === 'none') return;
+    const { inChannels } = this.config.unet;
+    throw new ConesError('CONES_CONFIG_UNSUPPORTED', `${call}: the model's UNet has ${inChannels} channels, for a picture to start from: load a text-to-image model, such as the one that it was trained from.`);
   }
 
   /**

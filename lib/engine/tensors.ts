@@ -10,6 +10,7 @@ import { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { conceptOption, parseOptions, signalOption } from '../util/options';
 import { ownOptions } from '../util/reading';
+import { type Checkpointing, checkpointingOption } from './checkpointing';
 import { gradientOfWeights, type Unmasked } from './gradient-of-weights';
 import type { Session } from './session';
 
@@ -54,8 +55,8 @@ export interface GradientOptions extends DenoiseOptions {
   readonly wantLatents?: boolean;
   /** Also the gradient with respect to the text states. Default false. */
   readonly wantEmbeddings?: boolean;
-  /** Recompute activations block by block in backward: less memory, a third more time. Default false. */
-  readonly checkpointing?: boolean;
+  /** Recompute activations in backward: less memory, more time (true: a third). Default false. */
+  readonly checkpointing?: Checkpointing;
 }
 
 export interface ConceptGradient {
@@ -104,7 +105,7 @@ const wanted = {
   withRespectTo: z.enum(['masked', 'weights']).default('masked'),
   wantLatents: z.boolean().default(false),
   wantEmbeddings: z.boolean().default(false),
-  checkpointing: z.boolean().default(false),
+  checkpointing: checkpointingOption.default(false),
 };
 const gradientSchema = z.strictObject({ ...denoiseInputs, ...wanted, target: float32, weights: z.array(z.number()).optional() });
 const vjpSchema = z.strictObject({ ...denoiseInputs, ...wanted, upstream: float32 });
@@ -138,6 +139,7 @@ export async function conceptGradient(
   options: GradientOptions,
 ): Promise<ConceptGradient> {
   const settings = parseOptions('conceptGradient', gradientSchema, ownOptions('conceptGradient', options, { latents, timesteps, embeddings }));
+  session.assertTextToImage('conceptGradient');
   const target = settings.target.slice();
   const { masks, ...input } = await unetInput(session, settings);
   const { batch } = input;
@@ -171,6 +173,7 @@ export async function vjp(
   options: VjpOptions = {},
 ): Promise<Vjp> {
   const settings = parseOptions('vjp', vjpSchema, ownOptions('vjp', options, { latents, timesteps, embeddings, upstream: given }));
+  session.assertTextToImage('vjp');
   const upstream = settings.upstream.slice();
   const input = await unetInput(session, settings);
   requireLength('upstream', upstream, settings.latents.data.length);

@@ -18,6 +18,8 @@ export interface A1111Settings {
   readonly height: number;
   /** Whether the noise levels are spaced as Karras et al. have it. */
   readonly karras: boolean;
+  /** Of a picture that was drawn from another. */
+  readonly strength?: number | undefined;
   /** Program and version. */
   readonly engine: string;
 }
@@ -27,7 +29,7 @@ export function a1111Parameters(settings: A1111Settings): string {
   // There brackets are weights.
   const inItsSyntax = (text: string) => (settings.promptSyntax === 'plain' ? escapeWeights(text) : text);
   const [prompt, negativePrompt] = [inItsSyntax(settings.prompt), inItsSyntax(settings.negativePrompt)];
-  const { seed, sampler, steps, guidance, eta, width, height, karras, engine } = settings;
+  const { seed, sampler, steps, guidance, eta, width, height, karras, strength, engine } = settings;
   const pairs = [
     `Steps: ${steps}`,
     `Sampler: ${A1111_NAMES[sampler]}`,
@@ -37,6 +39,7 @@ export function a1111Parameters(settings: A1111Settings): string {
     `Seed: ${seed}`,
     `Size: ${width}x${height}`,
     ...(eta === undefined ? [] : [`${sampler === 'ddim' ? 'Eta DDIM' : 'Eta'}: ${eta}`]),
+    ...(strength === undefined ? [] : [`Denoising strength: ${strength}`]),
     `Version: ${engine}`,
   ];
   return [prompt, ...(negativePrompt === '' ? [] : [`Negative prompt: ${negativePrompt}`]), pairs.join(', ')].join('\n');

@@ -27,6 +27,12 @@ export interface PictureSettings {
     readonly eta?: number;
     /** Absent where the sampler has no such spacing. */
     readonly useKarrasSigmas?: boolean;
+    /** Of a picture that was drawn from another. */
+    readonly strength?: number;
+    readonly imageGuidance?: number;
+    readonly posterior?: 'mode' | 'sample';
+    /** Absent: the model's own. */
+    readonly decoder?: 'own' | 'drafts';
     /** Pixels of one picture. */
     readonly width?: number;
     readonly height?: number;
@@ -36,6 +42,8 @@ export interface PictureSettings {
     readonly regionPrompt?: RegionPrompt;
     readonly embeddingNorm?: number;
   };
+  /** What it was drawn from besides, by the hash of its pixels: the file does not hold it. None of a picture that was drawn from its prompt. */
+  readonly drawnFrom: { readonly image?: string; readonly mask?: string; readonly depth?: string };
   /** The concepts' subjects, "V1* cat, V2* dog"; '' without concepts. */
   readonly subjects: string;
   /** `concept.hash` of each concept, in the order in which they were given. */
@@ -67,6 +75,13 @@ const schema = z.object({
   steps: number,
   guidance: number,
   eta: number.optional(),
+  strength: number.optional(),
+  imageGuidance: number.optional(),
+  posterior: z.enum(['mode', 'sample']).optional(),
+  decoder: z.enum(['own', 'drafts']).optional(),
+  imageHash: z.string().regex(sha256).optional(),
+  maskHash: z.string().regex(sha256).optional(),
+  depthHash: z.string().regex(sha256).optional(),
   useKarrasSigmas: z.enum(['true', 'false']).transform((text) => text === 'true').optional(),
   width: number.optional(),
   height: number.optional(),
@@ -100,18 +115,22 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
   const foreign = metadata['prompt'] === undefined || metadata['engine'] === undefined ? readA1111Parameters(metadata['parameters'] ?? '') : undefined;
   if (foreign && foreign.prompt !== '') {
     const { ignored, ...options } = foreign;
-    return { options: { ...options, count: 1 }, subjects: '', conceptHashes: [], model: null, instructionSet: null, engine: null, ignored };
+    return { options: { ...options, count: 1 }, drawnFrom: {}, subjects: '', conceptHashes: [], model: null, instructionSet: null, engine: null, ignored };
   }
   if (!result.success) {
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones or stable-diffusion-webui has saved it`);
   }
-  const { given, prompt, negativePrompt, promptSyntax, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...origin } = result.data;
+  const { given, prompt, negativePrompt, promptSyntax, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...rest } = result.data;
+  const { strength, imageGuidance, posterior, decoder, imageHash: image, maskHash: mask, depthHash: depth, ...origin } = rest;
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
-  const known = Object.fromEntries(Object.entries({ promptSyntax, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined));
-  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, subjects: concepts, ...origin };
+  const known = Object.fromEntries(
+    Object.entries({ promptSyntax, eta, useKarrasSigmas, strength, imageGuidance, posterior, decoder, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined),
+  );
+  const drawnFrom = { ...(image && { image }), ...(mask && { mask }), ...(depth && { depth }) };
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, drawnFrom, subjects: concepts, ...origin };
 }
 
 function missing(problem: string): ConesError {

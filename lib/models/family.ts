@@ -13,7 +13,6 @@ const PIPELINES: readonly (readonly [string, string])[] = [
   ['PixArt', 'PixArt'],
   ['Kandinsky', 'Kandinsky'],
   ['StableCascade', 'Stable Cascade'],
-  ['LatentConsistencyModel', 'a latent consistency model (LCM)'],
 ];
 
 /**

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { ConesError } from '../errors';
 import { brief } from '../util/show';
 import { invalid, unsupported } from './parse';
+import { conditionChannels, conditionsOf } from './conditions';
 import { checkFamily } from './family';
 import { assertFolder } from './model-folder';
 import { folderPath, readJson } from './read-json';
@@ -16,19 +17,19 @@ import { parseVaeConfig, readVaeConfig } from './vae';
 export { readSchedulerConfig } from './scheduler';
 export { readTextConfig } from './text-encoder';
 export { readUNetConfig } from './unet';
-export { readVaeConfig } from './vae';
+export { readDraftsConfig, readVaeConfig } from './vae';
 export type * from './types';
 
 /** Classes that each part of a model may have, in model_index.json. */
 const COMPONENTS: Readonly<Record<string, readonly string[]>> = {
   unet: ['UNet2DConditionModel'],
-  vae: ['AutoencoderKL'],
+  vae: ['AutoencoderKL', 'AsymmetricAutoencoderKL', 'AutoencoderTiny'],
   text_encoder: ['CLIPTextModel', 'CLIPTextModelWithProjection'],
   tokenizer: ['CLIPTokenizer', 'CLIPTokenizerFast'],
 };
 
 /** Parts that the engine leaves out: they do not draw. */
-const UNUSED_COMPONENTS = ['scheduler', 'safety_checker', 'feature_extractor', 'image_encoder', 'requires_safety_checker'];
+const UNUSED_COMPONENTS = ['scheduler', 'safety_checker', 'feature_extractor', 'image_encoder', 'requires_safety_checker', 'depth_estimator'];
 
 /**
  * Reads and checks a model: a folder in diffusers layout, or a single file. Weights are located, not read.
@@ -102,9 +103,9 @@ function checkFit(
       `"cross_attention_dim" is ${unet.crossAttentionDim}, but the text encoder's "hidden_size" is ${text.hiddenSize}`,
     );
   }
-  if (unet.inChannels !== vae.latentChannels) {
-    // Inpainting and depth models have more channels than latents.
-    throw unsupported(file, 'in_channels', unet.inChannels, `${vae.latentChannels}, the autoencoder's "latent_channels"`);
+  if (conditionsOf({ unet, vae }) === undefined) {
+    const known = (['none', 'depth', 'picture', 'inpainting'] as const).map((name) => vae.latentChannels + conditionChannels(name, vae.latentChannels));
+    throw unsupported(file, 'in_channels', unet.inChannels, `${known.join(', ')} with the autoencoder's "latent_channels", ${vae.latentChannels} (text, depth, a picture, inpainting)`);
   }
   if (unet.outChannels !== vae.latentChannels) {
     throw unsupported(file, 'out_channels', unet.outChannels, `${vae.latentChannels}, the autoencoder's "latent_channels"`);

@@ -66,6 +66,16 @@ const KEYS = {
   pndm: { skip_prk_steps: [true] },
   lcm: { thresholding: OFF },
   tcd: { thresholding: OFF },
+  'deis-multistep': {
+    ...SPACING,
+    thresholding: OFF,
+    solver_order: [2],
+    use_flow_sigmas: OFF,
+    use_dynamic_shifting: OFF,
+    // diffusers reads the others' as its own.
+    algorithm_type: ['deis', 'dpmsolver', 'dpmsolver++'],
+    solver_type: ['logrho', 'midpoint', 'heun', 'bh1', 'bh2'],
+  },
 } as const satisfies Record<SamplerName, Readonly<Record<string, readonly unknown[]>>>;
 
 /** All of them. */

@@ -13,7 +13,7 @@ import type { SchedulerConfig } from './types';
 const CLASSES: Readonly<Record<string, SamplerName | undefined>> = {
   DDIMScheduler: 'ddim',
   DDPMScheduler: undefined,
-  DEISMultistepScheduler: undefined,
+  DEISMultistepScheduler: 'deis-multistep',
   DPMSolverMultistepScheduler: 'dpm-solver-multistep',
   DPMSolverSDEScheduler: undefined,
   DPMSolverSinglestepScheduler: 'dpm-solver-singlestep',

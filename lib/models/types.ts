@@ -14,7 +14,7 @@ export interface UNetConfig extends NativeUNetConfig {
   sampleSize: [number, number] | null;
 }
 
-/** `AutoencoderKL`. */
+/** `AutoencoderKL`, `AsymmetricAutoencoderKL` (which decodes without a mask) or `AutoencoderTiny`. */
 export interface VaeConfig extends NativeVaeConfig {
   /** Latents are multiplied by this before they meet the UNet. */
   scalingFactor: number;
@@ -61,6 +61,8 @@ export interface ModelConfig {
   text: TextConfig;
   unet: UNetConfig;
   vae: VaeConfig;
+  /** Of the same latents, for previews and drafts. */
+  drafts?: VaeConfig;
   scheduler: SchedulerConfig;
   tokenizer: TokenizerSource;
   /** The file tells nothing of its prediction, so that `scheduler.predictionType` is a guess. */

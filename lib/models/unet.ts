@@ -35,6 +35,8 @@ const KEYS = {
     mid_block_type: z.literal('UNetMidBlock2DCrossAttn').nullable().default('UNetMidBlock2DCrossAttn'),
     only_cross_attention: z.union([z.boolean(), z.array(z.boolean())]).default(false),
     time_embedding_dim: count.nullish(),
+    // Latent consistency models: the size of an embedding of the guidance scale, of sines and cosines.
+    time_cond_proj_dim: z.int().min(4).max(2 ** 20).nullish(),
   },
   fixed: {
     // diffusers refuses any other: it means attention_head_dim (huggingface/diffusers#2011).
@@ -56,7 +58,6 @@ const KEYS = {
     time_embedding_type: ['positional'],
     time_embedding_act_fn: [null],
     timestep_post_act: [null],
-    time_cond_proj_dim: [null],
     conv_in_kernel: [3],
     conv_out_kernel: [3],
     projection_class_embeddings_input_dim: [null],
@@ -153,6 +154,7 @@ export function parseUNetConfig(file: string, json: JsonObject): Omit<UNetConfig
     flipSinToCos: config.flip_sin_to_cos,
     freqShift: config.freq_shift,
     centerInput: config.center_input_sample,
+    timeCondDim: config.time_cond_proj_dim ?? 0,
   };
 }
 

@@ -1,8 +1,9 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { channels, count, invalid, layers, parseConfig } from './parse';
+import { channels, count, invalid, layers, parseConfig, unsupported } from './parse';
 import { type JsonObject, readJson } from './read-json';
 import type { VaeConfig } from './types';
+import { parseAsymmetric, parseTiny } from './other-autoencoders';
 import { findWeights, type WeightFiles } from './weights';
 
 const KEYS = {
@@ -35,8 +36,23 @@ export async function readVaeConfig(folder: string): Promise<VaeConfig> {
   return { ...parseVaeConfig(file, await readJson(file)), ...(await findWeights(folder, 'diffusion_pytorch_model')) };
 }
 
+/**
+ * Reads the folder of an autoencoder for drafts.
+ * @throws ConesError CONES_CONFIG_UNSUPPORTED unless it takes the same latents as `vae`
+ */
+export async function readDraftsConfig(folder: string, vae: VaeConfig): Promise<VaeConfig> {
+  const drafts = await readVaeConfig(folder);
+  const file = path.join(folder, 'config.json');
+  if (drafts.latentChannels !== vae.latentChannels) throw unsupported(file, 'latent_channels', drafts.latentChannels, `${vae.latentChannels}, the model's own`);
+  if (drafts.downscale !== vae.downscale) throw invalid(file, `its latents are ${drafts.downscale} times smaller than pictures, the model's ${vae.downscale}: give an autoencoder for the same latents, such as taesd`);
+  if (drafts.outChannels !== 3) throw unsupported(file, 'out_channels', drafts.outChannels, '3');
+  return drafts;
+}
+
 /** @param file whose `json` it is, for messages */
 export function parseVaeConfig(file: string, json: JsonObject): Omit<VaeConfig, keyof WeightFiles> {
+  if (json['_class_name'] === 'AutoencoderTiny') return parseTiny(file, json);
+  if (json['_class_name'] === 'AsymmetricAutoencoderKL') return parseAsymmetric(file, json);
   const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
   for (const key of ['down_block_types', 'up_block_types'] as const) {

@@ -119,7 +119,8 @@ void elementwise_cases(Table& table) {
     const std::pair<Activation, const char*> functions[] = {{Activation::silu, "silu"},
                                                             {Activation::gelu, "gelu"},
                                                             {Activation::quick_gelu, "quick_gelu"},
-                                                            {Activation::gelu_tanh, "gelu_tanh"}};
+                                                            {Activation::gelu_tanh, "gelu_tanh"},
+                                                            {Activation::relu, "relu"}};
     for (const auto& [which, name] : functions)
       table.add(std::string("activation ") + name + " " + shape.text(), [=](Run& run) { activation(run, shape, which); });
   }

@@ -118,7 +118,7 @@ struct KvCase {
       std::vector<float> words(3);
       std::memcpy(words.data(), last.data(), sizeof last);
       const SearchCut cut{run.given(words, {3}, {.dtype = DType::f32}), 0};
-      run.op([&] { gamma = run.backend().search_gamma(context, state, c.kind == Kv::shut ? &cut : nullptr, true); });
+      run.op([&] { gamma = run.backend().search_gamma(context, state, c.kind == Kv::shut ? &cut : nullptr); });
       operand.gamma = gamma.get();
     }
   }

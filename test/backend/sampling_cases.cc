@@ -28,7 +28,7 @@ Backend::Windows some_windows(index_t regions, index_t height, index_t width) {
 }
 
 void crop_rows(Run& run, index_t pictures, index_t regions, index_t height, index_t width, index_t channels) {
-  const Tensor x = run.input({pictures, height, width, channels}, {.scale = 2, .dtype = DType::f32});
+  const Tensor x = run.input({pictures, height, width, channels}, {.scale = 2});
   Tensor y;
   run.op([&] { y = run.backend().crop_rows(run.context(), x, some_windows(regions, height, width)); });
   run.check("y", y, {.exact = true});
@@ -50,6 +50,7 @@ struct Solver {
   int previous;
   bool noise;
   std::uint64_t steps_done = 0;
+  bool by_picture = false;
 };
 
 void solver_step(Run& run, const Solver& c) {
@@ -61,6 +62,12 @@ void solver_step(Run& run, const Solver& c) {
   const Tensor positive = run.input(shape, rows), negative = run.input(shape, rows);
   const Tensor both[] = {negative, positive};
   in.output = c.guided ? run.backend().stack_rows(run.context(), both) : positive;
+  if (c.by_picture) {
+    const Tensor three[] = {run.input(shape, rows), negative, positive};
+    in.output = run.backend().stack_rows(run.context(), three);
+    in.by_picture = true;
+    in.image_guidance = 1.7;
+  }
   in.guided = c.guided;
   in.guidance = 7.3;
   std::vector<std::uint64_t> seeds(at(c.batch));
@@ -75,6 +82,16 @@ void solver_step(Run& run, const Solver& c) {
   run.op([&] { run.backend().solver_step(run.context(), in, step, prediction, next); });
   run.check("prediction", prediction, {.exact = true, .rows = true});
   run.check("next", next, {.exact = true, .rows = true});
+}
+
+void keep_known(Run& run, index_t batch, index_t height, index_t width) {
+  const Input rows{.rows = true, .dtype = DType::f32};
+  const Shape shape{batch, height, width, 4};
+  const Tensor x = run.input(shape, rows), image = run.input(shape, rows), noise = run.input(shape, rows);
+  const Tensor mask = run.input({batch, height, width, 1}, rows);  // any numbers
+  Tensor y;
+  run.op([&] { y = run.backend().keep_known(run.context(), x, image, noise, mask, 0.83, 0.41); });
+  run.check("y", y, {.exact = true, .rows = true});
 }
 
 /// The normals themselves, beyond 2³² too: with nothing else in the step they are `next`.
@@ -110,10 +127,13 @@ void sampling_cases(Table& table) {
                                                        {2, 8, 8, true, 0, false},
                                                        {2, 8, 8, true, 3, false},
                                                        {2, 8, 8, true, 4, true, 49},
-                                                       {70, 2, 1, true, 1, true, 7}})
-    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.previous ? " with " + std::to_string(c.previous) + " before" : "") +
+                                                       {70, 2, 1, true, 1, true, 7},
+                                                       {3, 5, 7, true, 1, true, 2, true}})
+    table.add("solver_step " + sizes({c.batch, c.height, c.width}) + (c.guided ? " guided" : "") + (c.by_picture ? " by picture" : "") + (c.previous ? " with " + std::to_string(c.previous) + " before" : "") +
                   (c.noise ? " with noise" : ""),
               [c](Run& run) { solver_step(run, c); });
+  for (const index_t batch : {1, 3})
+    table.add("keep_known " + sizes({batch, 5, 7}), [=](Run& run) { keep_known(run, batch, 5, 7); });
   for (const std::uint64_t steps : {std::uint64_t{0}, std::uint64_t{1} << 33})
     table.add("solver_step of noise alone, step " + std::to_string(steps), [=](Run& run) { noise_alone(run, steps); });
 }

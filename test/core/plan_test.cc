@@ -84,7 +84,7 @@ TEST("denoise, with and without masks") {
 }
 
 TEST("gradient of every weight and input, or of some") {
-  for (const bool checkpointing : {false, true})
+  for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::light, Checkpointing::layers})
     for (const bool inputs : {false, true})
       for (const bool masked : {false, true}) {
         const auto model = tiny_model();
@@ -223,7 +223,7 @@ TEST("drawings, alone and together") {
 
 TEST("searches: the peak of a step, and what is held between steps") {
   for (const Optimizer optimizer : {Optimizer::adam, Optimizer::sgd})
-    for (const bool checkpointing : {false, true})
+    for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::light, Checkpointing::layers})
       for (const bool identifier : {false, true}) {
         const auto model = tiny_model();
         jobs::SearchInput in = search_input(*model, optimizer, identifier);

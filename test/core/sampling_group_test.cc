@@ -72,6 +72,49 @@ TEST("together, everybody draws what it draws alone") {
   for (std::size_t i = 0; i < drawings.size(); ++i) EXPECT(drawn[i] == draw_alone(model, drawings[i]));
 }
 
+TEST("drawings from pictures, too, which fit as planned") {
+  for (const bool inpainting : {false, true}) {
+    const auto sized = inpainting ? tiny_inpainting_model() : tiny_model();
+    const std::vector<Drawing> drawings{edit_input(*sized, 2, 3, inpainting, false, 2), edit_input(*sized, 1, 5, false, true, 3)};
+    std::vector<jobs::DrawingSize> sizes;
+    for (const Drawing& drawing : drawings) sizes.push_back(drawing.size());
+    const std::size_t peak = jobs::plan_together(*sized, sizes).peak;
+    for (const std::size_t limit : {peak, peak - 1}) {
+      const auto model = inpainting ? tiny_inpainting_model(limit) : tiny_model(limit);
+      const auto group = std::make_shared<SamplingGroup>();
+      SampleJob first(model, group, drawings[0]), second(model, group, drawings[1]);
+      EXPECT(!first.step(kWanted, kSilent));
+      if (limit < peak) {
+        EXPECT(has_to_wait(second));
+        continue;
+      }
+      bool done[] = {false, false};
+      while (!done[0] || !done[1]) {
+        if (!done[1]) done[1] = second.step(kWanted, kSilent);
+        if (!done[0]) done[0] = first.step(kWanted, kSilent);
+      }
+      EXPECT(peak_of(*model) <= peak);
+      EXPECT(first.latents() == draw_alone(sized, drawings[0]));
+      EXPECT(second.latents() == draw_alone(sized, drawings[1]));
+    }
+  }
+}
+
+TEST("what is known of a picture is all that is left where nothing is painted") {
+  const auto model = tiny_model();
+  Drawing drawing = edit_input(*model, 2, 3, false, true, 1);
+  drawing.shares.back() = {1, 0};
+  const std::vector<float> drawn = draw_alone(model, drawing);
+  const std::size_t positions = kSide * kSide;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    const std::size_t picture = i / (4 * positions), position = i % positions;
+    if (drawing.repaint[picture * positions + position] == 0) kept += drawn[i] == drawing.image[i] ? 1 : 0;
+    else EXPECT(drawn[i] != drawing.image[i]);
+  }
+  EXPECT(kept == 4 * static_cast<std::size_t>(std::ranges::count(drawing.repaint, 0.0f)));
+}
+
 TEST("pictures of several regions go with others, and are what they are alone") {
   const auto model = tiny_model();
   std::vector<Drawing> drawings{regional_input(*model, 2, 2, true, 50), drawing_input(*model, 1, 3, true, 60),

@@ -10,7 +10,7 @@ namespace {
 const std::string kFolder = "test/goldens/models/pipeline/";
 
 void fill_latents(jobs::LatentInput& in, const Model& model, index_t batch, unsigned seed) {
-  in.shape = {batch, kSide, kSide, model.unet().config().in_channels};
+  in.shape = {batch, kSide, kSide, model.unet().config().out_channels};
   in.tokens = kTokens;
   in.latents = floats(in.shape.size(), seed);
   in.embeddings = floats(in.text_shape(model).size(), seed + 1);
@@ -45,6 +45,17 @@ std::shared_ptr<const Model> tiny_model(std::size_t limit) {
   ModelOptions limited = tiny_options();
   limited.memory_limit = weights + limit;
   return std::make_shared<const Model>(limited);
+}
+
+std::shared_ptr<const Model> tiny_inpainting_model(std::size_t limit) {
+  ModelOptions o = tiny_options();
+  o.files.unet = {"test/goldens/models/editing/inpainting/diffusion_pytorch_model.safetensors"};
+  o.unet.in_channels = 9;
+  o.unet.block_out_channels = {8, 16};
+  o.unet.norm_groups = 4;
+  static const std::size_t weights = Model(o).memory().weights;
+  o.memory_limit = weights + limit;
+  return std::make_shared<const Model>(o);
 }
 
 std::size_t peak_of(const Model& model) { return model.memory().peak - model.memory().weights; }
@@ -86,6 +97,21 @@ jobs::Drawing drawing_input(const Model& model, index_t batch, int steps, bool g
     in.steps.push_back({.timestep = 900.0 * k / steps, .input_scale = 0.9, .prediction_from_x = 1, .prediction_from_output = -0.3,
                         .x_from_x = 0.6, .x_from_prediction = 0.3, .x_from_previous = {0.05}, .noise = 0.1});
   for (index_t b = 0; b < batch; ++b) in.seeds.push_back(seed + static_cast<std::uint64_t>(b));
+  return in;
+}
+
+jobs::Drawing edit_input(const Model& model, index_t batch, int steps, bool by_picture, bool known, unsigned seed) {
+  jobs::Drawing in = drawing_input(model, batch, steps, true, seed);
+  const index_t positions = batch * kSide * kSide, beside = model.unet().config().in_channels - in.shape[3];
+  in.conditions = floats(positions * beside, seed + 5);
+  in.by_picture = by_picture;
+  in.image_guidance = 1.5;
+  in.known = known;
+  if (!known) return in;
+  in.image = floats(in.shape.size(), seed + 6);
+  in.noise = floats(in.shape.size(), seed + 7);
+  for (index_t i = 0; i < positions; ++i) in.repaint.push_back(i % 3 == 0 ? 0.0f : 1.0f);
+  for (int k = 1; k <= steps; ++k) in.shares.push_back({0.9, k == steps ? 0.0 : 0.4});
   return in;
 }
 

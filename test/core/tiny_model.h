@@ -27,6 +27,9 @@ std::shared_ptr<const ConceptMask> mask_of(const std::shared_ptr<const Model>& m
 jobs::TrainingInput training_input(const Model& model, index_t batch, unsigned seed);
 /// Its steps add noise.
 jobs::Drawing drawing_input(const Model& model, index_t batch, int steps, bool guided, unsigned seed);
+/// Of a model whose UNet sees 9 channels, or with `known` what is kept of pictures; guided.
+std::shared_ptr<const Model> tiny_inpainting_model(std::size_t limit = std::size_t{1} << 30);
+jobs::Drawing edit_input(const Model& model, index_t batch, int steps, bool by_picture, bool known, unsigned seed);
 /// The same with `regions` texts for each picture, and weights that add up to 1.
 jobs::Drawing regional_input(const Model& model, index_t batch, index_t regions, bool guided, unsigned seed);
 

@@ -62,7 +62,7 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
   /** Weights whose gradients the golden has: K-V weights at least. */
   const weights = [...golden.tensors.keys()].filter((tensor) => /^grad\..*\.(weight|bias)$/.test(tensor)).map((tensor) => tensor.slice(5));
 
-  const gradient = async (options: { masks?: Awaited<ReturnType<typeof masks>>; checkpointing?: boolean } = {}) =>
+  const gradient = async (options: { masks?: Awaited<ReturnType<typeof masks>>; checkpointing?: boolean | 'light' } = {}) =>
     model.gradient({
       ...input, ...options,
       target: float32(golden.data('target')),
@@ -85,7 +85,7 @@ describe.each(['unet-sd1', 'unet-sd2', 'unet-one-level', 'unet-odd', 'unet-lists
 
   test('output', async () => expectAll([golden.judge('out', await model.denoise(input))]));
 
-  test.each([false, true])('loss and gradients, checkpointing %s', async (checkpointing) => {
+  test.each([false, 'light', true] as const)('loss and gradients, checkpointing %s', async (checkpointing) => {
     const { loss, latents, embeddings, gradients } = await gradient({ checkpointing });
     expectAll([
       golden.judge('loss', [loss]),

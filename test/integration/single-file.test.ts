@@ -103,8 +103,7 @@ describe('what is no such model is named', () => {
     ['a ControlNet', named('control_model.time_embed.0.weight'), 'a ControlNet'],
     ['a VAE', named('decoder.conv_in.weight', 'encoder.conv_in.weight'), 'an autoencoder'],
     ['a UNet of diffusers', named('down_blocks.0.resnets.0.conv1.weight'), "diffusers' names"],
-    ['inpainting', changed(FIRST, [16, 9, 3, 3]), 'an inpainting model'],
-    ['InstructPix2Pix', changed(FIRST, [16, 8, 3, 3]), 'InstructPix2Pix'],
+    ['the upscaler', changed(FIRST, [16, 7, 3, 3]), 'upscaler'],
     ['depth', changed(FIRST, [16, 5, 3, 3]), 'depth'],
     ['unCLIP', changed('model.diffusion_model.label_emb.0.0.weight', [1]), 'unCLIP'],
     ['something else', named('a'), 'no diffusion model'],
@@ -301,7 +300,10 @@ describe("Stable Diffusion's own sizes", () => {
     expect(Object.keys(vocabulary.vocab).length).toBe(49408);
   });
 
-  test('inpainting', async () => {
-    expect(await failure(loadModelConfig(hollow('inpainting.safetensors', true, 9)))).toMatch(/^CONES_CONFIG_UNSUPPORTED .*an inpainting model/);
+  test.each([8, 9])('%i channels: instructions, inpainting', async (channels) => {
+    const file = hollow('more-channels.safetensors', false, channels);
+    expect((await loadModelConfig(file)).unet.inChannels).toBe(channels);
+    await using engine = await Engine.load(file, { device: 'cpu', planOnly: true, memoryLimit: 2 ** 40 });
+    expect(engine.planGenerate({ image: true }).peak).toBeGreaterThan(0);
   });
 });

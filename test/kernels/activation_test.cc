@@ -10,7 +10,7 @@ namespace {
 using namespace cones::cuda;
 using check::Guarded;
 
-const Activation kAll[] = {Activation::silu, Activation::gelu, Activation::quick_gelu, Activation::gelu_tanh};
+const Activation kAll[] = {Activation::silu, Activation::gelu, Activation::quick_gelu, Activation::gelu_tanh, Activation::relu};
 
 constexpr double kLeast = 1e-28;  // what fp32 cannot hold, e⁻⁸⁸, times what the tolerance makes of it
 
@@ -20,6 +20,7 @@ double value(Activation a, double x) {
     case Activation::silu: return x * sigmoid(x);
     case Activation::gelu: return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
     case Activation::quick_gelu: return x * sigmoid(1.702 * x);
+    case Activation::relu: return std::max(x, 0.0);
     default: return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
   }
 }
@@ -29,6 +30,7 @@ double derivative(Activation a, double x) {
     case Activation::silu: return s + x * s * (1 - s);
     case Activation::gelu: return 0.5 * std::erfc(-x / std::sqrt(2.0)) + x * std::exp(-x * x / 2) / std::sqrt(2 * M_PI);
     case Activation::quick_gelu: return s + 1.702 * x * s * (1 - s);
+    case Activation::relu: return x > 0 ? 1 : 0;
     default: {
       const double k = std::sqrt(2 / M_PI), t = std::tanh(k * (x + 0.044715 * x * x * x));
       return (1 + t) / 2 + x / 2 * (1 - t * t) * k * (1 + 3 * 0.044715 * x * x);

@@ -1,7 +1,8 @@
-// add, affine, cast and scale_to, bit by bit, in the emulator.
+// add, affine, cast, scale_to and keep_known, bit by bit, in the emulator.
 #include "add.cu"
 #include "affine.cu"
 #include "cast.cu"
+#include "keep_known.cu"
 #include "same_bits.h"
 #include "scale_to.cu"
 
@@ -41,6 +42,27 @@ void affine(std::size_t n, std::size_t off) {
     Guarded<T> y(n, off);
     check::expect(affine_forward(nullptr, {check::type_of<T>, static_cast<std::int64_t>(n), 2.3f, -0.7f, x.data(), y.data()}) == 0, "rc");
     check::expect_bits(y, want, "affine");
+  });
+}
+
+void known(std::int64_t positions, std::int64_t channels) {
+  const auto n = static_cast<std::size_t>(positions * channels);
+  Guarded<float> x(check::normals<float>(n)), image(check::normals<float>(n)), noise(check::normals<float>(n));
+  Guarded<float> mask(check::normals<float>(static_cast<std::size_t>(positions)));
+  std::vector<float> want(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const double free = mask[i / static_cast<std::size_t>(channels)], kept = 0.83 * double{image[i]} + 0.41 * double{noise[i]};
+    want[i] = static_cast<float>(free * double{x[i]} + (1 - free) * kept);
+  }
+  check::each_order([&] {
+    Guarded<float> y(n), onto(std::vector<float>(x.data(), x.data() + n));
+    const KeepKnownArgs args{static_cast<std::int64_t>(n), channels, x.data(), image.data(), noise.data(), mask.data(), 0.83, 0.41, y.data()};
+    check::expect(keep_known(nullptr, args) == 0, "rc");
+    check::expect_bits(y, want, "known");
+    KeepKnownArgs in_place = args;
+    in_place.x = in_place.y = onto.data();
+    keep_known(nullptr, in_place);
+    check::expect_bits(onto, want, "in place");
   });
 }
 
@@ -149,6 +171,12 @@ int main() {
       scale_to_one<dev::half>(n, 3, off);
       scale_to_one<float>(n, 2, off);
     }
+  for (const std::int64_t positions : {1, 35, 200000}) {
+    check::now = "known of " + std::to_string(positions);
+    known(positions, 4);
+  }
+  known(7, 3);
+  check::expect(keep_known(nullptr, {7, 4, nullptr, nullptr, nullptr, nullptr, 1, 0, nullptr}) == kInvalid, "part of a position");
   check::now = "extremes";
   extremes<dev::half>();
   extremes<dev::bf16>();

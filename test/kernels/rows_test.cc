@@ -143,7 +143,7 @@ void windows(std::int64_t pictures, std::int64_t height, std::int64_t width, std
   const std::vector<float> blended(sums.begin(), sums.end());
   check::each_order([&] {
     Guarded<float> in(x), rows(cropped.size()), out(outputs), of(weights), y(blended.size());
-    check::expect(crop_rows(nullptr, {pictures, height, width, channels, w, in.data(), rows.data()}) == 0, "rc");
+    check::expect(crop_rows(nullptr, {pictures, height, width, channels, sizeof(float), w, in.data(), rows.data()}) == 0, "rc");
     check::expect_bits(rows, cropped, "rows");
     check::expect(blend_rows(nullptr, {pictures, height, width, channels, w, out.data(), of.data(), y.data()}) == 0, "rc");
     check::expect_bits(y, blended, "y");

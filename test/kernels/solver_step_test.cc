@@ -14,6 +14,7 @@ struct Case {
   bool guided;
   int previous;
   bool noise, in_place;
+  bool by_picture = false;
 };
 
 template <class T>
@@ -24,7 +25,7 @@ void run(const Case& c) {
   const std::vector<float> latents = check::normals<float>(size, 4);
   std::vector<std::vector<float>> previous;
   for (int p = 0; p < 4; ++p) previous.push_back(check::normals<float>(size));
-  const std::vector<T> output = check::normals<T>(c.guided ? 2 * size : size);
+  const std::vector<T> output = check::normals<T>((c.by_picture ? 3 : c.guided ? 2 : 1) * size);
   std::vector<std::uint64_t> seeds;
   for (std::int64_t b = 0; b < c.batch; ++b) seeds.push_back(check::random() * 0x100000001u + static_cast<std::uint64_t>(b));
   const std::uint64_t offset = static_cast<std::uint64_t>(c.picture) * 3;
@@ -33,6 +34,7 @@ void run(const Case& c) {
   args.batch = c.batch, args.picture = c.picture;
   args.output_type = check::any_type_of<T>;
   args.guided = c.guided, args.guidance = 7.3;
+  args.by_picture = c.by_picture, args.image_guidance = 1.7;
   args.prediction_from_x = 1.0173, args.prediction_from_output = -0.1871, args.x_from_x = 0.913, args.x_from_prediction = 0.0871;
   for (int p = 0; p < 4; ++p) args.x_from_previous[p] = -0.0314 * (p + 1);
   args.noise = c.noise ? 0.271 : 0.0;
@@ -44,7 +46,10 @@ void run(const Case& c) {
     for (std::int64_t k = 0; k < c.picture; ++k) {
       const auto j = static_cast<std::size_t>(b * c.picture + k);
       double o = dev::to_float(output[c.guided ? size + j : j]);
-      if (c.guided) {
+      if (c.by_picture) {
+        const double without = dev::to_float(output[j]), with = dev::to_float(output[size + j]), prompt = dev::to_float(output[2 * size + j]);
+        o = without + args.image_guidance * (with - without) + args.guidance * (prompt - with);
+      } else if (c.guided) {
         const double negative = dev::to_float(output[j]);
         o = negative + args.guidance * (o - negative);
       }
@@ -84,6 +89,8 @@ int main() {
         run<dev::half>(c);
         run<dev::bf16>(c);
       }
+  run<float>({3, 300, true, 2, true, false, true});
+  run<dev::half>({1, 5, false, 0, false, true, true});  // guided or not
   for (const std::int64_t batch : {64, 65, 130}) run<dev::half>({batch, 33, true, 4, true, false});  // more than a launch
   check::expect(solver_step(nullptr, {}) == kInvalid, "nothing to do");
   return check::done();

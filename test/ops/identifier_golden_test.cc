@@ -67,7 +67,7 @@ struct Models {
   IdentifierOptions identifier_options;
 };
 
-void compare(const char* isa, bool checkpointing, bool shared = true) {
+void compare(const char* isa, Checkpointing checkpointing, bool shared = true) {
   const Context context = make_context(2, isa);
   Models m(context);
   m.search_options.clamp = false;
@@ -86,12 +86,15 @@ void compare(const char* isa, bool checkpointing, bool shared = true) {
 }  // namespace
 
 TEST("a learned identifier equals PyTorch's") {
-  for (const char* isa : instruction_sets()) compare(isa, false);
+  for (const char* isa : instruction_sets()) compare(isa, Checkpointing::none);
 }
 
-TEST("beside a checkpointed search, too") { compare(nullptr, true); }
+TEST("beside a checkpointed search, too") {
+  compare(nullptr, Checkpointing::light);
+  compare(nullptr, Checkpointing::layers);
+}
 
-TEST("whether rows share a caption's states or have a copy each") { compare(nullptr, false, false); }
+TEST("whether rows share a caption's states or have a copy each") { compare(nullptr, Checkpointing::none, false); }
 
 TEST("an identifier's state goes on bit by bit; a damaged one is refused") {
   const Context context = make_context();

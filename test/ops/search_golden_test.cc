@@ -64,7 +64,7 @@ struct Golden {
   }
 };
 
-void compare(const Golden& golden, const SearchGoldenRun& run, const char* isa, bool checkpointing) {
+void compare(const Golden& golden, const SearchGoldenRun& run, const char* isa, Checkpointing checkpointing) {
   const Context context = make_context(2, isa);
   Weights weights({kFolder + "unet/diffusion_pytorch_model.safetensors"});
   const UNetConfig config = search_unet_config();
@@ -106,7 +106,10 @@ void compare(const Golden& golden, const SearchGoldenRun& run, const char* isa, 
 TEST("search runs equal PyTorch's") {
   const Golden golden;
   for (const char* isa : instruction_sets())
-    for (const SearchGoldenRun& run : search_golden_runs()) compare(golden, run, isa, false);
+    for (const SearchGoldenRun& run : search_golden_runs()) compare(golden, run, isa, Checkpointing::none);
 }
 
-TEST("a checkpointed search equals PyTorch's") { compare(Golden(), search_golden_runs()[0], nullptr, true); }
+TEST("a checkpointed search equals PyTorch's") {
+  for (const Checkpointing checkpointing : {Checkpointing::light, Checkpointing::layers})
+    compare(Golden(), search_golden_runs()[0], nullptr, checkpointing);
+}

@@ -26,7 +26,7 @@ test('denoise', async () => {
   expect(await measured((engine) => engine.denoise(latents, [3], embeddings))).toBe(model.planDenoise(BATCH, 8, 8, 77));
 });
 
-test.each([false, true])('gradient, checkpointing %s', async (checkpointing) => {
+test.each([false, 'light', true] as const)('gradient, checkpointing %s', async (checkpointing) => {
   const options = { target: latents.data, wantLatents: true, wantEmbeddings: true, checkpointing };
   const tensors = model.kvTensors.map(({ name }) => name);
   expect(await measured((engine) => engine.conceptGradient(latents, [3], embeddings, options))).toBe(
@@ -70,6 +70,7 @@ test.each([{ guidance: 1 }, { guidance: 7.5 }])('generate, %p', async ({ guidanc
 
 test.each([
   { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: false },
+  { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: 'light' },
   { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: true },
   { optimizer: 'sgd', batchSize: 3, priorBatchSize: 0, checkpointing: false },
   { optimizer: 'adam', batchSize: 4, priorBatchSize: 4, checkpointing: false, learnEmbedding: true },
@@ -89,10 +90,15 @@ test('findConcept recomputes activations where memory asks for it, and its plan 
   await using ample = await load();
   const kept = ample.planSearch(options);
   expect(kept).toEqual(ample.planSearch({ ...options, checkpointing: false }));
-  await using tight = await load({ memoryLimit: (kept.peak + ample.planSearch({ ...options, checkpointing: true }).peak) / 2 });
-  expect(tight.planSearch({ ...options, checkpointing: false }).fits).toBe(false);
+  const light = ample.planSearch({ ...options, checkpointing: 'light' }), layers = ample.planSearch({ ...options, checkpointing: true });
+  expect(light.peak).toBeLessThan(kept.peak);
+  expect(layers.peak).toBeLessThan(light.peak);
+  await using less = await load({ memoryLimit: (kept.peak + light.peak) / 2 });
+  expect(less.planSearch(options)).toMatchObject({ fits: true, peak: light.peak });
+  await using tight = await load({ memoryLimit: (light.peak + layers.peak) / 2 });
+  expect(tight.planSearch({ ...options, checkpointing: 'light' }).fits).toBe(false);
   const plan = tight.planSearch(options);
-  expect(plan).toMatchObject({ fits: true, peak: tight.planSearch({ ...options, checkpointing: true }).peak });
+  expect(plan).toMatchObject({ fits: true, peak: layers.peak });
   await tight.findConcept(await searchOptions({ batchSize: 8, priorBatchSize: 8, steps: 2 }));
   expect(tight.memory().peak).toBeLessThanOrEqual(plan.peak);
 });

@@ -43,6 +43,13 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const { timesteps, sigmas, alphasCumprod }: Schedule = engine.schedule({ sampler: 'euler', steps: 20 });
   const pulled: Vjp = await engine.vjp(noisy, [500], text, output, { wantLatents: true });
   const own = await engine.generate({ embeddings: text, latents, output: 'latents', onLatents: ({ predicted }: StepLatents) => void predicted, onPreview: ({ image }: Preview) => void image.width });
+  const edited = await engine.generate({ prompt: 'a', image: own.images[0]!, mask: 'mask.png', strength: 0.5, posterior: 'sample' });
+  await engine.generate({ prompt: ['a', 'b'], image: ['a.png', Buffer.alloc(1)], depth: { width: 1, height: 2, data: Float32Array.of(0, 1) }, imageGuidance: 2 });
+  await engine.drawAgain(await edited.images[0]!.toBuffer(), { image: own.images[0]!, mask: 'mask.png' });
+  await using drafting = await Engine.load('models/mini', { drafts: 'taesd' });
+  await drafting.generate({ prompt: 'a', decoder: 'drafts' });
+  // @ts-expect-error -- no such posterior
+  await engine.generate({ prompt: 'a', image: 'a.png', posterior: 'mean' });
   const final: Latents | undefined = own.latents;
   const search = await engine.startSearch({ images: ['1.png'], category: 'cat', learnEmbedding: false, checkpoint: { every: 25, save: async (state: Buffer, step: number) => void [state, step] } });
   const { rows }: { rows: Float64Array } = await search.stepOn({ latents, noise, timesteps: [500], captions: ['a V1* cat'] });

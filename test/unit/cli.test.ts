@@ -148,6 +148,7 @@ describe('find', () => {
   });
 
   test('--no-cache, --no-checkpointing and --density auto', async () => {
+    expect(await parse(['--category', 'cat', '--checkpointing', 'light'])).toMatchObject({ checkpointing: 'light' });
     const options = await parse(['--category', 'cat', '--no-cache', '--no-checkpointing', '--density', 'auto']);
     expect(options).toMatchObject({ cacheDir: null, checkpointing: false, density: 'auto' });
   });

@@ -151,6 +151,7 @@ test('Stable Diffusion 1.4', async () => {
     flipSinToCos: true,
     freqShift: 0,
     centerInput: false,
+    timeCondDim: 0,
     files: [path.join(root, 'unet/diffusion_pytorch_model.safetensors')],
   });
   expect(model.text).toEqual({
@@ -334,7 +335,7 @@ describe('unsupported values are named', () => {
     // UNet2DConditionModel raises for any value of it.
     ['unet/config.json', { num_attention_heads: 8 }, '"num_attention_heads" is 8'],
     ['unet/config.json', { num_attention_heads: [5, 10, 20, 20] }, '"num_attention_heads" is [ 5'],
-    ['unet/config.json', { in_channels: 9 }, '"in_channels" is 9'],
+    ['unet/config.json', { in_channels: 7 }, '"in_channels" is 7'],
     ['unet/config.json', { some_new_switch: true }, '"some_new_switch" is true'],
     ['text_encoder/config.json', { hidden_act: 'relu' }, '"hidden_act" is "relu"'],
     ['text_encoder/config.json', { model_type: 't5' }, '"model_type" is "t5"'],
@@ -357,13 +358,13 @@ describe('unsupported values are named', () => {
   const solvers = ['dpm-solver-multistep', 'dpm-solver-multistep-sde', 'dpm-solver-singlestep', 'unipc-multistep'] as const;
   // Which of diffusers' classes read the key.
   test.each<[Json, ...SamplerName[]]>([
-    [{ thresholding: true }, ...solvers, 'ddim', 'lcm', 'tcd'],
-    [{ solver_order: 3 }, ...solvers],
-    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep', 'dpm-solver-singlestep'],
+    [{ thresholding: true }, ...solvers, 'deis-multistep', 'ddim', 'lcm', 'tcd'],
+    [{ solver_order: 3 }, ...solvers, 'deis-multistep'],
+    [{ algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep', 'dpm-solver-singlestep', 'deis-multistep'],
     [{ use_lu_lambdas: true }, 'dpm-solver-multistep', 'dpm-solver-multistep-sde'],
     [{ variance_type: 'learned_range' }, 'dpm-solver-multistep', 'dpm-solver-multistep-sde', 'dpm-solver-singlestep'],
     [{ final_sigmas_type: 'sigma_min' }, ...solvers, 'euler'],
-    [{ use_exponential_sigmas: true }, ...solvers, 'euler', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms'],
+    [{ use_exponential_sigmas: true }, ...solvers, 'deis-multistep', 'euler', 'heun', 'kdpm2', 'kdpm2-ancestral', 'lms'],
     [{ interpolation_type: 'log_linear' }, 'euler'],
     [{ timestep_type: 'continuous' }, 'euler'],
     [{ solver_type: 'bh1' }, 'unipc-multistep'],
@@ -395,7 +396,7 @@ describe('unsupported values are named', () => {
     [{ _class_name: 'LCMScheduler' }, 'lcm'],
     [{ _class_name: 'DPMSolverMultistepScheduler', algorithm_type: 'sde-dpmsolver++' }, 'dpm-solver-multistep-sde'],
     [{ _class_name: 'UniPCMultistepScheduler', solver_order: 3 }, 'ddim'],
-    [{ _class_name: 'DEISMultistepScheduler', algorithm_type: 'deis' }, 'dpm-solver-multistep'],
+    [{ _class_name: 'DEISMultistepScheduler', algorithm_type: 'deis' }, 'deis-multistep'],
   ] as const)('the scheduler %j draws with %s', async (change, sampler) => {
     expect((await loadModelConfig(writeModel({ 'scheduler/scheduler_config.json': change }))).scheduler.sampler).toBe(sampler);
   });

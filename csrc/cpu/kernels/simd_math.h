@@ -105,4 +105,10 @@ struct GeluTanh {
   }
 };
 
+/// max(x, 0); its slope at 0 is 0, as PyTorch's.
+struct Relu {
+  static CONES_INLINE vec value(vec x) { return max(set(0.0f), x); }
+  static CONES_INLINE vec derivative(vec x) { return where_not_negative(set(0.0f) - x, set(0.0f), set(1.0f)); }
+};
+
 }  // namespace cones::CONES_ISA

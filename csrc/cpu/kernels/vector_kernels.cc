@@ -30,6 +30,7 @@ void activation(Activation kind, std::int64_t n, const float* x, float* y) {
     case Activation::gelu: return apply<Gelu>(n, x, y);
     case Activation::quick_gelu: return apply<QuickGelu>(n, x, y);
     case Activation::gelu_tanh: return apply<GeluTanh>(n, x, y);
+    case Activation::relu: return apply<Relu>(n, x, y);
   }
 }
 
@@ -39,6 +40,7 @@ void activation_backward(Activation kind, std::int64_t n, const float* x, const 
     case Activation::gelu: return apply_backward<Gelu>(n, x, dy, dx);
     case Activation::quick_gelu: return apply_backward<QuickGelu>(n, x, dy, dx);
     case Activation::gelu_tanh: return apply_backward<GeluTanh>(n, x, dy, dx);
+    case Activation::relu: return apply_backward<Relu>(n, x, dy, dx);
   }
 }
 

@@ -7,7 +7,7 @@ import { alphasCumprod, checkTimesteps, linspace, noiseLevel } from './noise-lev
 import type { SamplerOptions, SamplerSchedule, SamplerStep } from './types';
 
 /** Evenly spread over the timesteps that the distillation saw, the last one first. */
-function distilledTimesteps(config: SchedulerConfig, steps: number, sampler: string): number[] {
+function distilledTimesteps(config: SchedulerConfig, { steps, start = 0 }: SamplerOptions, sampler: string): number[] {
   const seen = config.originalInferenceSteps;
   if (!Number.isInteger(steps) || steps < 1 || steps > Math.min(seen, config.numTrainTimesteps)) {
     throw new ConesError('CONES_OPTION_INVALID', `${sampler}: steps must be a whole number from 1 to ${Math.min(seen, config.numTrainTimesteps)} for this model (its original_inference_steps); it is ${steps}.`);
@@ -15,7 +15,7 @@ function distilledTimesteps(config: SchedulerConfig, steps: number, sampler: str
   const stride = Math.floor(config.numTrainTimesteps / seen);
   const timesteps = linspace(0, seen, steps + 1).slice(0, steps).map((index) => (seen - Math.floor(index)) * stride - 1);
   checkTimesteps(timesteps, config);
-  return timesteps;
+  return timesteps.slice(start);
 }
 
 /**
@@ -24,7 +24,7 @@ function distilledTimesteps(config: SchedulerConfig, steps: number, sampler: str
  */
 export function lcm(config: SchedulerConfig, options: SamplerOptions): SamplerSchedule {
   const products = alphasCumprod(config);
-  const timesteps = distilledTimesteps(config, options.steps, 'lcm');
+  const timesteps = distilledTimesteps(config, options, 'lcm');
   const steps = timesteps.map((timestep, i): SamplerStep => {
     const product = products[timestep]!;
     const last = i === timesteps.length - 1;
@@ -53,7 +53,7 @@ export function tcd(config: SchedulerConfig, options: SamplerOptions): SamplerSc
   const eta = options.eta ?? DEFAULT_ETA.tcd!;
   if (!(eta >= 0 && eta <= 1)) throw new ConesError('CONES_OPTION_INVALID', `eta must be between 0 and 1; it is ${eta}.`);
   const products = alphasCumprod(config);
-  const timesteps = distilledTimesteps(config, options.steps, 'tcd');
+  const timesteps = distilledTimesteps(config, options, 'tcd');
   const steps = timesteps.map((timestep, i): SamplerStep => {
     const last = i === timesteps.length - 1;
     const previous = last ? 0 : timesteps[i + 1]!;

@@ -16,8 +16,9 @@ export function ddim(config: SchedulerConfig, options: SamplerOptions): SamplerS
   }
   const products = alphasCumprod(config);
   const spacing = config.timestepSpacing ?? 'leading';
-  const timesteps = spacedTimesteps(config, spacing, options.steps, { dropLast: false }).map(roundHalfEven);
-  checkTimesteps(timesteps, config);
+  const all = spacedTimesteps(config, spacing, options.steps, { dropLast: false }).map(roundHalfEven);
+  checkTimesteps(all, config);
+  const timesteps = all.slice(options.start ?? 0);
   if (config.predictionType === 'epsilon' && products[timesteps[0]!] === 0) {
     throw new ConesError(
       'CONES_CONFIG_INVALID',

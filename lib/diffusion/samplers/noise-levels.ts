@@ -129,6 +129,11 @@ export interface NoiseLevels {
   readonly sigmas: number[];
 }
 
+/** Without the steps that are left out (`SamplerOptions.start`). */
+function later({ timesteps, sigmas }: NoiseLevels, { start = 0 }: SamplerOptions): NoiseLevels {
+  return { timesteps: timesteps.slice(start), sigmas: sigmas.slice(start) };
+}
+
 /** Of the samplers whose latents are x0 + sigma * epsilon (Euler's, Heun's, LMS), and the standard deviation that they begin with. */
 export function noisedLevels(config: SchedulerConfig, options: SamplerOptions): NoiseLevels & { initialNoiseScale: number } {
   const table = sigmaTable(config);
@@ -142,12 +147,13 @@ export function noisedLevels(config: SchedulerConfig, options: SamplerOptions): 
     timesteps = sigmas.map((sigma) => Math.fround(timestepOfSigma(sigma, table)));
   }
   const sigmaMax = sigmas[0]!;
-  return { timesteps, sigmas: [...sigmas, 0], initialNoiseScale: spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax };
+  return { ...later({ timesteps, sigmas: [...sigmas, 0] }, options), initialNoiseScale: spacing === 'leading' ? Math.sqrt(sigmaMax * sigmaMax + 1) : sigmaMax };
 }
 
-/** Of the DPM-Solver family and UniPC, whose latents have unit variance. `sampler` is for the message. */
-export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sampler: string, spacing = config.timestepSpacing ?? 'linspace'): NoiseLevels {
+/** Of the DPM-Solver family and UniPC, whose latents have unit variance; `least` is the model's first level. `sampler` is for the message. */
+export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sampler: string, spacing = config.timestepSpacing ?? 'linspace'): NoiseLevels & { least: number } {
   const table = sigmaTable(config);
+  const [first] = table;
   const timesteps = spacedTimesteps(config, spacing, options.steps, { dropLast: true }).map(roundHalfEven);
   if (options.useKarrasSigmas ?? config.useKarrasSigmas) {
     if (config.betaSchedule === 'squaredcos_cap_v2') {
@@ -159,10 +165,10 @@ export function unitLevels(config: SchedulerConfig, options: SamplerOptions, sam
       );
     }
     const sigmas = karrasSigmas(table[0]!, table[table.length - 1]!, options.steps);
-    return { timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] };
+    return { ...later({ timesteps: sigmas.map((sigma) => roundHalfEven(timestepOfSigma(sigma, table))), sigmas: [...sigmas, 0] }, options), least: first! };
   }
   checkTimesteps(timesteps, config);
-  return { timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] };
+  return { ...later({ timesteps, sigmas: [...timesteps.map((t) => interpolate(table, t)), 0] }, options), least: first! };
 }
 
 /** `count` noise levels from `sigmaMax` down to `sigmaMin`: Karras et al. 2022, Eq. 5 with rho = 7. */

@@ -15,7 +15,9 @@ export function pndm(config: SchedulerConfig, options: SamplerOptions): SamplerS
   const products = alphasCumprod(config);
   const spaced = spacedTimesteps(config, config.timestepSpacing ?? 'leading', options.steps, { dropLast: false }).map(roundHalfEven);
   checkTimesteps(spaced, config);
-  const timesteps = spaced.length === 1 ? spaced : [spaced[0]!, spaced[1]!, ...spaced.slice(1)];
+  const all = spaced.length === 1 ? spaced : [spaced[0]!, spaced[1]!, ...spaced.slice(1)];
+  // diffusers counts from where it begins, so that whatever is second is taken for the repeated step.
+  const timesteps = all.slice(options.start ?? 0);
   const stride = Math.floor(config.numTrainTimesteps / options.steps);
   const final = (config.setAlphaToOne ?? false) ? 1 : products[0]!;
 

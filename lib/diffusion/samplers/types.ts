@@ -38,6 +38,11 @@ export interface SamplerSchedule {
 export interface SamplerOptions {
   /** 1 or more: UNet evaluations, but for heun and kdpm2 (2 · steps − 1) and pndm (steps + 1). */
   readonly steps: number;
+  /**
+   * How many of the steps are left out: the first ones, because the latents hold a picture already (image to image). From 0 to steps − 1;
+   * default 0. Solvers that look back have nothing to look back at then, and begin as they do at the first step.
+   */
+  readonly start?: number | undefined;
   /** DDIM (default 0) and TCD (default 0.3): 0 is deterministic, 1 is as noisy as DDPM. */
   readonly eta?: number | undefined;
   /**

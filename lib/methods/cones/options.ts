@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Clip } from '../../clip';
 import type { Concept, Subject } from '../../concept';
 import { common } from '../../concept-file/header';
+import { type Checkpointing, checkpointingOption } from '../../engine/checkpointing';
 import { ConesError } from '../../errors';
 import { identifierKey } from '../../text/identifier-key';
 import { asyncFunctionOption, bytesOption, conceptOption, functionOption, imageOption, parseOptions, seedOption, signalOption } from '../../util/options';
@@ -114,8 +115,8 @@ export interface FindConceptOptions {
   readonly embeddingInit?: 'token' | 'category';
   /** Everything random is a function of it. Default 0. */
   readonly seed?: number | bigint;
-  /** Recompute activations in backward: less memory, more time. Default: when the memory limit asks for it. */
-  readonly checkpointing?: boolean;
+  /** Recompute activations in backward: less memory, more time. Default: as little as the memory limit allows. */
+  readonly checkpointing?: Checkpointing;
   /**
    * Of the time that the engine has while pictures and other work wait, searches get a third ('normal'), a tenth ('background') or two
    * thirds ('high'); all of it when nothing waits. The result is the same. Default 'normal'.
@@ -258,7 +259,7 @@ export const searchSchema = z.strictObject({
   embeddingNorm: embeddingNormOption,
   embeddingInit: z.enum(['token', 'category']).default('token'),
   seed: seedOption.default(0),
-  checkpointing: z.boolean().optional(),
+  checkpointing: checkpointingOption.optional(),
   priority: z.enum(['background', 'normal', 'high']).default('normal'),
   report: z
     .strictObject({

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { NativeSearch } from '../../../typings/native';
 import { Concept, type ConceptData, type ConceptTensor, type Subject } from '../../concept';
 import { kindOf } from '../../device';
+import { type Checkpointing, CHECKPOINTING } from '../../engine/checkpointing';
 import type { Session } from '../../engine/session';
 import { encodePrompts } from '../../engine/text';
 import { ConesError } from '../../errors';
@@ -59,6 +60,7 @@ export class ConceptSearch {
   static async start(session: Session, options: FindConceptOptions): Promise<ConceptSearch> {
     const settings = searchSettings(options);
     session.assertUsable();
+    session.assertTextToImage('findConcept');
     const { images, priorImages, cacheDir, report } = settings;
     session.assertPathsAllowed('findConcept', { images, priorImages, cacheDir, 'report.clip': report.clip });
     return ConceptSearch.#open(session, settings, await prepareInputs(session, settings));
@@ -68,6 +70,7 @@ export class ConceptSearch {
   static async startRefinement(session: Session, options: RefineConceptsOptions): Promise<ConceptSearch> {
     const settings = refineSettings(options);
     session.assertUsable();
+    session.assertTextToImage('refineConcepts');
     const { subjects, search } = settings;
     session.assertPathsAllowed('refineConcepts', { 'subjects.images': subjects.flatMap(({ images, priorImages = [] }) => [...images, ...priorImages]), cacheDir: search.cacheDir });
     return ConceptSearch.#open(session, settings.search, await refineInputs(session, settings));
@@ -294,15 +297,15 @@ async function createSearch(
   settings: SearchSettings,
   options: Omit<Parameters<Session['model']['createSearch']>[0], 'checkpointing'>,
 ): Promise<NativeSearch> {
-  const create = (checkpointing: boolean) =>
-    session.job(settings.signal, (abort) => session.model.createSearch({ ...options, checkpointing, abort }));
-  if (settings.checkpointing !== undefined) return create(settings.checkpointing);
-  try {
-    return await create(false);
-  } catch (error) {
-    if (error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(true);
-    throw error;
-  }
+  const create = async ([checkpointing, ...others]: readonly Checkpointing[]): Promise<NativeSearch> => {
+    try {
+      return await session.job(settings.signal, (abort) => session.model.createSearch({ ...options, checkpointing: checkpointing!, abort }));
+    } catch (error) {
+      if (others.length > 0 && error instanceof ConesError && error.code === 'CONES_OUT_OF_MEMORY') return create(others);
+      throw error;
+    }
+  };
+  return create(settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing]);
 }
 
 /** SHA-256 over everything that the native search was made from. */

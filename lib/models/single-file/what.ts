@@ -20,12 +20,10 @@ const SIGNS: readonly (readonly [part: string | RegExp, what: string])[] = [
   [/^(encoder|decoder)\.(conv_in|down|up|mid)/, 'an autoencoder (VAE) alone'],
 ];
 
-/** Inputs of the UNet's first convolution besides the four of the latents. */
+/** Inputs of the UNet's first convolution that no drawing has, or whose file has more than a model. */
 const CHANNELS: Readonly<Record<number, string>> = {
   5: 'a depth-to-image model (5 input channels)',
   7: "Stable Diffusion's upscaler (7 input channels)",
-  8: 'an InstructPix2Pix model (8 input channels)',
-  9: 'an inpainting model (9 input channels)',
 };
 
 const SUPPORTED = 'in one file the engine reads Stable Diffusion 1.x and 2.x, and models trained from them';
