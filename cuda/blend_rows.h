@@ -3,15 +3,17 @@
 #pragma once
 
 #include "library.h"
+#include "windows.h"
 
 namespace cones::cuda {
 
-/// y [pictures, positions, channels] = Σ_r weights[·, r, position] · x[·, r, position, channel]
+/// y = Σ_r weights[·, r] · x[·, r] at every position, over the windows that have it
 struct BlendRowsArgs {
-  std::int64_t pictures, regions, positions, channels;
-  const float* x;        // [pictures, regions, positions, channels]
-  const float* weights;  // [pictures, regions, positions]
-  float* y;
+  std::int64_t pictures, height, width, channels;
+  WindowList windows;
+  const float* x;        // [pictures, regions, windows' height, width, channels]
+  const float* weights;  // [pictures, regions, height, width]
+  float* y;              // [pictures, height, width, channels]
 };
 int blend_rows(Stream* stream, const BlendRowsArgs& args);
 

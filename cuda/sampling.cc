@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "cuda/backend.h"
 
 namespace cones {
@@ -9,12 +10,40 @@ Tensor Cuda::scale_input(const Context& context, const Tensor& x, double factor)
   return scaled;
 }
 
-Tensor Cuda::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, index_t regions) const {
-  Tensor y = context.empty(x.shape().with_first(x.dim(0) / regions), DType::f32);
+namespace {
+
+cuda::WindowList window_list(const Backend::Windows& windows) {
+  check(windows.regions() <= cuda::kMostWindows, "as many regions as the kernel's list holds");
+  cuda::WindowList list{.regions = windows.regions(), .height = windows.height, .width = windows.width, .top = {}, .left = {}};
+  for (std::size_t r = 0; r < windows.corners.size(); ++r) {
+    list.top[r] = static_cast<std::int32_t>(windows.corners[r][0]);
+    list.left[r] = static_cast<std::int32_t>(windows.corners[r][1]);
+  }
+  return list;
+}
+
+}  // namespace
+
+Tensor Cuda::crop_rows(const Context& context, const Tensor& x, const Windows& windows) const {
+  Tensor y = context.empty({x.dim(0) * windows.regions(), windows.height, windows.width, x.columns()}, x.dtype());
+  launch(library_.crop_rows, {.pictures = x.dim(0),
+                              .height = x.dim(1),
+                              .width = x.dim(2),
+                              .channels = x.columns(),
+                              .bytes = static_cast<std::int64_t>(dtype_size(x.dtype())),
+                              .windows = window_list(windows),
+                              .x = x.raw(),
+                              .y = y.raw()});
+  return y;
+}
+
+Tensor Cuda::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, const Windows& windows) const {
+  Tensor y = context.empty({x.dim(0) / windows.regions(), weights.dim(1), weights.dim(2), x.columns()}, DType::f32);
   launch(library_.blend_rows, {.pictures = y.dim(0),
-                               .regions = regions,
-                               .positions = x.dim(1) * x.dim(2),
+                               .height = y.dim(1),
+                               .width = y.dim(2),
                                .channels = x.columns(),
+                               .windows = window_list(windows),
                                .x = floats(x),
                                .weights = floats(weights),
                                .y = floats(y)});

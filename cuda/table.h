@@ -11,6 +11,7 @@
 #include "choose_rows.h"
 #include "concat.h"
 #include "conv2d.h"
+#include "crop_rows.h"
 #include "device.h"
 #include "gather_rows.h"
 #include "geglu.h"
@@ -89,6 +90,7 @@
   X(add_forward)                           \
   X(affine_forward)                        \
   X(blend_rows)                            \
+  X(crop_rows)                             \
   X(cast)                                  \
   X(choose_rows_forward)                   \
   X(choose_rows_backward)                  \

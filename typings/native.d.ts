@@ -205,7 +205,9 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   latents: Float32Array;
   /** R: what each picture is blended of in every step, with a text and a mask each, one after another; absent: 1. */
   regions?: number;
-  /** [B·R, h, w], with `regions`: the weight of a region's output at every position. */
+  /** With `regions`: what a region's row sees of the latents: windows' height and width, then top and left of each [2 + 2R]. */
+  windows?: Int32Array;
+  /** [B·R, h, w], with `regions`: the weight of a region's output at every position; where its window is not, it counts for nothing. */
   weights?: Float32Array;
   /** [B·R, T, D] */
   embeddings: Float32Array;
@@ -509,8 +511,8 @@ export class NativeModel {
   wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;
   planSample(
-    batch: number, height: number, width: number, tokens: number, guided: boolean,
-    regions?: number, byPicture?: boolean, known?: boolean, adapters?: readonly NativeAdapterUse[],
+    batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number, byPicture?: boolean, known?: boolean,
+    windowHeight?: number, windowWidth?: number, adapters?: readonly NativeAdapterUse[],
   ): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };

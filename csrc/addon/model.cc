@@ -229,13 +229,15 @@ Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const auto s = sizes(info, 4);
   const bool guided = info[4].ToBoolean().Value(), by_picture = info[6].ToBoolean().Value(), known = info[7].ToBoolean().Value();
   const index_t regions = info[5].IsUndefined() ? 1 : size_at(info, 5);
+  std::array<index_t, 2> window{s[1], s[2]};
+  if (!info[8].IsUndefined()) window = {size_at(info, 8), size_at(info, 9)};
   AdapterRows adapters;
-  if (!info[8].IsUndefined()) adapters.push_back(adapter_uses(info[8], "adapters", *model(info.Env())));
+  if (!info[10].IsUndefined()) adapters.push_back(adapter_uses(info[10], "adapters", *model(info.Env())));
   return bytes(info.Env(), [&] {
     const Model& m = *model(info.Env());
     const Shape shape{s[0], s[1], s[2], m.unet().config().out_channels};
-    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .by_picture = by_picture,
-                                    .known = known, .adapters = adapters}}).peak;
+    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .window = window,
+                                    .by_picture = by_picture, .known = known, .adapters = adapters}}).peak;
   });
 }
 

@@ -28,6 +28,20 @@ std::vector<SolverStep> solver_steps(const Napi::Object& o) {
   return steps;
 }
 
+// [height, width, top and left of each]; how many values must be there is the job's to say.
+Backend::Windows windows(const Napi::Object& o, const jobs::Drawing& in) {
+  const auto flat = elements<std::int32_t>(o, "windows");
+  if (flat.size() != static_cast<std::size_t>(2 + 2 * in.regions)) invalid(o.Env(), "windows must hold height and width, and top and left of each region.");
+  Backend::Windows result{flat[0], flat[1], {}};
+  bool inside = result.height >= 1 && result.width >= 1;
+  for (std::size_t i = 2; i < flat.size(); i += 2) {
+    inside = inside && flat[i] >= 0 && flat[i + 1] >= 0 && flat[i] + result.height <= in.shape[1] && flat[i + 1] + result.width <= in.shape[2];
+    result.corners.push_back({flat[i], flat[i + 1]});
+  }
+  if (!inside) invalid(o.Env(), "windows must lie within the latents.");
+  return result;
+}
+
 void read_known(const Napi::Object& o, jobs::Drawing& in) {
   in.known = true;
   in.image = elements<float>(o, "image");
@@ -45,12 +59,13 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   const Napi::Object o = options_of(info);
   jobs::Drawing in;
   if (has(o, "regions")) {
-    in.regions = integer(o, "regions", 2, 64);
+    in.regions = integer(o, "regions", 2, jobs::kMostRows);
     in.weights = elements<float>(o, "weights");
   }
   read_latents(o, *model(env), in);
   // Beside the latents the UNet may take conditions.
   in.shape = latent_shape(o, model(env)->unet().config().out_channels);
+  if (in.regions > 1) in.windows = windows(o, in);
   if (has(o, "negativeEmbeddings")) in.negative = elements<float>(o, "negativeEmbeddings");
   in.adapters = adapter_rows(o, "adapters", in.shape[0], *model(env));
   in.steps = solver_steps(o);

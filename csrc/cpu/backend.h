@@ -87,7 +87,8 @@ class Cpu final : public Backend {
   Tensor normalize_rows(const Context&, const Tensor& x) const override;
 
   Tensor scale_input(const Context&, const Tensor& x, double factor) const override;
-  Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const override;
+  Tensor crop_rows(const Context&, const Tensor& x, const Windows& windows) const override;
+  Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, const Windows& windows) const override;
   void solver_step(const Context&, const SolverInput&, const SolverStep&, Tensor& prediction, Tensor& next) const override;
   Tensor keep_known(const Context&, const Tensor& x, const Tensor& image, const Tensor& noise, const Tensor& mask, double image_share,
                     double noise_share) const override;

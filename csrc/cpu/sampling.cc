@@ -20,17 +20,35 @@ Tensor Cpu::scale_input(const Context& context, const Tensor& x, double factor) 
   return scaled;
 }
 
-Tensor Cpu::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, index_t regions) const {
-  const index_t channels = x.columns(), positions = x.dim(1) * x.dim(2);
-  Tensor y = context.empty(x.shape().with_first(x.dim(0) / regions));
+Tensor Cpu::crop_rows(const Context& context, const Tensor& x, const Windows& windows) const {
+  const index_t height = x.dim(1), width = x.dim(2), channels = x.columns(), regions = windows.regions();
+  Tensor y = context.empty({x.dim(0) * regions, windows.height, windows.width, channels});
+  parallel(y.dim(0) * windows.height, kGrain / (windows.width * channels) + 1, [&](index_t begin, index_t end, int) {
+    for (index_t line = begin; line < end; ++line) {
+      const index_t row = line / windows.height;
+      const auto [top, left] = windows.corners[static_cast<std::size_t>(row % regions)];
+      const index_t from = (row / regions * height + top + line % windows.height) * width + left;
+      std::copy_n(x.host() + from * channels, windows.width * channels, y.host() + line * windows.width * channels);
+    }
+  });
+  return y;
+}
+
+Tensor Cpu::blend_rows(const Context& context, const Tensor& x, const Tensor& weights, const Windows& windows) const {
+  const index_t height = weights.dim(1), width = weights.dim(2), channels = x.columns(), regions = windows.regions();
+  const index_t positions = height * width;
+  Tensor y = context.empty({x.dim(0) / regions, height, width, channels});
   parallel(y.dim(0) * positions, kGrain / channels + 1, [&](index_t begin, index_t end, int) {
     for (index_t i = begin; i < end; ++i) {
-      const index_t first = i / positions * regions * positions + i % positions;
+      const index_t picture = i / positions, position = i % positions;
       for (index_t c = 0; c < channels; ++c) {
         double sum = 0;
         for (index_t r = 0; r < regions; ++r) {
-          const index_t from = first + r * positions;
-          sum += static_cast<double>(weights.host()[from]) * static_cast<double>(x.host()[from * channels + c]);
+          const auto [top, left] = windows.corners[static_cast<std::size_t>(r)];
+          const index_t row = position / width - top, column = position % width - left, region = picture * regions + r;
+          if (row < 0 || row >= windows.height || column < 0 || column >= windows.width) continue;
+          const index_t from = (region * windows.height + row) * windows.width + column;
+          sum += static_cast<double>(weights.host()[region * positions + position]) * static_cast<double>(x.host()[from * channels + c]);
         }
         y.host()[i * channels + c] = static_cast<float>(sum);
       }

@@ -149,9 +149,18 @@ class Backend {
   // ---- sampling: latents and predictions are fp32 ----
   /// factor · x.
   virtual Tensor scale_input(const Context&, const Tensor& x, double factor) const = 0;
-  /// Outputs of one picture's regions as one: y[p] = Σ_r weights[p·regions + r] ⊙ x[p·regions + r], for x [P·regions, h, w, C] and
-  /// weights [P·regions, h, w] → y [P, h, w, C], all fp32. In fp64, in the order of the rows.
-  virtual Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, index_t regions) const = 0;
+  /// What each of R regions of a picture sees of it: windows of one size, which begin at these rows and columns of the latents.
+  struct Windows {
+    index_t height, width;
+    std::vector<std::array<index_t, 2>> corners;  // [R]
+
+    index_t regions() const { return static_cast<index_t>(corners.size()); }
+  };
+  /// Windows of x [P, h, w, C], picture by picture: [P·R, height, width, C], of x's type.
+  virtual Tensor crop_rows(const Context&, const Tensor& x, const Windows& windows) const = 0;
+  /// Outputs of one picture's regions as one: at every position y[p] = Σ_r weights[p·R + r] ⊙ x[p·R + r] over the windows that have it, for
+  /// x [P·R, height, width, C] and weights [P·R, h, w] → y [P, h, w, C], all fp32. In fp64, in the order of the regions.
+  virtual Tensor blend_rows(const Context&, const Tensor& x, const Tensor& weights, const Windows& windows) const = 0;
   struct SolverInput {
     Tensor x;       // [B, h, w, C]
     std::array<Tensor, SolverStep::kPrevious> previous;  // predictions [B, h, w, C], the latest first; undefined: none, or not wanted

@@ -9,6 +9,12 @@
 namespace cones {
 namespace {
 
+std::array<index_t, 3> seen(const SampleInput& in) {
+  const index_t tokens = in.embeddings.dim(1);
+  if (in.regions == 1) return {in.latents.dim(1), in.latents.dim(2), tokens};
+  return {in.windows.height, in.windows.width, tokens};
+}
+
 // All of them along the batch; a single one as it is.
 Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
@@ -27,14 +33,15 @@ std::vector<T> rows_of(const std::vector<T>& given, index_t regions, index_t sid
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
-      size_{input_.latents.dim(1), input_.latents.dim(2), input_.embeddings.dim(1)},
+      size_(seen(input_)),
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
       masks_(input_.masks),
       adapters_(std::move(input_.adapters)) {
   Tensor x = std::exchange(input_.latents, Tensor());
   const index_t count = x.dim(0), rows = count * input_.regions;
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
-  check(input_.weights.defined() == (input_.regions > 1), "weights where there are several regions");
+  check(input_.weights.defined() == (input_.regions > 1) && (input_.regions == 1 || input_.windows.regions() == input_.regions),
+        "weights and windows where there are several regions");
   check(unet.config().in_channels == x.dim(3) + (input_.conditions.defined() ? input_.conditions.dim(3) : 0), "latents and conditions as the UNet has them");
   check(!input_.known.image.defined() || input_.known.shares.size() == input_.steps.size(), "shares of every step");
   masks_.resize(static_cast<std::size_t>(rows));
@@ -166,12 +173,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
         const index_t pictures = s.blocks_.back().end(), regions = s.input_.regions;
         const index_t begin = (side * pictures + block.first) * regions, end = (side * pictures + block.end()) * regions;
         const Tensor seen = s.with_conditions(context, scaled[k++], side, block.first);
-        if (regions == 1) {
-          inputs.push_back(seen);
-        } else {
-          for (index_t picture = 0; picture < block.count; ++picture)
-            inputs.insert(inputs.end(), static_cast<std::size_t>(regions), seen.slice(picture, picture + 1));
-        }
+        inputs.push_back(regions == 1 ? seen : context.backend->crop_rows(context, seen, s.input_.windows));
         const auto rows = static_cast<std::size_t>(end - begin);
         if (s.tells_guidance_) guidance.insert(guidance.end(), rows, s.input_.guidance - 1);
         timesteps.insert(timesteps.end(), rows, s.input_.steps[block.done].timestep);
@@ -212,13 +214,13 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   }
 }
 
-// outputs [count·R, h, w, C] → [count, h, w, C]
+// outputs [count·R, windows' height, width, C] → [count, h, w, C]
 Tensor Sampling::blend(const Context& context, const Tensor& outputs, const Block& block) const {
   const index_t regions = input_.regions;
-  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), regions);
+  return context.backend->blend_rows(context, outputs, input_.weights.slice(block.first * regions, block.end() * regions), input_.windows);
 }
 
-// output [rows, h, w, C]
+// output [rows, h, w, C], or of windows' size
 void Sampling::solve(const Context& context, const std::vector<std::size_t>& chosen, const Tensor& output) {
   const index_t rows = pictures_in(chosen) * input_.regions;
   index_t at = 0;

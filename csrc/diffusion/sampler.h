@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "device/backend.h"
 #include "model/unet.h"
 
 namespace cones {
@@ -17,6 +18,7 @@ namespace cones {
 struct SampleInput {
   Tensor latents;              // [B, h, w, C], scaled by the schedule's initial noise scale
   index_t regions = 1;         // R: what each picture is blended of, a text and a mask for each; the pictures' one after another
+  Backend::Windows windows;    // what a region's row sees of the latents; no corners where R is 1
   Tensor weights;              // [B·R, h, w] fp32, the regions' at every position; undefined where R is 1
   Tensor embeddings;           // [B·R, T, D]
   Tensor negative_embeddings;  // [B·R, T, D]; undefined: no guidance
@@ -57,7 +59,7 @@ class Sampling {
   index_t available() const;
   /// Rows of a UNet call for each picture: one for each region, two with guidance, three with a picture's.
   index_t rows_per_picture() const { return sides() * input_.regions; }
-  /// Height and width of the latents and tokens of the texts: who has the same can take steps in one UNet call.
+  /// Height and width of what the UNet sees of the latents, and tokens of the texts: who has the same can take steps in one UNet call.
   std::array<index_t, 3> size() const { return size_; }
 
   /// `pictures` of a sampling's available() ones, at least one: those that have taken the fewest steps, the first of them first.

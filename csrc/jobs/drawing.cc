@@ -17,6 +17,7 @@ Drawing drawing_of(const DrawingSize& size) {
   drawing.guided = size.guided;
   drawing.regions = size.regions;
   drawing.adapters = size.adapters;
+  if (size.regions > 1) drawing.windows = {size.window[0], size.window[1], std::vector<std::array<index_t, 2>>(static_cast<std::size_t>(size.regions))};
   drawing.guidance = size.guided ? 2 : 1;
   drawing.by_picture = size.by_picture;
   drawing.known = size.known;
@@ -30,6 +31,7 @@ Drawing drawing_of(const DrawingSize& size) {
 Sampling begin(const Context& context, const Model& model, const Drawing& in) {
   SampleInput input{.latents = in.upload_latents(context, DType::f32),
                     .regions = in.regions,
+                    .windows = in.windows,
                     .weights = {},
                     .embeddings = in.upload_text(context, model),
                     .negative_embeddings = {},

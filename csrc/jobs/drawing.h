@@ -16,10 +16,16 @@ struct DrawingSize {
   Shape shape;  // of the latents, [B, h, w, C]
   index_t tokens;
   bool guided;
-  index_t regions = 1;      // of each picture
-  bool by_picture = false;  // guided by a picture, too
-  bool known = false;       // what is known of the pictures is kept
-  AdapterRows adapters = {};  // of each picture, or empty
+  index_t regions = 1;                 // of each picture
+  std::array<index_t, 2> window = {};  // height and width of what a region's row sees; where there are several
+  bool by_picture = false;             // guided by a picture, too
+  bool known = false;                  // what is known of the pictures is kept
+  AdapterRows adapters = {};           // of each picture, or empty
+
+  /// Height and width of the UNet's input, and tokens of the texts.
+  std::array<index_t, 3> seen() const {
+    return regions == 1 ? std::array{shape[1], shape[2], tokens} : std::array{window[0], window[1], tokens};
+  }
 
   index_t pictures() const { return shape[0]; }
   index_t rows_per_picture() const { return (!guided ? 1 : by_picture ? 3 : 2) * regions; }
@@ -30,6 +36,7 @@ struct Drawing : LatentInput {
   bool guided = false;          // with negative texts, and a guidance other than 1
   std::vector<float> negative;  // [B·R, T, D]
   std::vector<float> weights;   // [B·R, h, w]: how much of a region there is in a position; empty where R is 1
+  Backend::Windows windows;     // what a region's row sees; no corners where R is 1
   double guidance = 1;
   std::vector<float> conditions;  // [B, X, h, w], X what the UNet has beside the latents' channels
   bool by_picture = false;
@@ -43,7 +50,7 @@ struct Drawing : LatentInput {
   AdapterRows adapters;              // [B] or empty
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided, regions, by_picture, known, adapters}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions, {windows.height, windows.width}, by_picture, known, adapters}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

@@ -23,7 +23,7 @@ std::shared_ptr<SamplingGroup::Member> SamplingGroup::join(const Model& model, c
                                                            const std::atomic<bool>& aborted, std::shared_ptr<std::atomic<bool>> shared) {
   drawing.check_rows(drawing.seeds.size(), "seeds");
   const DrawingSize size = drawing.size();
-  const auto alike = [&](const Member& other) { return other.sampling.size() == std::array{size.shape[1], size.shape[2], size.tokens}; };
+  const auto alike = [&](const Member& other) { return other.sampling.size() == size.seen(); };
   std::vector<DrawingSize> together{size};
   index_t rows = 0;  // of a picture of each
   std::size_t held = 0;

@@ -83,7 +83,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--drafts <folder>', 'draw drafts, with another autoencoder for the same latents, such as taesd')
     .option('--region <place>', "where a subject is: V1*=x0,y0,x1,y1 in fractions of the picture, several times for more; or 'auto'", repeatable)
     .option('--feather <fraction>', "width of the regions' soft edges, of the picture's (default: 0.1)", number)
-    .option('--region-prompt <which>', "what a region's row sees: own (without the other regions' identifiers) or whole (default: own)")
+    .option('--region-prompt <which>', "how a region is drawn: alone (its own part of picture and prompt), own (the whole picture, without the others' identifiers) or whole (default: alone)")
     .option('--embedding-norm <factor>', "learned identifiers' embeddings are scaled down to so many times a word's length (default: as they are)", number)
     .option('--batch-size <n>', 'pictures per UNet call (default: 4)', number);
   addEngineFlags(command);

@@ -3,6 +3,7 @@ import { ConesError } from '../errors';
 import type { Decoder } from './pictures';
 import { type ChosenAdapter, nativeAdapters } from './adapters';
 import type { Session } from './session';
+import type { Size } from './windows';
 
 export interface DrawingOptions {
   /** Pictures that may go together at most. */
@@ -10,6 +11,8 @@ export interface DrawingOptions {
   readonly guided: boolean;
   /** Rows of the UNet for each picture, besides guidance. Default 1. */
   readonly regions?: number;
+  /** What each of them sees of the latents. Default: everything. */
+  readonly window?: Size;
   readonly latent: { readonly height: number; readonly width: number };
   /** Whether latents become pixels. */
   readonly decoded: boolean;
@@ -34,7 +37,7 @@ export interface Drawing {
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
 export function planDrawing(session: Session, options: DrawingOptions, available: number): Drawing {
-  const { most, guided, regions = 1, latent, decoded, decoder, previewed, edit, tokens, adapters = [] } = options;
+  const { most, guided, regions = 1, latent, window = latent, decoded, decoder, previewed, edit, tokens, adapters = [] } = options;
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const { downscale } = session.config.vae;
@@ -48,7 +51,7 @@ export function planDrawing(session: Session, options: DrawingOptions, available
     bytes: preview + Math.max(
       model.planText(1, tokenizer.maxLength),
       encoding,
-      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false, changing),
+      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false, window.height, window.width, changing),
       decoded ? model.planDecode(batchSize, height, width, available, decoder === 'drafts') : 0,
     ),
   });

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { Concept, type Subject } from '../concept';
 import { kindOf } from '../device';
@@ -20,10 +21,11 @@ import { givenInputs, type OwnRows, ownRows, ownStates } from './own-inputs';
 import { chooseSolver } from './choose-solver';
 import { type Decoder, decodeLatents, latentSize, nativeSize } from './pictures';
 import { type Preview, previewMatrix, type Previews, smallPreviews, WholePreviews } from './preview';
-import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, type Regions, regionsOption, rowsOf } from './regions';
+import { FEATHER, picturesTogether, type PictureRow, type Placed, placeSubjects, REGION_PROMPTS, type RegionPrompt, type Regions, regionsOption, rowsOf } from './regions';
 import type { Session } from './session';
 import { allFinite, type Embeddings, embeddingsOption, type Latents, latentsOption, rowMask } from './tensors';
 import { embeddingNormOption, withShortEmbeddings } from './word-norm';
+import type { Size } from './windows';
 import { chunksOf, encodeNegativePrompts, encodePrompts } from './text';
 import { unnamedConcepts, unusedNegativePrompt } from './prompt-warnings';
 
@@ -81,10 +83,11 @@ export interface GenerateOptions extends EditOptions {
   /** Width of the regions' soft edges as a fraction of the picture's width and height, 0 … 1. Default 0.1. */
   readonly feather?: number;
   /**
-   * The prompt that a region's row sees: 'own' is without the identifiers of the other regions' subjects ("a V1* cat next to a dog"),
-   * 'whole' is the whole prompt. Default 'own'.
+   * How a region is drawn: 'alone' as a picture of its own, from a prompt without the other regions' subjects, seeing nothing but the
+   * region and a margin; 'own' sees the whole picture and a prompt without the identifiers of the others ("a V1* cat next to a
+   * dog"), 'whole' the whole picture and prompt. Default 'alone'.
    */
-  readonly regionPrompt?: 'own' | 'whole';
+  readonly regionPrompt?: RegionPrompt;
   /**
    * Learned embeddings of identifiers are scaled down to this length, as a multiple of the mean length of the vocabulary's. Default: they
    * are used as they are.
@@ -163,7 +166,7 @@ const schema = z.strictObject({
   ...editOptions,
   regions: regionsOption.optional(),
   feather: z.number().min(0).max(1).default(FEATHER),
-  regionPrompt: z.enum(['own', 'whole']).default('own'),
+  regionPrompt: z.enum(REGION_PROMPTS).default('alone'),
   embeddingNorm: embeddingNormOption,
   latents: latentsOption.optional(),
   embeddings: embeddingsOption.optional(),
@@ -229,7 +232,14 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const chunks = chunksOfJobs(session, settings, guided);
   const jobs = listJobs(session, settings, prompts, latent).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
-  const most = Math.min(count, settings.batchSize, regions === 1 ? settings.batchSize : picturesTogether(guided, regions));
+  const window = jobs.reduce(
+    ({ height, width }, { rows }) => {
+      const seen = rows?.[0]!.window ?? latent;
+      return { height: Math.max(height, seen.height), width: Math.max(width, seen.width) };
+    },
+    { height: 1, width: 1 },
+  );
+  const most = Math.min(count, settings.batchSize, picturesTogether(guided, regions));
   const decoded = settings.output === 'pictures';
   const { decoder } = settings;
   if (decoder === 'drafts' && !session.config.drafts) throw new ConesError('CONES_OPTION_INVALID', "generate: the option decoder: 'drafts' needs an engine with an autoencoder for drafts: Engine.load(model, { drafts: folder }).");
@@ -237,7 +247,7 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const matrix = settings.onPreview && !whole ? await previewMatrix(session, settings.signal) : undefined;
   const tokens = settings.embeddings?.shape[1] ?? session.tokenizer.maxLength * jobs.reduce((longest, job) => Math.max(longest, job.chunks ?? 1), 1);
   const adapters = jobs.flatMap((job) => job.adapters ?? []);
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, decoded, decoder, previewed: whole !== undefined, edit, tokens, adapters }, settings.signal);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded, decoder, previewed: whole !== undefined, edit, tokens, adapters }, settings.signal);
   const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
@@ -417,7 +427,7 @@ export async function drawLatents(
       latents,
       batch: jobs.length,
       ...latent,
-      ...(regions > 1 ? { regions, weights: weightsOf(rows, latent) } : {}),
+      ...(regions > 1 ? { regions, weights: weightsOf(rows, latent), windows: windowsOf(rows.slice(0, regions), latent) } : {}),
       embeddings: text.data,
       ...(negative ? { negativeEmbeddings: negative.data } : {}),
       tokens: text.shape[1],
@@ -461,10 +471,11 @@ function knownShares(sampler: SamplerName, { steps, sigmas }: SamplerSchedule): 
   );
 }
 
-/** Of up to `most` pictures each, in their order, with as many rows and text states each: no picture has more because of another. */
+/** Of up to `most` pictures each, in their order, with as many text states and the same windows: no picture has more because of another. */
 function inBatches(jobs: readonly Job[], most: number): Job[][] {
   const batches: Job[][] = [];
-  const alike = (a: Job, b: Job) => (a.rows?.length ?? 1) === (b.rows?.length ?? 1) && a.chunks === b.chunks;
+  const windows = ({ rows }: Job) => rows?.map(({ window }) => window);
+  const alike = (a: Job, b: Job) => a.chunks === b.chunks && isDeepStrictEqual(windows(a), windows(b));
   for (const job of jobs) {
     const last = batches.at(-1);
     if (last && last.length < most && alike(last[0]!, job)) last.push(job);
@@ -480,7 +491,14 @@ function weightsOf(rows: readonly PictureRow[], { height, width }: { height: num
   return weights;
 }
 
-function listJobs(session: Session, settings: Settings, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
+/** The rows' windows: height and width, then top and left of each. */
+function windowsOf(rows: readonly PictureRow[], latent: Size): Int32Array {
+  const windows = rows.map(({ window }) => window ?? { top: 0, left: 0, ...latent });
+  return Int32Array.of(windows[0]!.height, windows[0]!.width, ...windows.flatMap(({ top, left }) => [top, left]));
+}
+
+function listJobs(session: Session, given: Settings, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
+  const settings = { ...given, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) };
   const adapters = adaptersPerPrompt(session, settings.adapters, prompts.length);
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);

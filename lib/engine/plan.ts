@@ -15,6 +15,7 @@ import type { GenerateOptions } from './generate';
 import { modelIsGuided } from './guidance';
 import { conditionsOf } from '../models/conditions';
 import { encodeGroup, latentSize, nativeSize } from './pictures';
+import { picturesTogether } from './regions';
 import type { Session } from './session';
 
 /** Memory in bytes, as the engine's `memoryLimit` counts it: weights and tensors, without JavaScript's own arrays. */
@@ -36,6 +37,8 @@ export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 
   readonly mask?: boolean;
   /** Whether there is an `onPreview`. */
   readonly previews?: boolean;
+  /** Number of regions of each picture, 1 to 8, as if each saw the whole picture. Default 1. */
+  readonly regions?: number;
   /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
   readonly tokens?: number;
   readonly adapters?: readonly AdapterChoice[];
@@ -76,6 +79,7 @@ const generateSchema = z.strictObject({
   adapters: adaptersOption,
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
+  regions: z.int().min(1).max(8).default(1),
   tokens: z.int().min(1).max(2 ** 14).optional(),
 });
 
@@ -100,7 +104,7 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, image, mask, tokens, adapters: chosen, ...given } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, image, mask, regions, tokens, adapters: chosen, ...given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
@@ -110,7 +114,8 @@ export function planGenerate(session: Session, options: GeneratePlanOptions = {}
   const guided = modelIsGuided(session.config, { guidance, imageGuidance });
   const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
   const previewed = given.previews && session.config.drafts !== undefined;
-  const drawing = { most: Math.min(count, batchSize), guided, latent, decoded: true, decoder: given.decoder, previewed, edit, adapters, ...(tokens === undefined ? {} : { tokens }) };
+  const most = Math.min(count, batchSize, picturesTogether(guided, regions));
+  const drawing = { most, guided, regions, latent, decoded: true, decoder: given.decoder, previewed, edit, adapters, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

@@ -6,10 +6,12 @@ import { types } from 'node:util';
 import { z } from 'zod';
 import type { Concept, Subject } from '../concept';
 import { ConesError } from '../errors';
+import { withoutSubjects } from '../text/one-subject';
 import { joinSubjects, withoutIdentifiers } from '../text/prompt';
 import { identifierKey } from '../text/identifier-key';
 import { placeByWords } from '../text/relations';
 import { brief } from '../util/show';
+import { boundsOf, type Bounds, placeWindows, type Size } from './windows';
 
 /** `[x0, y0, x1, y1]` as fractions of the picture, from its upper left corner: `[0, 0, 0.5, 1]` is the left half. */
 export type Box = readonly [x0: number, y0: number, x1: number, y1: number];
@@ -37,8 +39,12 @@ const MOST_BOXES = 64;
 const MOST_SIDE = 4096;
 const MOST_ROWS = 16;
 
-/** Pictures of so many rows that go together. More rows at once gain nothing. */
+export const REGION_PROMPTS = ['alone', 'own', 'whole'] as const;
+export type RegionPrompt = (typeof REGION_PROMPTS)[number];
+
+/** Pictures of so many regions that go together. More rows at once gain nothing. */
 export function picturesTogether(guided: boolean, regions: number): number {
+  if (regions === 1) return Infinity;
   return Math.max(Math.floor(MOST_ROWS / ((guided ? 2 : 1) * regions)), 1);
 }
 
@@ -68,12 +74,16 @@ export interface PictureRow {
   readonly subjects: readonly Subject[];
   /** `[h, w]`; absent: 1 everywhere. */
   readonly weights?: Float32Array;
+  /** What it sees of the latents; all rows of a picture have windows of one size. Absent: everything. */
+  readonly window?: Bounds;
 }
 
 export interface Placing {
   readonly regions?: Regions | undefined;
   readonly feather: number;
-  readonly regionPrompt: 'own' | 'whole';
+  readonly regionPrompt: RegionPrompt;
+  /** Sides of windows are multiples of it: the UNet's own factor between its first level and its last. Default 1. */
+  readonly multiple?: number;
 }
 
 /** What is drawn of one prompt. */
@@ -111,7 +121,7 @@ export function placeSubjects(regions: Regions | undefined, { prompt, concepts }
  * The rows of a picture: one for each place, and one for what no region covers, where only concepts act that have no place.
  * One region everywhere is one row without weights: the plain picture.
  */
-export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt }: Placing, latent: { height: number; width: number }): PictureRow[] {
+export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt, multiple = 1 }: Placing, latent: Size): PictureRow[] {
   const { concepts } = drawn;
   const all = joinSubjects(concepts);
   if (placed.size === 0) return [{ ...drawn, subjects: all }];
@@ -125,7 +135,9 @@ export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt }: 
     if (subject && regionPrompt === 'whole') return { ...drawn, concepts: own, subjects: all };
     const kept = all.filter((one) => own.some((concept) => has(concept, one)) && (!places.has(key(one)) || (subject && key(one) === key(subject))));
     const dropped = all.filter((one) => !kept.includes(one));
-    const text = (given: string) => withoutIdentifiers(given, all, dropped);
+    const bare = (given: string) => withoutIdentifiers(given, all, dropped);
+    // What is nothing but subjects is about them all the same.
+    const text = (given: string) => (regionPrompt === 'alone' && withoutSubjects(given, all, dropped)) || bare(given);
     return { prompt: text(drawn.prompt), negativePrompt: text(drawn.negativePrompt), concepts: own, subjects: kept };
   };
   const planes = [...placed.values()].map((region) => soften(coverage(region, latent), latent, feather));
@@ -133,7 +145,15 @@ export function rowsOf(drawn: Drawn, placed: Placed, { feather, regionPrompt }: 
   const seen = [...placed.keys(), undefined]
     .map((subject, i) => ({ subject, weights: weights[i]! }))
     .filter((one) => one.weights.some((value) => value > 0));
-  return seen.length === 1 ? [row(seen[0]!.subject)] : seen.map((one) => ({ ...row(one.subject), weights: one.weights }));
+  if (seen.length === 1) return [row(seen[0]!.subject)];
+  if (regionPrompt !== 'alone') return seen.map((one) => ({ ...row(one.subject), weights: one.weights }));
+  // Each is a picture of its own; what is left over is drawn in as many such windows as it takes.
+  const bounds = seen.filter(({ subject }) => subject).map((one) => boundsOf(one.weights, latent));
+  const { windows, tiles } = placeWindows(bounds, { latent, multiple, most: MOST_REGIONS + 1, tiled: seen.length > bounds.length });
+  return seen.flatMap(({ subject, weights: own }, i) => {
+    if (subject) return [{ ...row(subject), weights: own, window: windows[i]! }];
+    return shareOut(own, tiles, latent).map((part, tile) => ({ ...row(undefined), weights: part, window: tiles[tile]! }));
+  });
 }
 
 function boxesOf(region: Box | readonly Box[]): readonly Box[] {
@@ -210,6 +230,15 @@ function normalise(planes: readonly Float64Array[]): Float32Array[] {
     [...own, rest].forEach((value, r) => (weights[r]![i] = value / (sum + rest)));
   }
   return weights;
+}
+
+/** A plane's weights as those of tiles, which have equal parts where they overlap. */
+function shareOut(plane: Float32Array, tiles: readonly Bounds[], { width }: Size): Float32Array[] {
+  const inside = ({ top, left, height, width: across }: Bounds, i: number) => {
+    const [row, column] = [Math.floor(i / width) - top, (i % width) - left];
+    return row >= 0 && row < height && column >= 0 && column < across;
+  };
+  return tiles.map((tile) => plane.map((value, i) => (inside(tile, i) ? value / tiles.filter((one) => inside(one, i)).length : 0)));
 }
 
 /** Far more than seven bitmaps of the largest latents take. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ConesError } from '../errors';
-import { readRegions, type Regions } from '../engine/regions';
+import { readRegions, REGION_PROMPTS, type RegionPrompt, type Regions } from '../engine/regions';
 import { type ImageInput, readMetadata } from './images';
 import { readA1111Parameters } from './read-a1111-parameters';
 import { pictureName } from './picture-source';
@@ -39,7 +39,7 @@ export interface PictureSettings {
     /** Where its subjects are. */
     readonly regions?: Regions;
     readonly feather?: number;
-    readonly regionPrompt?: 'own' | 'whole';
+    readonly regionPrompt?: RegionPrompt;
     readonly embeddingNorm?: number;
   };
   /** What it was drawn from besides, by the hash of its pixels: the file does not hold it. None of a picture that was drawn from its prompt. */
@@ -98,7 +98,7 @@ const schema = z.object({
     .transform((text, issues) => readRegions(text) ?? (issues.addIssue({ code: 'custom', message: 'must be regions as cones writes them' }), z.NEVER))
     .optional(),
   feather: number.optional(),
-  regionPrompt: z.enum(['own', 'whole']).optional(),
+  regionPrompt: z.enum(REGION_PROMPTS).optional(),
   embeddingNorm: number.optional(),
   concepts: z.string().default(''),
   conceptHashes: hashes,

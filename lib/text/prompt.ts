@@ -96,6 +96,11 @@ export function resolveText(prompt: string, subjects: readonly Subject[], isWord
   return { text, pieces, used: named, warnings: [...warnings, ...sharedTokens(named), ...weightingWarning(weighting)] };
 }
 
+/** Identifiers of subjects, and what looks like one, in a text in Unicode's form NFC. */
+export function identifierMatches(text: string, subjects: readonly Subject[]): Iterable<RegExpExecArray> {
+  return text.matchAll(identifierPattern(subjects));
+}
+
 /** Where a text, in Unicode's form NFC, names subjects: the first time of each, in the text's order. */
 export function mentions(text: string, subjects: readonly Subject[]): { readonly subject: Subject; readonly start: number; readonly end: number }[] {
   const byIdentifier = new Map(subjects.map((subject) => [identifierKey(subject.identifier), subject]));

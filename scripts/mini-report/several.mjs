@@ -16,18 +16,15 @@ const METHODS = {
   neurons: { search: 'neurons' },
   union: { search: 'free' },
   'union, tamed': { search: 'free', embeddingNorm: 1 },
-  'union, found tame': { search: 'tame' },
+  regions: { search: 'free', regions: 'auto' },
+  'regions, tamed': { search: 'free', embeddingNorm: 1, regions: 'auto' },
   'regions, own': { search: 'free', regions: 'auto', regionPrompt: 'own' },
   'regions, whole': { search: 'free', regions: 'auto', regionPrompt: 'whole' },
-  'regions, own, tamed': { search: 'free', embeddingNorm: 1, regions: 'auto', regionPrompt: 'own' },
-  'regions, whole, tamed': { search: 'free', embeddingNorm: 1, regions: 'auto', regionPrompt: 'whole' },
-  'regions, own, found tame': { search: 'tame', regions: 'auto', regionPrompt: 'own' },
 };
 
 /** Options of findConcept. */
 const SEARCHES = {
   free: {},
-  tame: { embeddingNorm: 1 },
   neurons: { learnEmbedding: false },
 };
 

@@ -19,12 +19,28 @@ void scale_input(Run& run, const Shape& shape) {
                                }});
 }
 
+/// All of the latents where they are small, else parts that overlap.
+Backend::Windows some_windows(index_t regions, index_t height, index_t width) {
+  Backend::Windows windows{(height + 1) / 2 + height / 4, (width + 1) / 2, {}};
+  for (index_t r = 0; r < regions; ++r)
+    windows.corners.push_back({r % (height - windows.height + 1), (regions - r) % (width - windows.width + 1)});
+  return windows;
+}
+
+void crop_rows(Run& run, index_t pictures, index_t regions, index_t height, index_t width, index_t channels) {
+  const Tensor x = run.input({pictures, height, width, channels}, {.scale = 2});
+  Tensor y;
+  run.op([&] { y = run.backend().crop_rows(run.context(), x, some_windows(regions, height, width)); });
+  run.check("y", y, {.exact = true});
+}
+
 /// Sums of fp64 products in one order: all bits.
 void blend_rows(Run& run, index_t pictures, index_t regions, index_t height, index_t width, index_t channels) {
-  const Tensor x = run.input({pictures * regions, height, width, channels}, {.scale = 2, .dtype = DType::f32});
+  const Backend::Windows windows = some_windows(regions, height, width);
+  const Tensor x = run.input({pictures * regions, windows.height, windows.width, channels}, {.scale = 2, .dtype = DType::f32});
   const Tensor weights = run.input({pictures * regions, height, width}, {.dtype = DType::f32});
   Tensor y;
-  run.op([&] { y = run.backend().blend_rows(run.context(), x, weights, regions); });
+  run.op([&] { y = run.backend().blend_rows(run.context(), x, weights, windows); });
   run.check("y", y, {.exact = true});
 }
 
@@ -100,9 +116,12 @@ void sampling_cases(Table& table) {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{3, 5, 7, 4}, Shape{2, 16, 16, 4}})
     table.add("scale_input " + shape.text(), [=](Run& run) { scale_input(run, shape); });
   for (const auto& [pictures, regions, height, width, channels] : std::initializer_list<std::array<index_t, 5>>{
-           {1, 1, 1, 1, 1}, {1, 2, 8, 8, 4}, {3, 4, 5, 7, 4}, {2, 8, 3, 1, 9}, {2, 3, 64, 96, 4}})
+           {1, 1, 1, 1, 1}, {1, 2, 8, 8, 4}, {3, 4, 5, 7, 4}, {2, 8, 3, 1, 9}, {2, 3, 64, 96, 4}}) {
+    table.add("crop_rows " + sizes({pictures, regions, height, width, channels}),
+              [=](Run& run) { crop_rows(run, pictures, regions, height, width, channels); });
     table.add("blend_rows " + sizes({pictures, regions, height, width, channels}),
               [=](Run& run) { blend_rows(run, pictures, regions, height, width, channels); });
+  }
   for (const Solver& c : std::initializer_list<Solver>{{1, 1, 1, false, 0, false},
                                                        {3, 5, 7, false, 1, true, 3},
                                                        {2, 8, 8, true, 0, false},

@@ -134,6 +134,37 @@ TEST("pictures of several regions go with others, and are what they are alone") 
   for (std::size_t i = 0; i < drawings.size(); ++i) EXPECT(together[i].latents() == draw_alone(model, drawings[i]));
 }
 
+TEST("a window is a picture of its own where nothing else is blended in") {
+  const auto model = tiny_model();
+  // Two regions side by side, each of which sees its half: as two narrow pictures with the halves of the noise.
+  Drawing both = regional_input(*model, 1, 2, true, 90);
+  const index_t channels = both.shape[3], height = both.shape[1], width = both.shape[2], half = width / 2;
+  both.windows = {height, half, {{0, 0}, {0, half}}};
+  for (index_t r = 0; r < 2; ++r)
+    for (index_t i = 0; i < height * width; ++i)
+      both.weights[static_cast<std::size_t>(r * height * width + i)] = (i % width < half) == (r == 0) ? 1.0f : 0.0f;
+  for (SolverStep& step : both.steps) step.noise = 0;
+  const std::vector<float> drawn = draw_alone(model, both);
+  for (index_t r = 0; r < 2; ++r) {
+    Drawing own = both;
+    own.regions = 1;
+    own.windows = {};
+    own.weights.clear();
+    own.shape = {1, height, half, channels};
+    const auto narrow = [&](const std::vector<float>& from) {
+      std::vector<float> to;
+      for (index_t i = 0; i < channels * height; ++i)
+        to.insert(to.end(), from.begin() + i * width + r * half, from.begin() + i * width + (r + 1) * half);
+      return to;
+    };
+    const auto text = static_cast<std::ptrdiff_t>(both.embeddings.size() / 2);
+    own.latents = narrow(both.latents);
+    own.embeddings.assign(both.embeddings.begin() + r * text, both.embeddings.begin() + (r + 1) * text);
+    own.negative.assign(both.negative.begin() + r * text, both.negative.begin() + (r + 1) * text);
+    EXPECT(draw_alone(model, own) == narrow(drawn));
+  }
+}
+
 TEST("a region everywhere is the plain picture, whatever the others say") {
   const auto model = tiny_model();
   const auto shut = mask_of(model, 3);

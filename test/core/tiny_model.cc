@@ -136,6 +136,7 @@ jobs::Drawing edit_input(const Model& model, index_t batch, int steps, bool by_p
 jobs::Drawing regional_input(const Model& model, index_t batch, index_t regions, bool guided, unsigned seed) {
   jobs::Drawing in = drawing_input(model, batch, 3, guided, seed);
   in.regions = regions;
+  in.windows = {in.shape[1], in.shape[2], std::vector<std::array<index_t, 2>>(static_cast<std::size_t>(regions))};
   in.embeddings = floats(in.text_shape(model).size(), seed + 3);
   if (guided) in.negative = floats(in.text_shape(model).size(), seed + 4);
   const index_t positions = in.shape[1] * in.shape[2];

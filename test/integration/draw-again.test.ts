@@ -28,6 +28,7 @@ const DRAWINGS: Record<string, GenerateOptions> = {
   'DPM-Solver, negative prompt': { prompt: 'a V1* cat,\n“on” the 🐱', negativePrompt: 'a V2* dog', steps: 3, guidance: 3.3, seed: 2n ** 64n - 1n },
   'DDIM with noise, another size': { prompt: 'a V1* cat', sampler: 'ddim', eta: 0.7, steps: 2, width: 40, height: 56, seed: 8 },
   'DDIM without noise': { prompt: 'a V1* cat and a V2* dog', sampler: 'ddim', steps: 2, seed: 8 },
+  'windows': { prompt: 'a V1* cat and a V2* dog at night', regions: { 'V1*': [[0, 0, 0.4, 0.5]], 'V2*': [[0.5, 0.5, 1, 1]] }, feather: 0.1, regionPrompt: 'alone', steps: 2, seed: 4 },
   'boxes, the whole prompt': { prompt: 'a V1* cat and a V2* dog', regions: { 'V1*': [[0, 0, 0.4, 1], [0.8, 0, 1, 1]], 'V2*': [[0.3, 0.1, 0.8, 1]] }, feather: 0.3, regionPrompt: 'whole', steps: 2, seed: 4 },
   'a bitmap': { prompt: 'a V1* cat', regions: { 'V1*': { width: 8, height: 8, data: Uint8Array.from({ length: 64 }, (_, i) => 4 * i) } }, feather: 0, regionPrompt: 'own', embeddingNorm: 0.5, steps: 2, seed: 4 },
   'Euler without guidance': { prompt: 'a V2* cat', sampler: 'euler', steps: 3, guidance: 0, seed: 9 },

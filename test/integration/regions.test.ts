@@ -25,6 +25,20 @@ test.each([1, 7.5])('a region everywhere is the plain picture, guidance %p', asy
   expect(await draw({ ...plain, regions: { 'V1*': [0, 0, 0.5, 1] } })).not.toEqual(await draw(plain));
 });
 
+test('side by side, each is the narrow picture of its half of the noise, but for the margin', async () => {
+  // No margin, no feather: the halves are what two narrow pictures are, latent by latent.
+  const [height, width] = [8, 8];
+  const noise = Float32Array.from({ length: 4 * height * width }, (_, i) => Math.sin(i * i));
+  const half = (from: Float32Array, side: number) => from.filter((_, i) => Math.floor((i % width) / (width / 2)) === side);
+  const settings = { steps: 2, seed: 3, output: 'latents', feather: 0, negativePrompt: 'blue' } as const;
+  const size = { height: height * 8, width: width * 8 };
+  const whole = await engine.generate({ ...settings, ...size, prompt: 'a photo of a V1* cat and a V2* cat at night', concepts: [cat, dog], regions: both.regions, latents: { data: noise, shape: [1, 4, height, width] } });
+  for (const [side, [prompt, concept]] of ([['a photo of a V1* cat at night', cat], ['a photo of a V2* cat at night', dog]] as const).entries()) {
+    const alone = await engine.generate({ ...settings, height: size.height, width: size.width / 2, prompt, concepts: [concept], latents: { data: half(noise, side), shape: [1, 4, height, width / 2] } });
+    expect(half(whole.latents!.data, side)).toEqual(alone.latents!.data);
+  }
+});
+
 test('one concept in two places is one concept everywhere, but for rounding', async () => {
   const twice = await engine.generate({ prompt: 'a V1* cat', concepts: [cat], steps: 2, seed: 3, regions: { 'V1*': [[0, 0, 0.5, 1], [0.5, 0, 1, 1]] } });
   expect(Buffer.from(twice.images[0]!.data)).toEqual((await draw({ prompt: 'a V1* cat', concepts: [cat] }))[0]);

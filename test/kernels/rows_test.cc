@@ -4,6 +4,7 @@
 #include "blend_rows.cu"
 #include "choose_rows.cu"
 #include "concat.cu"
+#include "crop_rows.cu"
 #include "gather_rows.cu"
 #include "normalise_rows.cu"
 #include "same_bits.h"
@@ -119,24 +120,33 @@ void stack(const std::vector<std::size_t>& sizes, std::size_t off) {
   });
 }
 
-void blend(std::int64_t pictures, std::int64_t regions, std::int64_t positions, std::int64_t channels) {
-  check::now = "blend " + std::to_string(regions) + " of " + std::to_string(positions);
-  const auto rows = static_cast<std::size_t>(pictures * regions * positions);
-  const std::vector<float> x = check::normals<float>(rows * static_cast<std::size_t>(channels)), weights = check::normals<float>(rows);
-  std::vector<float> want;
-  for (std::int64_t i = 0; i < pictures * positions * channels; ++i) {
-    const std::int64_t c = i % channels, position = i / channels % positions, picture = i / channels / positions;
-    double sum = 0;
-    for (std::int64_t r = 0; r < regions; ++r) {
-      const auto row = static_cast<std::size_t>((picture * regions + r) * positions + position);
-      sum += static_cast<double>(weights[row]) * static_cast<double>(x[row * static_cast<std::size_t>(channels) + static_cast<std::size_t>(c)]);
-    }
-    want.push_back(static_cast<float>(sum));
-  }
+// Windows cut out of pictures, and put back where they were: each picture is taken apart position by position.
+void windows(std::int64_t pictures, std::int64_t height, std::int64_t width, std::int64_t channels, const WindowList& w) {
+  check::now = "windows " + std::to_string(w.regions) + " of " + std::to_string(height) + " x " + std::to_string(width);
+  const auto at = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  const std::int64_t positions = height * width, seen = w.height * w.width;
+  const std::vector<float> x = check::normals<float>(at(pictures * positions * channels));
+  const std::vector<float> outputs = check::normals<float>(at(pictures * w.regions * seen * channels));
+  const std::vector<float> weights = check::normals<float>(at(pictures * w.regions * positions));
+  std::vector<float> cropped;
+  std::vector<double> sums(at(pictures * positions * channels));
+  for (std::int64_t p = 0; p < pictures; ++p)
+    for (std::int64_t r = 0; r < w.regions; ++r)
+      for (std::int64_t i = 0; i < seen; ++i) {
+        const std::int64_t position = (w.top[r] + i / w.width) * width + w.left[r] + i % w.width;
+        const double weight = static_cast<double>(weights[at((p * w.regions + r) * positions + position)]);
+        for (std::int64_t c = 0; c < channels; ++c) {
+          cropped.push_back(x[at((p * positions + position) * channels + c)]);
+          sums[at((p * positions + position) * channels + c)] += weight * static_cast<double>(outputs[at(((p * w.regions + r) * seen + i) * channels + c)]);
+        }
+      }
+  const std::vector<float> blended(sums.begin(), sums.end());
   check::each_order([&] {
-    Guarded<float> in(x), of(weights), y(want.size());
-    check::expect(blend_rows(nullptr, {pictures, regions, positions, channels, in.data(), of.data(), y.data()}) == 0, "rc");
-    check::expect_bits(y, want, "y");
+    Guarded<float> in(x), rows(cropped.size()), out(outputs), of(weights), y(blended.size());
+    check::expect(crop_rows(nullptr, {pictures, height, width, channels, sizeof(float), w, in.data(), rows.data()}) == 0, "rc");
+    check::expect_bits(rows, cropped, "rows");
+    check::expect(blend_rows(nullptr, {pictures, height, width, channels, w, out.data(), of.data(), y.data()}) == 0, "rc");
+    check::expect_bits(y, blended, "y");
   });
 }
 
@@ -248,9 +258,9 @@ int main() {
   normalise<bf16>(1, 5);
   normalise<float>(2, 130);
 
-  blend(1, 1, 1, 1);
-  blend(2, 3, 35, 4);
-  blend(1, 2, 200000, 3);  // more than the grid covers at once
+  windows(1, 1, 1, 1, {.regions = 1, .height = 1, .width = 1, .top = {}, .left = {}});
+  windows(2, 5, 7, 4, {.regions = 3, .height = 3, .width = 4, .top = {0, 2, 1}, .left = {3, 0, 1}});
+  windows(1, 400, 500, 3, {.regions = 2, .height = 400, .width = 300, .top = {}, .left = {0, 200}});  // more than the grid covers at once
 
   check::now = "invalid";
   check::expect(stack_rows(nullptr, {2, 65, nullptr, {}, {}}) == kInvalid, "65 sources");

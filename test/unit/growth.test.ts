@@ -20,6 +20,7 @@ import type * as ReadJson from '../../lib/models/read-json';
 import type * as HubFiles from '../../lib/models/hub/choose-files';
 import type * as HubListing from '../../lib/models/hub/listing';
 import type * as PngChunks from '../../lib/images/png-chunks';
+import type * as OneSubject from '../../lib/text/one-subject';
 import type * as Parameters from '../../lib/images/read-a1111-parameters';
 import type * as AdapterTags from '../../lib/text/adapter-tags';
 import type * as Chunks from '../../lib/text/chunks';
@@ -227,6 +228,13 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   },
   'the tags of a TIFF': { size: 2000, work: (n) => library.load<typeof TiffColours>('lib/images/tiff-colours.ts').tiffColourProblem(tiffOf(n)) },
   'a prompt of what looks like identifiers': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(list(n, (i) => `V${i}* <a${i}>`), []) },
+  'a prompt of subjects to leave out': {
+    size: 2000,
+    work: (n) => {
+      const subjects = ['V1*', 'V2*'].map((identifier) => ({ identifier, category: 'cat', token: 'x' }));
+      library.load<typeof OneSubject>('lib/text/one-subject.ts').withoutSubjects(`${list(n, (i) => `a V${(i % 2) + 1}* cat and`)}${' '.repeat(n)}`, subjects, subjects.slice(1));
+    },
+  },
   'a prompt of brackets': { size: 2000, work: (n) => library.load<typeof Prompt>('lib/text/prompt.ts').resolvePrompt(`${'('.repeat(n)}a${'['.repeat(n)}`, []) },
   'a weighted prompt of brackets': { size: 2000, work: (n) => refused(() => emphasis().weighPieces([{ text: '('.repeat(n) }])) },
   'a weighted prompt of parts': { size: 2000, work: (n) => emphasis().weighPieces([{ text: `${'(['.repeat(30)}${'[a](b:1.2), \\( '.repeat(n)}` }]) },
