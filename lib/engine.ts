@@ -1,8 +1,10 @@
 import path from 'node:path';
 import type { SamplerName } from './diffusion/sampler-names';
 import { z } from 'zod';
+import type { Adapter } from './adapter';
 import type { Concept } from './concept';
 import { deviceOptions, type DeviceOptions, nativePlace, type Precision } from './device';
+import { loadAdapter, type LoadAdapterOptions } from './engine/adapters';
 import { Admission, admissionOptions, type Limits } from './engine/admission';
 import { machineWarnings } from './engine/machine-warnings';
 import { modelWarnings } from './engine/model-warnings';
@@ -182,6 +184,17 @@ export class Engine implements AsyncDisposable {
    */
   drawAgain(picture: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
     return drawAgain(this.#session, picture, options);
+  }
+
+  /**
+   * Loads a LoRA (kohya's, diffusers' or PEFT's names, also with convolutions), words of textual inversion, or weights of Custom
+   * Diffusion, for `generate`'s `adapters`. The model itself stays as it is.
+   * @param file the path of a safetensors file or a pickle of PyTorch (which is read, never executed), or its bytes
+   * @throws ConesError CONES_ADAPTER_INVALID, CONES_ADAPTER_MISMATCH, CONES_SAFETENSORS_INVALID, CONES_CHECKPOINT_INVALID, CONES_IO,
+   *   CONES_OUT_OF_MEMORY, CONES_OPTION_INVALID, CONES_ABORTED, CONES_DISPOSED
+   */
+  loadAdapter(file: string | Uint8Array, options: LoadAdapterOptions = {}): Promise<Adapter> {
+    return loadAdapter(this.#session, file, options);
   }
 
   /**

@@ -6,6 +6,8 @@ import { shortened } from './util/show';
  */
 export const ERROR_CODES = {
   CONES_ABORTED: 'The job was aborted through its signal.',
+  CONES_ADAPTER_INVALID: 'A file is no adapter that the engine knows, or is damaged.',
+  CONES_ADAPTER_MISMATCH: 'An adapter was made for another model.',
   CONES_CHECKPOINT_INVALID: 'A checkpoint of PyTorch is damaged, or asks Python for more than weights.',
   CONES_CONCEPT_CORRUPT: 'A concept file is damaged or is not a concept file.',
   CONES_CONCEPT_MISMATCH: 'A concept was made for another base model.',

@@ -1,5 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** The package's public API. */
+export { Adapter } from './adapter';
+export type { AdapterKind } from './adapter';
 export { Clip, cosine } from './clip';
 export type { ClipEmbedding, ClipOptions } from './clip';
 export { Concept } from './concept';
@@ -8,6 +10,7 @@ export { listDevices } from './device';
 export type { DeviceInfo, DeviceOptions, Precision } from './device';
 export { Engine } from './engine';
 export type { EngineOptions, EngineStats, MemoryUse } from './engine';
+export type { AdapterChoice, AdapterUse, LoadAdapterOptions } from './engine/adapters';
 export type { Limits } from './engine/admission';
 export type { Checkpointing } from './engine/checkpointing';
 export type { DrawAgainOptions } from './engine/draw-again';

@@ -158,6 +158,48 @@ export interface NativeDenoise extends NativeJob, NativeLatentShape {
   masks?: (NativeMask | null)[];
 }
 
+/** A linear layer or convolution, which adapters may change. */
+export interface NativeLayer {
+  part: 'unet' | 'text';
+  /** Of its weight, as the model has it. */
+  name: string;
+  /** [out, in], or [out, in, kh, kw] */
+  shape: number[];
+}
+
+/** Numbers of an adapter, as a file has them. */
+export interface NativeAdapterTensor {
+  dtype: 'F32' | 'F16' | 'BF16';
+  shape: readonly number[];
+  data: Uint8Array;
+}
+
+/** What an adapter changes of one layer: `scale` · up · down is added to its weight; or `weight` and `bias` stand in its weights' place. */
+export interface NativeAdapterLayer extends Pick<NativeLayer, 'part' | 'name'> {
+  /** Default 1. */
+  scale?: number;
+  /** [rank, in], or [rank, in, kh, kw] */
+  down?: NativeAdapterTensor;
+  /** [out, rank] */
+  up?: NativeAdapterTensor;
+  weight?: NativeAdapterTensor;
+  bias?: NativeAdapterTensor;
+}
+
+/** An adapter of one model, in its memory. */
+export class NativeAdapter {
+  private constructor();
+  /** Of the device's memory; 0 once it is disposed. */
+  readonly bytes: number;
+  /** Drawings under way go on with it. */
+  dispose(): void;
+}
+
+export interface NativeAdapterUse {
+  adapter: NativeAdapter;
+  weight: number;
+}
+
 export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale; C: the UNet's output channels. */
   latents: Float32Array;
@@ -185,6 +227,8 @@ export interface NativeSample extends NativeJob, NativeLatentShape {
   known?: NativeKnown;
   /** [B·R] */
   masks?: (NativeMask | null)[];
+  /** Per picture; its negative prompt's row has the same. */
+  adapters?: (readonly NativeAdapterUse[] | null)[];
   /** `onStep` gets latents after so many steps, and after the last; 0, or absent: never. Its pictures then keep pace. */
   latentsEvery?: number;
   /**
@@ -410,14 +454,17 @@ export class NativeModel {
   /** The mean length of the vocabulary's token embeddings. */
   wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;
-  planSample(batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number, byPicture?: boolean, known?: boolean, windowHeight?: number, windowWidth?: number): number;
+  planSample(
+    batch: number, height: number, width: number, tokens: number, guided: boolean,
+    regions?: number, byPicture?: boolean, known?: boolean, adapters?: readonly NativeAdapterUse[], windowHeight?: number, windowWidth?: number,
+  ): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   /** With `available` bytes, by default those that are free: small pictures go together, as many as fit. */
   planEncode(batch: number, height: number, width: number, available?: number): number;
   planDecode(batch: number, height: number, width: number, available?: number, draft?: boolean): number;
   /** ids [rows × T] → last hidden state [rows, T, D]; `replace`: learned embeddings [R, D] for token ids [R]. */
-  encodeText(ids: Int32Array, rows: number, job: NativeJob & { replaceIds?: Int32Array; replaceRows?: Float32Array }): Promise<Float32Array>;
+  encodeText(ids: Int32Array, rows: number, job: NativeJob & { replaceIds?: Int32Array; replaceRows?: Float32Array; adapters?: readonly NativeAdapterUse[] }): Promise<Float32Array>;
   tokenGradient(options: NativeTokenGradient): Promise<Float32Array>;
   /** pixels [B, H, W, 3] in [-1, 1] → moments [B, 2C, h, w] (mean, log-variance). */
   encodeImages(pixels: Float32Array, batch: number, height: number, width: number, job: NativeJob): Promise<Float32Array>;
@@ -427,6 +474,9 @@ export class NativeModel {
   sample(options: NativeSample): Promise<Float32Array>;
   gradient(options: NativeGradient): Promise<NativeGradientResult>;
   loss(options: NativeLoss): Promise<Float64Array>;
+  /** The text encoder's and the UNet's. */
+  adaptable(): NativeLayer[];
+  createAdapter(layers: readonly NativeAdapterLayer[], job: NativeJob): Promise<NativeAdapter>;
   /** Sorted indices of shut weights per K-V tensor, in the order of kvTensors. */
   createMask(indices: Uint32Array[]): Promise<NativeMask>;
   createSearch(options: NativeSearchOptions): Promise<NativeSearch>;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "addon/abort.h"
+#include "addon/adapter.h"
 #include "addon/arguments.h"
 #include "addon/clip.h"
 #include "addon/devices.h"
@@ -64,6 +65,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
     reference = Napi::Persistent(function);
     return function;
   };
+  define(instance->adapter_class, NativeAdapter::define(env));
   define(instance->clip_class, NativeClip::define(env));
   define(instance->model_class, NativeModel::define(env));
   define(instance->search_class, NativeSearch::define(env));

@@ -30,7 +30,7 @@ class Instance {
   explicit Instance(Napi::Env env);
   static Instance& of(Napi::Env env) { return *env.GetInstanceData<Instance>(); }
 
-  Napi::FunctionReference clip_class, model_class, search_class, mask_class;
+  Napi::FunctionReference adapter_class, clip_class, model_class, search_class, mask_class;
 
   // On the JavaScript thread:
   /// A new promise; `keep` (this object) and `callback` (may be empty) live until it settles.

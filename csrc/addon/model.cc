@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "addon/adapter.h"
 #include "addon/arguments.h"
 #include "addon/configs.h"
 #include "addon/devices.h"
@@ -44,6 +45,8 @@ Napi::Function NativeModel::define(Napi::Env env) {
                       InstanceMethod("sample", &NativeModel::sample),
                       InstanceMethod("gradient", &NativeModel::gradient),
                       InstanceMethod("loss", &NativeModel::loss),
+                      InstanceMethod("adaptable", &NativeModel::adaptable),
+                      InstanceMethod("createAdapter", &NativeModel::create_adapter),
                       InstanceMethod("createMask", &NativeModel::create_mask),
                       InstanceMethod("createSearch", &NativeModel::create_search),
                       InstanceMethod("dispose", &NativeModel::dispose)});
@@ -107,6 +110,22 @@ Napi::Value NativeModel::kv_tensors(const Napi::CallbackInfo& info) {
     tensor.Set("shape", shape);
     list.Set(static_cast<std::uint32_t>(weights->index()), tensor);
   }
+  return list;
+}
+
+Napi::Value NativeModel::adaptable(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array list = Napi::Array::New(env);
+  for (const bool of_text : {false, true})
+    for (const Parameter* weight : model(env)->adaptable(of_text)) {
+      Napi::Object layer = Napi::Object::New(env);
+      Napi::Array shape = Napi::Array::New(env);
+      for (int i = 0; i < weight->shape.rank(); ++i) shape.Set(static_cast<std::uint32_t>(i), static_cast<double>(weight->shape[i]));
+      layer.Set("part", of_text ? "text" : "unet");
+      layer.Set("name", weight->name);
+      layer.Set("shape", shape);
+      list.Set(list.Length(), layer);
+    }
   return list;
 }
 
@@ -197,11 +216,14 @@ Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
   const bool guided = info[4].ToBoolean().Value(), by_picture = info[6].ToBoolean().Value(), known = info[7].ToBoolean().Value();
   const index_t regions = info[5].IsUndefined() ? 1 : size_at(info, 5);
   std::array<index_t, 2> window{s[1], s[2]};
-  if (!info[8].IsUndefined()) window = {size_at(info, 8), size_at(info, 9)};
+  if (!info[9].IsUndefined()) window = {size_at(info, 9), size_at(info, 10)};
+  AdapterRows adapters;
+  if (!info[8].IsUndefined()) adapters.push_back(adapter_uses(info[8], "adapters", *model(info.Env())));
   return bytes(info.Env(), [&] {
     const Model& m = *model(info.Env());
     const Shape shape{s[0], s[1], s[2], m.unet().config().out_channels};
-    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .window = window, .by_picture = by_picture, .known = known}}).peak;
+    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .window = window, .by_picture = by_picture,
+                                    .known = known, .adapters = adapters}}).peak;
   });
 }
 

@@ -54,6 +54,8 @@ class NativeModel : public Napi::ObjectWrap<NativeModel> {
   Napi::Value sample(const Napi::CallbackInfo& info);
   Napi::Value gradient(const Napi::CallbackInfo& info);
   Napi::Value loss(const Napi::CallbackInfo& info);
+  Napi::Value adaptable(const Napi::CallbackInfo& info);
+  Napi::Value create_adapter(const Napi::CallbackInfo& info);
   Napi::Value create_mask(const Napi::CallbackInfo& info);
   Napi::Value create_search(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

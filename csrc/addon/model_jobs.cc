@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "addon/adapter.h"
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
 #include "addon/mask.h"
@@ -98,6 +99,7 @@ Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
     in.replace_ids = elements<std::int32_t>(o, "replaceIds");
     in.replace_rows = elements<float>(o, "replaceRows");
   }
+  if (has(o, "adapters")) in.adapters = adapter_uses(o.Get("adapters"), "adapters", *model(env));
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
     return array_result(jobs::run(jobs::encode_text, *m, in, aborted));
   });
@@ -121,6 +123,14 @@ Napi::Value NativeModel::denoise(const Napi::CallbackInfo& info) {
   return run(env, o, nullptr, [m = model(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
     return array_result(jobs::run(jobs::denoise, *m, in, aborted));
   });
+}
+
+Napi::Value NativeModel::create_adapter(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return run(env, options_of(info, 1), nullptr,
+             [m = model(env), layers = adapter_layers(info[0])](const std::atomic<bool>& aborted, const Progress&) -> Settle {
+               return [adapter = jobs::make_adapter(m, layers, aborted)](Napi::Env e) { return NativeAdapter::make(e, adapter); };
+             });
 }
 
 Napi::Value NativeModel::create_mask(const Napi::CallbackInfo& info) {

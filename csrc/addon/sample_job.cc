@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "addon/adapter.h"
 #include "addon/arguments.h"
 #include "addon/latent_arguments.h"
 #include "addon/model.h"
@@ -66,6 +67,7 @@ Napi::Value NativeModel::sample(const Napi::CallbackInfo& info) {
   in.shape = latent_shape(o, model(env)->unet().config().out_channels);
   if (in.regions > 1) in.windows = windows(o, in);
   if (has(o, "negativeEmbeddings")) in.negative = elements<float>(o, "negativeEmbeddings");
+  in.adapters = adapter_rows(o, "adapters", in.shape[0], *model(env));
   in.steps = solver_steps(o);
   in.seeds = elements<std::uint64_t>(o, "seeds");
   in.guidance = number(o, "guidance");

@@ -20,13 +20,23 @@ Tensor stack(const Context& context, const std::vector<Tensor>& parts) {
   return parts.size() == 1 ? parts[0] : context.backend->stack_rows(context, parts);
 }
 
+/// Rows of the UNet for what belongs to pictures or to their regions: each `regions` times, and all of that for every side.
+template <class T>
+std::vector<T> rows_of(const std::vector<T>& given, index_t regions, index_t sides) {
+  std::vector<T> rows;
+  for (index_t side = 0; side < sides; ++side)
+    for (const T& one : given) rows.insert(rows.end(), static_cast<std::size_t>(regions), one);
+  return rows;
+}
+
 }  // namespace
 
 Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
     : input_(std::move(input)),
       size_(seen(input_)),
       guided_(input_.negative_embeddings.defined() && input_.guidance != 1),
-      masks_(input_.masks) {
+      masks_(input_.masks),
+      adapters_(std::move(input_.adapters)) {
   Tensor x = std::exchange(input_.latents, Tensor());
   const index_t count = x.dim(0), rows = count * input_.regions;
   check(masks_.empty() || static_cast<index_t>(masks_.size()) == rows, "one mask per region of a picture");
@@ -35,10 +45,13 @@ Sampling::Sampling(const Context& context, const UNet& unet, SampleInput input)
   check(unet.config().in_channels == x.dim(3) + (input_.conditions.defined() ? input_.conditions.dim(3) : 0), "latents and conditions as the UNet has them");
   check(!input_.known.image.defined() || input_.known.shares.size() == input_.steps.size(), "shares of every step");
   masks_.resize(static_cast<std::size_t>(rows));
-  const std::vector<const ConceptMask*> own = masks_;
-  for (index_t side = 1; side < sides(); ++side) masks_.insert(masks_.end(), own.begin(), own.end());
+  masks_ = rows_of(masks_, 1, sides());
+  check(adapters_.empty() || static_cast<index_t>(adapters_.size()) == count, "adapters are of pictures");
+  if (std::ranges::all_of(adapters_, [](const auto& row) { return row.empty(); })) adapters_.clear();
+  adapters_ = rows_of(adapters_, input_.regions, sides());
   tells_guidance_ = unet.config().time_cond_dim > 0;
   Tape tape(context);
+  tape.adapt(adapters_);
   std::vector<Tensor> texts(static_cast<std::size_t>(sides() - 1), input_.negative_embeddings);
   texts.push_back(input_.embeddings);
   const Tensor text = stack(context, texts);
@@ -142,6 +155,8 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
   std::vector<Tensor> inputs;
   std::vector<double> timesteps, guidance;
   KvView view;
+  AdapterRows adapters;
+  const bool adapted = std::ranges::any_of(together, [](const Part& part) { return !part.sampling->adapters_.empty(); });
   struct Rows {
     const Sampling* sampling;
     index_t begin, end;
@@ -163,6 +178,8 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
         if (s.tells_guidance_) guidance.insert(guidance.end(), rows, s.input_.guidance - 1);
         timesteps.insert(timesteps.end(), rows, s.input_.steps[block.done].timestep);
         view.masks.insert(view.masks.end(), s.masks_.begin() + begin, s.masks_.begin() + end);
+        if (adapted && s.adapters_.empty()) adapters.resize(timesteps.size());
+        if (adapted && !s.adapters_.empty()) adapters.insert(adapters.end(), s.adapters_.begin() + begin, s.adapters_.begin() + end);
         if (!text_rows.empty() && text_rows.back().sampling == &s && text_rows.back().end == begin) {
           text_rows.back().end = end;
         } else {
@@ -184,6 +201,7 @@ void Sampling::advance(const Context& context, const UNet& unet, std::span<const
     }
 
   Tape tape(context);
+  tape.adapt(adapters);
   const Tensor latents = stack(context, std::exchange(inputs, {}));
   const Tensor output =
       unet.forward(tape, {.latents = Var(latents), .timesteps = timesteps, .guidance = guidance, .text = text, .view = view}).value();

@@ -36,6 +36,7 @@ struct SampleInput {
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;         // [B], for solvers that add noise
   std::vector<const ConceptMask*> masks;    // [B·R] or empty; a mask serves its negative prompt too
+  AdapterRows adapters;                     // [B] or empty; a picture's adapters serve all of its rows
   bool in_step = false;                     // no picture takes a step before all have taken the one before: for who looks on
 };
 
@@ -93,6 +94,7 @@ class Sampling {
   bool guided_;
   bool tells_guidance_ = false;  // the UNet is told its scale
   std::vector<const ConceptMask*> masks_;  // [sides·B·R]
+  AdapterRows adapters_;                   // [sides·B·R], or empty
   TextKv text_;                            // [sides·B·R, T, C]; the negative prompts' rows first, as in diffusers
   std::vector<Block> blocks_;              // in the pictures' order; one, until pictures part company
 };

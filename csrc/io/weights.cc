@@ -99,6 +99,13 @@ const Parameter* Weights::used(const std::string& name) const {
   return found != tensors_.end() && found->second.used ? &found->second.parameter : nullptr;
 }
 
+std::vector<const Parameter*> Weights::all_used() const {
+  std::vector<const Parameter*> found;
+  for (const auto& [name, tensor] : tensors_)
+    if (tensor.used) found.push_back(&tensor.parameter);
+  return found;
+}
+
 void Weights::check_all_used(const std::vector<std::string_view>& ignored) const {
   constexpr std::size_t kNamed = 3;
   std::size_t count = 0;

@@ -17,6 +17,7 @@ Drawing drawing_of(const DrawingSize& size) {
   drawing.guided = size.guided;
   drawing.regions = size.regions;
   if (size.regions > 1) drawing.windows = {size.window[0], size.window[1], std::vector<std::array<index_t, 2>>(static_cast<std::size_t>(size.regions))};
+  drawing.adapters = size.adapters;
   drawing.guidance = size.guided ? 2 : 1;
   drawing.by_picture = size.by_picture;
   drawing.known = size.known;
@@ -42,6 +43,7 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
                     .steps = in.steps,
                     .seeds = in.seeds,
                     .masks = mask_pointers(in.masks),
+                    .adapters = in.adapters,
                     .in_step = in.in_step};
   if (in.regions > 1) input.weights = upload(context, in.weights, {in.shape[0] * in.regions, in.shape[1], in.shape[2]}, DType::f32);
   if (in.guided) input.negative_embeddings = upload(context, in.negative, in.text_shape(model));
@@ -57,7 +59,9 @@ Sampling begin(const Context& context, const Model& model, const Drawing& in) {
   return Sampling(context, model.unet(), std::move(input));
 }
 
-Plan plan_together(const Model& model, const std::vector<DrawingSize>& drawings) {
+namespace {
+
+Plan plan_steps(const Model& model, const std::vector<DrawingSize>& drawings) {
   return plan_of(model.context(nullptr), [&](const Context& context) {
     std::vector<std::unique_ptr<Sampling>> samplings;
     for (const DrawingSize& size : drawings) samplings.push_back(std::make_unique<Sampling>(begin(context, model, drawing_of(size))));
@@ -72,6 +76,27 @@ Plan plan_together(const Model& model, const std::vector<DrawingSize>& drawings)
     for (int step = 0; step < 2; ++step) Sampling::advance(context, model.unet(), together);
     return samplings;
   });
+}
+
+}  // namespace
+
+Plan plan_together(const Model& model, const std::vector<DrawingSize>& drawings) {
+  // A row's adapters go one after another, and who takes a step with whom changes: the most is some one adapter's, in all rows.
+  std::vector<std::shared_ptr<const Adapter>> adapters;
+  for (const DrawingSize& drawing : drawings)
+    for (const auto& row : drawing.adapters)
+      for (const AdapterUse& use : row)
+        if (std::ranges::find(adapters, use.adapter) == adapters.end()) adapters.push_back(use.adapter);
+  if (adapters.empty()) return plan_steps(model, drawings);
+  Plan most{};
+  for (const auto& adapter : adapters) {
+    std::vector<DrawingSize> all = drawings;
+    for (DrawingSize& drawing : all)
+      drawing.adapters.assign(static_cast<std::size_t>(drawing.pictures()), {{.adapter = adapter, .weight = 0.5f}});
+    const Plan plan = plan_steps(model, all);
+    most = {std::max(most.peak, plan.peak), plan.held};
+  }
+  return most;
 }
 
 }  // namespace cones::jobs

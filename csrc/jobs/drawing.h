@@ -20,6 +20,7 @@ struct DrawingSize {
   std::array<index_t, 2> window = {};  // height and width of what a region's row sees; where there are several
   bool by_picture = false;             // guided by a picture, too
   bool known = false;                  // what is known of the pictures is kept
+  AdapterRows adapters = {};           // of each picture, or empty
 
   /// Height and width of the UNet's input, and tokens of the texts.
   std::array<index_t, 3> seen() const {
@@ -46,9 +47,10 @@ struct Drawing : LatentInput {
   std::vector<std::array<double, 2>> shares;  // [steps]
   std::vector<SolverStep> steps;
   std::vector<std::uint64_t> seeds;  // [B]
+  AdapterRows adapters;              // [B] or empty
   bool in_step = false;              // its pictures keep pace, for who looks at them on their way
 
-  DrawingSize size() const { return {shape, tokens, guided, regions, {windows.height, windows.width}, by_picture, known}; }
+  DrawingSize size() const { return {shape, tokens, guided, regions, {windows.height, windows.width}, by_picture, known, adapters}; }
 };
 
 Sampling begin(const Context& context, const Model& model, const Drawing& in);

@@ -7,7 +7,9 @@ namespace cones::jobs {
 
 std::vector<float> encode_text(const Context& context, const Model& model, const TextInput& in) {
   const index_t length = equal_rows(in.ids, in.rows);
+  const AdapterRows adapters = in.adapters.empty() ? AdapterRows() : AdapterRows(static_cast<std::size_t>(in.rows), in.adapters);
   Tape tape(context);
+  tape.adapt(adapters);
   Var replaced;
   if (!in.replace_ids.empty())
     replaced = Var(upload(context, in.replace_rows,

@@ -13,6 +13,7 @@ struct TextInput {
   std::vector<std::int32_t> ids;          // [rows × T]
   std::vector<std::int32_t> replace_ids;  // [R], tokens with learned embeddings
   std::vector<float> replace_rows;        // [R, D], those
+  std::vector<AdapterUse> adapters;       // of all rows
 };
 
 /// The last hidden state [rows, T, D].

@@ -57,6 +57,29 @@ const Parameter& Model::unet_parameter(const std::string& name) const {
   return *parameter;
 }
 
+namespace {
+
+/// Whether a weight is a matrix or a convolution that a layer multiplies with: not a norm's, nor a table of embeddings.
+bool is_layer(const Parameter& weight) { return weight.shape.rank() >= 2 && !weight.name.ends_with("_embedding.weight"); }
+
+}  // namespace
+
+std::vector<const Parameter*> Model::adaptable(bool of_text) const {
+  std::vector<const Parameter*> found = (of_text ? text_weights_ : unet_weights_)->all_used();
+  std::erase_if(found, [](const Parameter* weight) { return !is_layer(*weight); });
+  return found;
+}
+
+Model::LayerWeights Model::adaptable(bool of_text, const std::string& name) const {
+  const Weights& weights = *(of_text ? text_weights_ : unet_weights_);
+  const Parameter* weight = weights.used(name);
+  if (weight == nullptr || !is_layer(*weight))
+    fail("CONES_ADAPTER_MISMATCH", std::string("The ") + (of_text ? "text encoder" : "UNet") + " has no layer with the weight \"" + name +
+                                       "\". Take an adapter that was made for this model.");
+  constexpr std::string_view suffix = "weight";
+  return {weight, weights.used(name.substr(0, name.size() - suffix.size()) + "bias")};
+}
+
 void Model::check_unchanged() const {
   for (const Weights* weights : {text_weights_.get(), unet_weights_.get(), vae_weights_.get(), drafts_weights_.get()})
     if (weights != nullptr) weights->check_unchanged();

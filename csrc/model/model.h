@@ -51,6 +51,14 @@ class Model {
 
   /// A weight of the UNet by its diffusers name; CONES_OPTION_INVALID when there is none.
   const Parameter& unet_parameter(const std::string& name) const;
+  /// A layer's weight, and its bias or null.
+  struct LayerWeights {
+    const Parameter *weight, *bias;
+  };
+  /// The linear layers and convolutions of the text encoder or the UNet, which adapters may change; in the order of their names.
+  std::vector<const Parameter*> adaptable(bool of_text) const;
+  /// The one whose weight has this name; CONES_ADAPTER_MISMATCH when there is none.
+  LayerWeights adaptable(bool of_text, const std::string& name) const;
   /// CONES_MODEL_CHANGED when somebody has written to the model's files. Reads tell that by themselves; this is for jobs that
   /// should rather not begin.
   void check_unchanged() const;

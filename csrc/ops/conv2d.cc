@@ -50,6 +50,7 @@ Var conv2d(Tape& tape, const Var& x, const ConvWeights& weights, const Conv2dOpt
   Var y = tape.result(conv2d_forward(context, x.value(), weights, options, residual ? &residual->value() : nullptr,
                                      group_bias ? &group_bias->value() : nullptr, dtype),
                       x.requires_grad() || wants_weight || wants_bias || wants(residual) || wants(group_bias));
+  tape.add_changes(weights.weight(), x.value(), y.value(), &options);
   if (!y.requires_grad()) return y;
   tape.record([&context, &weights, options, parameters = tape.parameters(), shape = x.shape(), shape_y = y.shape(),
                kept = wants_weight ? x.value() : Tensor(), dx = x.gradient(),

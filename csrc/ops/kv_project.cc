@@ -40,6 +40,7 @@ Var kv_project(Tape& tape, const Var& x, const KvWeights& weights, const KvView&
   const Context& context = tape.context();
   const bool wants_weight = tape.wants(&weights.parameter());
   Var y = tape.result(kv_project_forward(context, x.value(), weights, view), x.requires_grad() || wants_weight);
+  tape.add_changes(&weights.parameter(), x.value(), y.value());
   if (!y.requires_grad()) return y;
   tape.record([&context, &weights, &view, parameters = tape.parameters(), kept = wants_weight ? x.kept() : Kept(), dx = x.gradient(), dy = y.gradient(),
                wants_weight] {

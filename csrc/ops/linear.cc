@@ -31,6 +31,7 @@ Var linear(Tape& tape, const Var& x, const LinearWeights& weights, const Var* re
   const bool wants_weight = tape.wants(weights.weight()), wants_bias = tape.wants(weights.bias());
   Var y = tape.result(linear_forward(context, x.value(), weights, residual ? &residual->value() : nullptr, dtype),
                       x.requires_grad() || wants_weight || wants_bias || (residual && residual->requires_grad()));
+  tape.add_changes(weights.weight(), x.value(), y.value());
   if (!y.requires_grad()) return y;
   tape.record([&context, &weights, shape = x.shape(), parameters = tape.parameters(), kept = wants_weight ? x.kept() : Kept(),
                dx = x.gradient(), dresidual = residual ? residual->gradient() : nullptr, dy = y.gradient(),

@@ -39,6 +39,11 @@ void ParameterGradients::add_outer(const Context& context, const Parameter& para
   add(context, parameter, context.backend->outer(context, dy, x).reshape(parameter.shape));
 }
 
+void Tape::adapt(const AdapterRows& rows) {
+  check(!recording_ || rows.empty(), "nothing has gradients through adapters");
+  adapters_ = rows.empty() ? nullptr : &rows;
+}
+
 void Tape::backward() {
   while (!closures_.empty()) {
     context_.check_aborted();

@@ -11,6 +11,7 @@
 
 #include "device/context.h"
 #include "base/parameter.h"
+#include "ops/adapter.h"
 
 namespace cones {
 
@@ -104,6 +105,12 @@ class Tape {
   }
   ParameterGradients* parameters() const { return parameters_; }
 
+  /// What adapters add to the layers of each batch row from here on; `rows` must live as long as the tape. Inference alone.
+  void adapt(const AdapterRows& rows);
+  /// y += what the adapters add to a layer for x: every op that has weights asks here. `options`: of a convolution.
+  void add_changes(const Parameter* layer, const Tensor& x, const Tensor& y, const Conv2dOptions* options = nullptr) const {
+    if (adapters_ != nullptr && layer != nullptr) cones::add_changes(context_, *adapters_, *layer, x, options, y);
+  }
   /// Var::made_again where light checkpointing asks for it.
   Var light(const Var& made, Recipe recipe) const {
     return checkpointing_ == Checkpointing::light ? made.made_again(std::move(recipe)) : made;
@@ -128,6 +135,7 @@ class Tape {
  private:
   const Context& context_;
   ParameterGradients* parameters_ = nullptr;
+  const AdapterRows* adapters_ = nullptr;  // null: none
   bool recording_ = false;
   Checkpointing checkpointing_ = Checkpointing::none;
   std::vector<std::function<void()>> closures_;

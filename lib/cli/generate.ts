@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { chooseConcepts, compareEngines } from '../engine/draw-again';
+import { chooseAdapters, chooseConcepts, compareEngines } from '../engine/draw-again';
 import type { GenerateOptions } from '../engine/generate';
 import { ConesError } from '../errors';
 import { type PictureSettings, readPictureSettings } from '../images/picture-settings';
 import { SAMPLER_NAMES } from '../diffusion/schedule';
 import { addEngineFlags, addOutputFlags, type AllOptions, type EngineFlags, loadEngine, modelFolder, number, type OutputFlags, repeatable, seed } from './arguments';
+import { loadAdapters } from './adapter-argument';
 import { loadConcept } from './concept-argument';
 import { type Io, printJson, printLines, printWarnings } from './io';
 import { duration, ProgressBars } from './progress';
@@ -24,6 +25,7 @@ export interface GenerateFlags extends EngineFlags, OutputFlags {
   readonly grid?: true;
   readonly columns?: number;
   readonly concept?: readonly string[];
+  readonly adapter?: readonly string[];
   readonly negativePrompt?: string;
   readonly promptSyntax?: string;
   readonly count?: number;
@@ -60,6 +62,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option('--from <picture>', 'draw this picture of cones again, from what its file says; other flags, and a prompt, go first')
     .option('--prompts <file>', 'draw the prompts of a file, a line each, or a JSON object with a prompt and options of its own; -: of stdin')
     .option('--concept <file>', 'concept whose neurons are zeroed; may be given several times; FILE.cones=V2* gives its subject another identifier', repeatable)
+    .option('--adapter <file>', 'LoRA, word of textual inversion or weights of Custom Diffusion to draw with; may be given several times; FILE:0.8 takes that much of it', repeatable)
     .option('--negative-prompt <text>', 'what to avoid (default: "")')
     .option('--prompt-syntax <name>', 'weighted: (word:1.3), [word], BREAK and long prompts as in stable-diffusion-webui; plain: brackets are text (default: plain)')
     .option('--count <n>', 'pictures, with seeds seed, seed + 1, … (default: 1)', number)
@@ -105,8 +108,10 @@ async function generate(prompt: string | undefined, flags: GenerateFlags, io: Io
 
   await using engine = await loadEngine(flags, io);
   using bars = new ProgressBars(io);
+  const loaded = await loadAdapters(engine, flags.adapter, io.signal);
+  const adapters = from ? chooseAdapters(from, loaded) : loaded;
   const elsewhere = from ? compareEngines(from, engine) : [];
-  const options = { ...drawing, concepts, batchSize: flags.batchSize } satisfies AllOptions<Omit<GenerateOptions, ForPrograms>>;
+  const options = { ...drawing, concepts, adapters, batchSize: flags.batchSize } satisfies AllOptions<Omit<GenerateOptions, ForPrograms>>;
   const { images, warnings: found } = await engine.generate({
     ...(options as GenerateOptions),
     onProgress: ({ step, steps, remainingMs }) => bars.update({ phase: 'draw', step, steps, remainingMs }),

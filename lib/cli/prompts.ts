@@ -3,6 +3,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { Concept } from '../concept';
 import type { Engine } from '../engine';
+import type { AdapterChoice } from '../engine/adapters';
 import type { GenerateOptions } from '../engine/generate';
 import { AbortError, ConesError, type ErrorCode } from '../errors';
 import { toConesError } from '../native';
@@ -12,6 +13,7 @@ import { linesOf } from '../util/lines';
 import { parseOptions } from '../util/options';
 import { brief, reason } from '../util/show';
 import type { Warning } from '../warning';
+import { loadAdapters } from './adapter-argument';
 import { loadEngine, modelFolder, seed } from './arguments';
 import type { GenerateFlags } from './generate';
 import { type Io, printEvent, printJsonLine, printLines, printNote, printWarnings } from './io';
@@ -66,6 +68,7 @@ export async function generatePrompts(source: string, flags: GenerateFlags, io: 
   const concepts = await Promise.all((flags.concept ?? []).map((file) => Concept.load(file)));
   const chunks = source === '-' ? (io.stdin ?? []) : [await readRegularFile(source, { most: MOST_BYTES })];
   await using engine = await loadEngine(flags, io);
+  const adapters = await loadAdapters(engine, flags.adapter, io.signal);
   const failed: ConesError[] = [];
   const print = (outcome: Outcome) => {
     if (outcome.error) failed.push(outcome.error);
@@ -86,7 +89,7 @@ export async function generatePrompts(source: string, flags: GenerateFlags, io: 
     // Whoever writes the lines may never end.
     for (let next; !(next = await Promise.race([lines.next(), ended])).done; ) {
       if (!/\P{White_Space}/u.test(next.value)) continue;
-      const drawn = drawLine(++count, next.value, { engine, flags, concepts, io });
+      const drawn = drawLine(++count, next.value, { engine, flags, concepts, adapters, io });
       // In their order, each as soon as it can be.
       const told = (printed = printed.then(async () => print(await drawn)));
       underWay.add(told);
@@ -107,11 +110,12 @@ interface Given {
   readonly engine: Engine;
   readonly flags: GenerateFlags;
   readonly concepts: readonly Concept[];
+  readonly adapters: readonly AdapterChoice[];
   readonly io: Io;
 }
 
 /** Draws and saves the pictures of a line. What goes wrong is part of the outcome: other lines are drawn all the same. */
-async function drawLine(line: number, text: string, { engine, flags, concepts, io }: Given): Promise<Outcome> {
+async function drawLine(line: number, text: string, { engine, flags, concepts, adapters, io }: Given): Promise<Outcome> {
   const start = performance.now();
   let prompt = text;
   const outcome = (more: Pick<Outcome, 'pictures' | 'warnings'> & Partial<Outcome>): Outcome => ({ line, prompt, milliseconds: Math.round(performance.now() - start), ...more });
@@ -125,6 +129,7 @@ async function drawLine(line: number, text: string, { engine, flags, concepts, i
     const { images, warnings } = await engine.generate({
       ...(settings as GenerateOptions),
       concepts: chosen,
+      adapters,
       onProgress: (progress) => io.progress === 'json' && printEvent(io, 'progress', { phase: 'draw', line, ...progress }),
       signal: io.signal,
     });

@@ -1,6 +1,7 @@
 /** How many pictures are drawn together, so that the memory limit holds. */
 import { ConesError } from '../errors';
 import type { Decoder } from './pictures';
+import { type ChosenAdapter, nativeAdapters } from './adapters';
 import type { Session } from './session';
 import type { Size } from './windows';
 
@@ -21,6 +22,8 @@ export interface DrawingOptions {
   readonly previewed?: boolean;
   /** What they are drawn from besides texts: pictures are encoded first. */
   readonly edit?: { readonly known: boolean; readonly imageGuidance?: number } | undefined;
+  /** Of all pictures, in any order. */
+  readonly adapters?: readonly ChosenAdapter[];
   /** Text states of a picture. Default: as many as one text has. */
   readonly tokens?: number;
 }
@@ -33,19 +36,22 @@ export interface Drawing {
 }
 
 /** The largest batch, `most` pictures or fewer, that `available` bytes hold; one picture when they hold none. */
-export function planDrawing(session: Session, { most, guided, regions = 1, latent, window = latent, decoded, decoder, previewed, edit, tokens }: DrawingOptions, available: number): Drawing {
+export function planDrawing(session: Session, options: DrawingOptions, available: number): Drawing {
+  const { most, guided, regions = 1, latent, window = latent, decoded, decoder, previewed, edit, tokens, adapters = [] } = options;
   const { model, tokenizer } = session;
   const { height, width } = latent;
   const { downscale } = session.config.vae;
   const encoding = edit ? model.planEncode(1, height * downscale, width * downscale, available) : 0;
   // Beside what the drawing holds between its steps, which is less than its peak.
   const preview = previewed ? model.planDecode(1, height, width, available, true) : 0;
+  // A picture's adapters go one after another, so that the memory is that of one of them.
+  const changing = nativeAdapters(session, [...new Map(adapters.map((one) => [one.adapter, one])).values()]);
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: preview + Math.max(
       model.planText(1, tokenizer.maxLength),
       encoding,
-      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false, window.height, window.width),
+      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false, changing, window.height, window.width),
       decoded ? model.planDecode(batchSize, height, width, available, decoder === 'drafts') : 0,
     ),
   });

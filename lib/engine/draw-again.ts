@@ -1,5 +1,6 @@
 /** Drawing a picture again from what its file says. */
 import { z } from 'zod';
+import type { Adapter } from '../adapter';
 import type { Concept } from '../concept';
 import { ConesError } from '../errors';
 import { depthOption, type DepthMap, type EditPicture, editPictureOption } from '../images/edit-inputs';
@@ -10,6 +11,7 @@ import { ownOptions } from '../util/reading';
 import { brief } from '../util/show';
 import { version } from '../version';
 import type { Warning } from '../warning';
+import { adapterOption, type ChosenAdapter } from './adapters';
 import { hashInputs } from './editing';
 import { latentSize, nativeSize } from './pictures';
 import type { GenerateOptions, GenerateProgress, GenerateResult } from './generate';
@@ -19,6 +21,8 @@ import type { Session } from './session';
 export interface DrawAgainOptions extends Pick<GenerateOptions, 'batchSize' | 'onProgress' | 'signal'> {
   /** The concepts that the picture was drawn with, in any order. Default: none. */
   readonly concepts?: readonly Concept[];
+  /** The adapters that the picture was drawn with, in any order; weights are as it says. Default: none. */
+  readonly adapters?: readonly Adapter[];
   /** What it was drawn from besides its prompt, which its file does not hold: the very picture, mask and depth. */
   readonly image?: EditPicture;
   readonly mask?: EditPicture;
@@ -31,6 +35,7 @@ const schema = z.strictObject({
   image: editPictureOption.optional(),
   mask: editPictureOption.optional(),
   depth: depthOption.optional(),
+  adapters: z.array(adapterOption).default([]),
   batchSize: z.int().min(1).max(1024).optional(),
   onProgress: functionOption<(progress: GenerateProgress) => void>(),
   signal: signalOption,
@@ -41,15 +46,16 @@ const schema = z.strictObject({
  * @throws ConesError CONES_SETTINGS_MISSING, CONES_PICTURE_MISMATCH, CONES_IO, CONES_IMAGE_INVALID, and as {@link admit}
  */
 export async function drawAgain(session: Session, source: ImageInput, options: DrawAgainOptions = {}): Promise<GenerateResult> {
-  const { picture, concepts: given, image, mask, depth, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
+  const { picture, concepts: given, adapters: givenAdapters, image, mask, depth, ...rest } = parseOptions('drawAgain', schema, ownOptions('drawAgain', options, { picture: source }));
   session.assertUsable();
   session.assertPathsAllowed('drawAgain', { picture, image, mask, depth });
   const settings = await readPictureSettings(picture);
   const concepts = chooseConcepts(settings, given);
+  const adapters = chooseAdapters(settings, givenAdapters.map((adapter) => ({ adapter, weight: 1 })));
   const elsewhere = compareEngines(settings, { fingerprint: session.fingerprint, instructionSet: session.model.isa });
   const inputs = { ...(image === undefined ? {} : { image }), ...(mask === undefined ? {} : { mask }), ...(depth === undefined ? {} : { depth }) };
   await checkInputs(session, settings, inputs);
-  const { images, warnings } = await admit(session, { ...settings.options, concepts, ...inputs, ...rest } as GenerateOptions);
+  const { images, warnings } = await admit(session, { ...settings.options, concepts, adapters, ...inputs, ...rest } as GenerateOptions);
   return { images, warnings: [...elsewhere, ...warnings] };
 }
 
@@ -91,6 +97,26 @@ export function chooseConcepts({ conceptHashes, subjects, ignored }: PictureSett
   });
   const other = given.find((concept) => !chosen.includes(concept) && !conceptHashes.includes(concept.hash));
   if (other) throw mismatch(`The picture was not drawn with the concept of ${brief(other.subjects.map(({ identifier }) => identifier).join(', '))}: leave it out`);
+  return chosen;
+}
+
+/**
+ * The adapters that a picture was drawn with, of the given ones, in its order and with its weights; all as they are given, where
+ * another program drew it.
+ * @throws ConesError CONES_PICTURE_MISMATCH unless they are all that are given, and all that there were
+ */
+export function chooseAdapters({ adapters, adapterNames, ignored }: PictureSettings, given: readonly ChosenAdapter[]): ChosenAdapter[] {
+  if (ignored) return [...given];
+  const byHash = new Map(given.map(({ adapter }) => [adapter.hash, adapter]));
+  const chosen = adapters.map(({ hash, weight }) => {
+    const adapter = byHash.get(hash);
+    if (adapter === undefined) {
+      throw mismatch(`The picture was drawn with the adapters ${brief(adapterNames)}, of which the one whose file has the hash ${hash} is not given: load the very file`);
+    }
+    return { adapter, weight };
+  });
+  const other = given.find(({ adapter }) => !adapters.some(({ hash }) => hash === adapter.hash));
+  if (other) throw mismatch(`The picture was not drawn with the adapter ${brief(other.adapter.name)}: leave it out`);
   return chosen;
 }
 

@@ -11,6 +11,7 @@ import type { PromptSyntax } from '../text/prompt-syntax';
 import type { SamplerName } from '../diffusion/sampler-names';
 import { flattenSteps, noisedPicture, samplerSchedule, type SamplerSchedule, type SamplerStep } from '../diffusion/schedule';
 import type { Warning } from '../warning';
+import { type AdapterChoice, adaptersOption, adaptersPerPrompt, type ChosenAdapter, nativeAdapters } from './adapters';
 import type { Admitted } from './admission';
 import { fittingBatch } from './batch-size';
 import { type Edit, editedRow, type EditedRow, editOf, type EditOptions, editOptions, joined, type Prepared, prepare } from './editing';
@@ -36,6 +37,11 @@ export interface GenerateOptions extends EditOptions {
   readonly prompt?: string | readonly string[];
   /** Concepts whose neurons are shut: for all pictures, or one list per prompt when `prompt` is a list of the same length. */
   readonly concepts?: readonly Concept[] | readonly (readonly Concept[])[];
+  /**
+   * LoRAs, words of textual inversion and the like (`engine.loadAdapter`), each with a weight: for all pictures, or one list per prompt
+   * when `prompt` is a list of the same length. A picture's concepts shut weights of the base model; what adapters add stays.
+   */
+  readonly adapters?: readonly AdapterChoice[] | readonly (readonly AdapterChoice[])[];
   /**
    * What to avoid (classifier-free guidance): for all pictures, or one text per prompt when `prompt` is a list of the same length.
    * Identifiers of the picture's concepts name their subjects, as in prompts. Default ''.
@@ -144,6 +150,7 @@ export interface GenerateResult {
 const schema = z.strictObject({
   prompt: promptOption.optional(),
   concepts: z.union([z.array(conceptOption), z.array(z.array(conceptOption))], 'must be a list of concepts, or one such list per prompt').default([]),
+  adapters: adaptersOption,
   negativePrompt: z.union([z.string(), z.array(z.string()).max(4096)], 'must be a text, or a list with a text per prompt').default(''),
   promptSyntax: promptSyntaxOption,
   count: z.int().min(1).max(4096).default(1),
@@ -183,6 +190,8 @@ interface Job {
   readonly prompt: string;
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
+  /** Default: none. */
+  readonly adapters?: readonly ChosenAdapter[];
   readonly seed: bigint;
   /** None: the picture is one row. */
   readonly rows?: readonly PictureRow[];
@@ -199,8 +208,8 @@ interface Job {
 /**
  * Draws pictures (paper §4.1: DPM-Solver, 50 steps, guidance 7.5). Noise depends only on the seed, so a picture does not
  * depend on what else is drawn with it.
- * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY,
- *   CONES_ABORTED, CONES_LIMIT_EXCEEDED
+ * @throws ConesError CONES_OPTION_INVALID, CONES_PROMPT_EMPTY, CONES_CONCEPT_MISMATCH, CONES_ADAPTER_MISMATCH, CONES_DISPOSED,
+ *   CONES_LOSS_NOT_FINITE, CONES_OUT_OF_MEMORY, CONES_ABORTED, CONES_LIMIT_EXCEEDED
  * @param admitted whose limits count, and who hears of the beginning; without it the engine draws for itself
  */
 export async function generate(session: Session, options: GenerateOptions, admitted?: Admitted): Promise<GenerateResult> {
@@ -221,7 +230,7 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const edit = editOf(session, settings, prompts.length);
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
   const chunks = chunksOfJobs(session, settings, guided);
-  const jobs = listJobs({ ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
+  const jobs = listJobs(session, { ...settings, multiple: 2 ** (session.config.unet.blockOutChannels.length - 1) }, prompts, latent).map((job, i): Job => ({ ...job, own: own(i), chunks: chunks(job) }));
   const regions = jobs.reduce((most, { rows }) => Math.max(most, rows?.length ?? 1), 1);
   const window = jobs.reduce(
     ({ height, width }, { rows }) => {
@@ -237,7 +246,8 @@ export async function generate(session: Session, options: GenerateOptions, admit
   const whole = settings.onPreview && session.config.drafts ? new WholePreviews(session, settings.onPreview, settings.signal) : undefined;
   const matrix = settings.onPreview && !whole ? await previewMatrix(session, settings.signal) : undefined;
   const tokens = settings.embeddings?.shape[1] ?? session.tokenizer.maxLength * jobs.reduce((longest, job) => Math.max(longest, job.chunks ?? 1), 1);
-  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded, decoder, previewed: whole !== undefined, edit, tokens }, settings.signal);
+  const adapters = jobs.flatMap((job) => job.adapters ?? []);
+  const batchSize = await fittingBatch(session, { most, guided, regions, latent, window, decoded, decoder, previewed: whole !== undefined, edit, tokens, adapters }, settings.signal);
   const warnings: Warning[] = guided ? [] : unusedNegativePrompt(settings.guidance, jobs);
   const named: (readonly Subject[])[] = [];
   const images: GeneratedImage[] = [];
@@ -308,7 +318,7 @@ function chunksOfJobs(session: Session, { promptSyntax: syntax, embeddings }: Se
   if (embeddings) return () => Math.max(1, Math.floor(embeddings.shape[1] / maxLength));
   let last: { readonly job: Job; readonly chunks: number } | undefined;
   return (job) => {
-    const same = last?.job.prompt === job.prompt && last.job.negativePrompt === job.negativePrompt && last.job.concepts === job.concepts;
+    const same = last?.job.prompt === job.prompt && last.job.negativePrompt === job.negativePrompt && last.job.concepts === job.concepts && last.job.adapters === job.adapters;
     if (!same) last = { job, chunks: chunksOf(session, guided ? job : { ...job, negativePrompt: undefined }, { syntax }) };
     return last!.chunks;
   };
@@ -398,7 +408,8 @@ export async function drawLatents(
     const states = ownStates(jobs.map(({ own }) => own?.[name]), session.config.unet.crossAttentionDim);
     return states && { ...states, warnings: [], named: jobs.map(() => []) };
   };
-  const reading = { syntax: settings.promptSyntax ?? 'plain', chunks: jobs[0]?.chunks };
+  const adapters = jobs.flatMap((job) => Array.from({ length: job.rows?.length ?? 1 }, () => job.adapters ?? []));
+  const reading = { syntax: settings.promptSyntax ?? 'plain', chunks: jobs[0]?.chunks, adapters };
   const text = ownText('embeddings') ?? (await encodePrompts(session, rows.map((row) => row.prompt), subjects, signal, reading));
   const guided = modelIsGuided(session.config, { guidance: settings.guidance, imageGuidance: edit?.imageGuidance });
   const negative = guided
@@ -408,6 +419,7 @@ export async function drawLatents(
     throw new ConesError('CONES_OPTION_INVALID', `generate: the prompt has ${text.shape[1]} text states, the negative one ${negative.shape[1]}: give as many of both.`);
   }
   const masks = await Promise.all(rows.map((row) => rowMask(session, row.concepts)));
+  const changing = jobs.map((job) => nativeAdapters(session, job.adapters ?? []) ?? null);
 
   const tensor = (data: Float32Array): Latents => ({ data, shape: [jobs.length, latentChannels, latent.height, latent.width] });
   const data = await session.job(signal, (abort, guard) =>
@@ -426,6 +438,7 @@ export async function drawLatents(
       ...(jobs[0]!.edited?.conditions ? { conditions: joined(...jobs.map(({ edited }) => edited!.conditions!)) } : {}),
       ...(guided && edit?.imageGuidance !== undefined ? { imageGuidance: edit.imageGuidance } : {}),
       ...(edit?.known ? { known: { image: pictures!, noise, mask: joined(...jobs.map(({ edited }) => edited!.mask!)), shares: knownShares(settings.sampler, schedule) } } : {}),
+      ...(changing.some((own) => own !== null) ? { adapters: changing } : {}),
       latentsEvery,
       ...(onStep ? { onStep: guard((step: number, place?: number, now?: Float32Array, predicted?: Float32Array) => onStep(step, place, now && tensor(now), predicted && tensor(cleanPicture(schedule.steps[step - 1]!, now!, predicted)))) } : {}),
       abort,
@@ -484,12 +497,13 @@ function windowsOf(rows: readonly PictureRow[], latent: Size): Int32Array {
   return Int32Array.of(windows[0]!.height, windows[0]!.width, ...windows.flatMap(({ top, left }) => [top, left]));
 }
 
-function listJobs(settings: Settings & { readonly multiple: number }, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
+function listJobs(session: Session, settings: Settings & { readonly multiple: number }, prompts: readonly string[], latent: { height: number; width: number }): Job[] {
+  const adapters = adaptersPerPrompt(session, settings.adapters, prompts.length);
   const concepts = conceptsPerPrompt(settings.concepts, prompts.length);
   const negativePrompts = negativePerPrompt(settings.negativePrompt, prompts.length);
   const seed = BigInt(settings.seed ?? Math.floor(Math.random() * 2 ** 32));
   return prompts.flatMap((prompt, i) => {
-    const drawn = { prompt, negativePrompt: negativePrompts[i]!, concepts: concepts[i]! };
+    const drawn = { prompt, negativePrompt: negativePrompts[i]!, concepts: concepts[i]!, adapters: adapters[i]! };
     const placed = placeSubjects(settings.regions, drawn, latent);
     const rows = placed.size > 0 ? { placed, rows: rowsOf(drawn, placed, settings, latent) } : {};
     return Array.from({ length: settings.count }, (_, j) => ({ ...drawn, ...rows, seed: BigInt.asUintN(64, seed + BigInt(j)) }));

@@ -1,6 +1,7 @@
 /** What a picture's file says about how it was made: all that it takes to draw it again (draw-again.ts). */
 import { a1111Parameters } from '../images/a1111-parameters';
 import type { Concept } from '../concept';
+import type { ChosenAdapter } from './adapters';
 import { DEFAULT_ETA, ETA_SAMPLERS, KARRAS_SAMPLERS, type SamplerName } from '../diffusion/sampler-names';
 import { type Placed, regionsText } from './regions';
 import type { PromptSyntax } from '../text/prompt-syntax';
@@ -42,6 +43,7 @@ export interface Drawn {
   readonly prompt: string;
   readonly negativePrompt: string;
   readonly concepts: readonly Concept[];
+  readonly adapters?: readonly ChosenAdapter[];
   readonly seed: bigint;
   /** What it was drawn from, by the hash of its pixels. */
   readonly hashes?: { readonly image: string; readonly mask?: string; readonly depth?: string } | undefined;
@@ -49,7 +51,7 @@ export interface Drawn {
   readonly placed?: Placed;
 }
 
-export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, seed: number, hashes, placed }: Drawn): Record<string, string> {
+export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concepts, adapters = [], seed: number, hashes, placed }: Drawn): Record<string, string> {
   const { sampler, steps, guidance, width, height, model, instructionSet, device, precision } = settings;
   const karras = KARRAS_SAMPLERS.has(sampler) && settings.karras;
   const eta = ETA_SAMPLERS.has(sampler) ? (settings.eta ?? DEFAULT_ETA[sampler]) : undefined;
@@ -77,6 +79,13 @@ export function metadataOf(settings: DrawnWith, { prompt, negativePrompt, concep
     ...(placed ? { regions: regionsText(placed), feather: String(settings.feather), regionPrompt: String(settings.regionPrompt) } : {}),
     ...(settings.embeddingNorm === undefined ? {} : { embeddingNorm: String(settings.embeddingNorm) }),
     conceptHashes: concepts.map(({ hash }) => hash).join(', '),
+    ...(adapters.length === 0
+      ? {}
+      : {
+          adapters: adapters.map(({ adapter }) => adapter.name).join(', '),
+          adapterHashes: adapters.map(({ adapter }) => adapter.hash).join(', '),
+          adapterWeights: adapters.map(({ weight }) => String(weight)).join(', '),
+        }),
     model,
     instructionSet,
     device,

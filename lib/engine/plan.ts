@@ -7,6 +7,7 @@ import { layersOption, PRIOR_COUNT } from '../methods/cones/options';
 import { PRIOR_BATCH } from '../methods/shared/prior';
 import { REPORT_ROWS } from '../analysis/report';
 import { parseOptions } from '../util/options';
+import { type AdapterChoice, adaptersOption, adaptersPerPrompt } from './adapters';
 import { planDrawing } from './batch-size';
 import { type Checkpointing, CHECKPOINTING, checkpointingOption } from './checkpointing';
 import type { GenerateOptions } from './generate';
@@ -39,6 +40,7 @@ export type GeneratePlanOptions = Pick<GenerateOptions, 'count' | 'batchSize' | 
   readonly regions?: number;
   /** Text states of a picture: with `promptSyntax: 'weighted'` 77 for each chunk of the longer of its two texts. Default: those of one chunk. */
   readonly tokens?: number;
+  readonly adapters?: readonly AdapterChoice[];
 };
 
 /** The options of {@link FindConceptOptions} that decide about memory, with the same defaults. */
@@ -73,6 +75,7 @@ const generateSchema = z.strictObject({
   mask: z.boolean().default(false),
   decoder: z.enum(['own', 'drafts']).default('own'),
   previews: z.boolean().default(false),
+  adapters: adaptersOption,
   width: z.int().min(1).optional(),
   height: z.int().min(1).optional(),
   regions: z.int().min(1).max(8).default(1),
@@ -100,15 +103,17 @@ const refinementSchema = searchSchema.pick({ priorCount: true, priorImages: true
 
 /** @throws ConesError CONES_OPTION_INVALID, CONES_DISPOSED */
 export function planGenerate(session: Session, options: GeneratePlanOptions = {}): MemoryPlan {
-  const { count, batchSize, guidance, width, height, image, mask, regions, tokens, ...given } = parseOptions('planGenerate', generateSchema, options);
+  const { count, batchSize, guidance, width, height, image, mask, regions, tokens, adapters: chosen, ...given } = parseOptions('planGenerate', generateSchema, options);
   session.assertUsable();
   const own = nativeSize(session);
   const latent = latentSize(session, height ?? own.height, width ?? own.width);
+  const adapters = adaptersPerPrompt(session, chosen, 1).flat();
   const conditions = conditionsOf(session.config);
   const imageGuidance = conditions === 'picture' ? given.imageGuidance : undefined;
   const guided = modelIsGuided(session.config, { guidance, imageGuidance });
   const edit = image || conditions !== 'none' ? { known: mask && conditions === 'none', ...(imageGuidance === undefined ? {} : { imageGuidance }) } : undefined;
-  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true, decoder: given.decoder, previewed: given.previews && session.config.drafts !== undefined, edit, ...(tokens === undefined ? {} : { tokens }) };
+  const previewed = given.previews && session.config.drafts !== undefined;
+  const drawing = { most: Math.min(count, batchSize, picturesTogether(guided, regions)), guided, regions, latent, decoded: true, decoder: given.decoder, previewed, edit, adapters, ...(tokens === undefined ? {} : { tokens }) };
   return memoryPlan(session, planDrawing(session, drawing, available(session)).bytes);
 }
 

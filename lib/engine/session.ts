@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { NativeAbort, NativeMask, NativeModel, NativeSearch } from '../../typings/native';
+import type { NativeAbort, NativeMask, NativeModel } from '../../typings/native';
 import { Concept } from '../concept';
 import type { Precision } from '../device';
 import { AbortError, ConesError } from '../errors';
@@ -20,6 +20,11 @@ export type Guard = <Arguments extends unknown[]>(callback: (...values: Argument
 const MOST_UNIONS = 8;
 
 type SessionParts = Pick<Session, 'model' | 'config' | 'tokenizer' | 'rareTokens' | 'threads' | 'allowPaths' | 'admission'>;
+
+/** What holds memory of a model. */
+interface Part {
+  dispose(): void;
+}
 
 /** A loaded model with what its jobs share. The functions beside this file are the engine's methods on it. */
 export class Session {
@@ -41,8 +46,8 @@ export class Session {
   readonly rareTokens: readonly string[];
   /** All K-V weights, in the network's order. */
   readonly kvTensors: readonly { readonly name: string; readonly shape: readonly [number, number] }[];
-  /** Searches that hold memory of the model. */
-  readonly #searches = new Set<WeakRef<NativeSearch>>();
+  /** Searches and adapters, which hold memory of the model. */
+  readonly #parts = new Set<WeakRef<Part>>();
   readonly #masks = new WeakMap<Concept, Promise<NativeMask>>();
   /** The last ones that were drawn, the latest at the end. */
   readonly #unions: { readonly of: readonly Concept[]; readonly union: Concept }[] = [];
@@ -165,24 +170,24 @@ export class Session {
     return entry.union;
   }
 
-  /** A search goes with its model, at the latest; one that nobody has any more, whenever garbage is collected. */
-  addSearch(search: NativeSearch): void {
-    if (this.#disposed) search.dispose();
-    else this.#searches.add(new WeakRef(search));
+  /** A search or an adapter goes with its model, at the latest; one that nobody has any more, whenever garbage is collected. */
+  addPart(part: Part): void {
+    if (this.#disposed) part.dispose();
+    else this.#parts.add(new WeakRef(part));
   }
 
-  removeSearch(search: NativeSearch): void {
-    search.dispose();
-    this.#searches.forEach((reference) => {
+  removePart(part: Part): void {
+    part.dispose();
+    this.#parts.forEach((reference) => {
       const other = reference.deref();
-      if (other === undefined || other === search) this.#searches.delete(reference);
+      if (other === undefined || other === part) this.#parts.delete(reference);
     });
   }
 
   /** Aborts what is running and frees the weights. */
   dispose(): Promise<void> {
-    this.#searches.forEach((reference) => reference.deref()?.dispose());
-    this.#searches.clear();
+    this.#parts.forEach((reference) => reference.deref()?.dispose());
+    this.#parts.clear();
     this.#disposed ??= this.model.dispose();
     return this.#disposed;
   }

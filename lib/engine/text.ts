@@ -7,10 +7,12 @@ import { ownToken } from '../text/own-tokens';
 import { joinSubjects } from '../text/prompt';
 import type { PromptSyntax } from '../text/prompt-syntax';
 import { emptyChunk, readPrompt, type ReadPrompt, type TextKind } from '../text/read-prompt';
+import { Words } from '../text/words';
 import { weighStates } from '../text/weigh-states';
 import { ownOptions } from '../util/reading';
 import { brief, show } from '../util/show';
 import type { Warning } from '../warning';
+import { type AdapterChoice, adaptersOption, adaptersPerPrompt, type ChosenAdapter, nativeAdapters, wordsOf } from './adapters';
 import type { Session } from './session';
 import type { Embeddings } from './tensors';
 
@@ -26,6 +28,8 @@ export interface EncodedTexts extends EncodedPrompts {
 export interface EncodePromptOptions {
   /** Whose identifiers the prompts may use. Default: none. */
   readonly concepts?: readonly Concept[];
+  /** Adapters that change the text encoder, or bring words. Default: none. */
+  readonly adapters?: readonly AdapterChoice[];
   /** As in {@link GenerateOptions.promptSyntax}; texts of fewer chunks than the longest get empty ones. Default 'plain'. */
   readonly promptSyntax?: PromptSyntax;
   readonly signal?: AbortSignal;
@@ -35,6 +39,8 @@ export interface EncodePromptOptions {
 export interface Reading {
   readonly syntax: PromptSyntax;
   readonly chunks?: number | undefined;
+  /** Of each text: they may change the text encoder, and bring words. */
+  readonly adapters?: readonly (readonly ChosenAdapter[])[];
 }
 
 const PLAIN: Reading = { syntax: 'plain' };
@@ -42,6 +48,7 @@ const PLAIN: Reading = { syntax: 'plain' };
 const schema = z.strictObject({
   prompt: promptOption,
   concepts: z.array(conceptOption).default([]),
+  adapters: adaptersOption,
   promptSyntax: promptSyntaxOption,
   signal: signalOption,
 });
@@ -57,8 +64,9 @@ export async function encodePrompt(session: Session, prompt: string | readonly s
   const subjects = joinSubjects(settings.concepts);
   const syntax = settings.promptSyntax;
   // An empty one is no prompt to draw: its states are the unconditional ones.
-  const read = prompts.map((one) => readPrompt(one, subjects, { ...reader(session), syntax, kind: 'prompt', mayBeEmpty: true }));
-  const { data, shape, warnings } = await encodeTexts(session, read, { syntax }, settings.signal);
+  const adapters = adaptersPerPrompt(session, settings.adapters, prompts.length);
+  const read = prompts.map((one, i) => readPrompt(one, subjects, { ...reader(session), words: wordsFor(session, adapters[i]), syntax, kind: 'prompt', mayBeEmpty: true }));
+  const { data, shape, warnings } = await encodeTexts(session, read, { syntax, adapters }, settings.signal);
   return { data, shape, warnings };
 }
 
@@ -74,7 +82,7 @@ export async function encodePrompts(
   signal?: AbortSignal,
   reading = PLAIN,
 ): Promise<EncodedTexts> {
-  return encodeTexts(session, prompts.map((prompt, i) => read(session, 'prompt', prompt, subjects[i], reading)), reading, signal);
+  return encodeTexts(session, prompts.map((prompt, i) => read(session, 'prompt', prompt, subjects[i], reading, reading.adapters?.[i])), reading, signal);
 }
 
 /** The same for negative prompts, which may be empty. */
@@ -85,7 +93,7 @@ export async function encodeNegativePrompts(
   signal?: AbortSignal,
   reading = PLAIN,
 ): Promise<EncodedTexts> {
-  return encodeTexts(session, texts.map((text, i) => read(session, 'negative prompt', text, subjects[i], reading)), reading, signal);
+  return encodeTexts(session, texts.map((text, i) => read(session, 'negative prompt', text, subjects[i], reading, reading.adapters?.[i])), reading, signal);
 }
 
 /** The texts of a picture; without guidance it has no negative one. */
@@ -93,25 +101,37 @@ interface PictureTexts {
   readonly prompt: string;
   readonly negativePrompt?: string | undefined;
   readonly concepts: readonly Concept[];
+  readonly adapters?: readonly ChosenAdapter[];
 }
 
 /** Chunks of a picture's text states: those of the longer of its texts. */
-export function chunksOf(session: Session, { prompt, negativePrompt = '', concepts }: PictureTexts, reading: Reading): number {
+export function chunksOf(session: Session, { prompt, negativePrompt = '', concepts, adapters }: PictureTexts, reading: Reading): number {
   if (reading.syntax === 'plain') return 1;
   const subjects = joinSubjects(concepts);
-  const texts = [read(session, 'prompt', prompt, subjects, reading), read(session, 'negative prompt', negativePrompt, subjects, reading)];
+  const texts = [read(session, 'prompt', prompt, subjects, reading, adapters), read(session, 'negative prompt', negativePrompt, subjects, reading, adapters)];
   return Math.max(...texts.map(({ chunks }) => chunks.length));
 }
 
-function read(session: Session, kind: TextKind, text: string, subjects: readonly Subject[] = [], { syntax }: Reading): ReadPrompt {
-  return readPrompt(text, subjects, { ...reader(session), syntax, kind, mayBeEmpty: kind === 'negative prompt' });
+function read(session: Session, kind: TextKind, text: string, subjects: readonly Subject[] = [], { syntax }: Reading, adapters?: readonly ChosenAdapter[]): ReadPrompt {
+  return readPrompt(text, subjects, { ...reader(session), words: wordsFor(session, adapters), syntax, kind, mayBeEmpty: kind === 'negative prompt' });
+}
+
+const words = new WeakMap<readonly ChosenAdapter[], Words>();
+
+/** Made once for a list of adapters, so that a text is encoded once for all pictures that have both. */
+function wordsFor(session: Session, adapters: readonly ChosenAdapter[] = []): Words | undefined {
+  const found = wordsOf(session, adapters);
+  if (found.length === 0) return undefined;
+  const known = words.get(adapters) ?? new Words(found);
+  words.set(adapters, known);
+  return known;
 }
 
 function reader({ tokenizer, config }: Session) {
   return { tokenizer, vocabSize: config.text.vocabSize };
 }
 
-async function encodeTexts(session: Session, texts: readonly ReadPrompt[], { chunks: least = 1 }: Reading, signal?: AbortSignal): Promise<EncodedTexts> {
+async function encodeTexts(session: Session, texts: readonly ReadPrompt[], { chunks: least = 1, adapters = [] }: Reading, signal?: AbortSignal): Promise<EncodedTexts> {
   session.assertUsable();
   const { maxLength } = session.tokenizer;
   const { hiddenSize: width } = session.config.text;
@@ -124,13 +144,14 @@ async function encodeTexts(session: Session, texts: readonly ReadPrompt[], { chu
   const numberOf = (embedding: unknown) => numbers.get(embedding) ?? (numbers.set(embedding, numbers.size), numbers.size - 1);
   const empty = emptyChunk(session.tokenizer);
   for (const [i, { chunks, learned }] of texts.entries()) {
+    const changing = nativeAdapters(session, adapters[i] ?? []);
     for (let k = 0; k < most; k++) {
       const { ids, weights } = chunks[k] ?? empty;
-      const key = JSON.stringify([...ids, weights, learned.map(({ embedding }) => numberOf(embedding))]);
+      const key = JSON.stringify([...ids, weights, learned.map(({ embedding }) => numberOf(embedding)), changing?.map(({ adapter, weight }) => [numberOf(adapter), weight])]);
       let states = done.get(key);
       if (!states) {
         const replace = learned.length === 0 ? {} : replacement(session, learned, width);
-        states = await session.job(signal, (abort) => session.model.encodeText(ids, 1, { abort, ...replace }));
+        states = await session.job(signal, (abort) => session.model.encodeText(ids, 1, { abort, ...replace, ...(changing && { adapters: changing }) }));
         if (weights) states = weighStates(states, weights);
         done.set(key, states);
       }

@@ -48,6 +48,9 @@ export interface PictureSettings {
   readonly subjects: string;
   /** `concept.hash` of each concept, in the order in which they were given. */
   readonly conceptHashes: readonly string[];
+  /** `adapter.hash` and weight of each adapter, in the order in which they were given; and their names. */
+  readonly adapters: readonly { readonly hash: string; readonly weight: number }[];
+  readonly adapterNames: string;
   /** The base model's fingerprint. */
   readonly model: string | null;
   /** `engine.instructionSet` */
@@ -62,6 +65,11 @@ const number = z.string().regex(/^\d+(?:\.\d+)?(?:e[+-]\d+)?$/, 'must be a numbe
 /** Far more than a picture has. */
 const MOST_CONCEPTS = 256;
 const sha256 = /^sha256:[0-9a-f]{64}$/;
+const hashes = z
+  .string()
+  .default('')
+  .transform((text) => (text === '' ? [] : text.split(', ')))
+  .refine((list) => list.length <= MOST_CONCEPTS && list.every((hash) => sha256.test(hash)), `must be up to ${MOST_CONCEPTS} SHA-256 hashes`);
 const name = z.string().max(200).default('').transform((text) => (text === '' ? null : text));
 
 const schema = z.object({
@@ -93,11 +101,14 @@ const schema = z.object({
   regionPrompt: z.enum(REGION_PROMPTS).optional(),
   embeddingNorm: number.optional(),
   concepts: z.string().default(''),
-  conceptHashes: z
+  conceptHashes: hashes,
+  adapters: z.string().default(''),
+  adapterHashes: hashes,
+  adapterWeights: z
     .string()
     .default('')
-    .transform((text) => (text === '' ? [] : text.split(', ')))
-    .refine((hashes) => hashes.length <= MOST_CONCEPTS && hashes.every((hash) => sha256.test(hash)), `must be up to ${MOST_CONCEPTS} SHA-256 hashes`),
+    .transform((text) => (text === '' ? [] : text.split(', ').map(Number)))
+    .refine((weights) => weights.every(Number.isFinite), 'must be numbers'),
   model: name,
   instructionSet: name,
   engine: name,
@@ -115,14 +126,20 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
   const foreign = metadata['prompt'] === undefined || metadata['engine'] === undefined ? readA1111Parameters(metadata['parameters'] ?? '') : undefined;
   if (foreign && foreign.prompt !== '') {
     const { ignored, ...options } = foreign;
-    return { options: { ...options, count: 1 }, drawnFrom: {}, subjects: '', conceptHashes: [], model: null, instructionSet: null, engine: null, ignored };
+    return {
+      options: { ...options, count: 1 }, drawnFrom: {}, subjects: '', conceptHashes: [], adapters: [], adapterNames: '',
+      model: null, instructionSet: null, engine: null, ignored,
+    };
   }
   if (!result.success) {
     const { path, message } = result.error.issues[0]!;
     throw missing(`${what} does not say how it was drawn (${brief(path.map(String).join('.'))}: ${brief(message)}): give a picture as cones or stable-diffusion-webui has saved it`);
   }
   const { given, prompt, negativePrompt, promptSyntax, seed: seeds, sampler, steps, guidance, eta, useKarrasSigmas, width, height, regions, feather, regionPrompt, embeddingNorm, concepts, ...rest } = result.data;
-  const { strength, imageGuidance, posterior, decoder, imageHash: image, maskHash: mask, depthHash: depth, ...origin } = rest;
+  const { strength, imageGuidance, posterior, decoder, imageHash: image, maskHash: mask, depthHash: depth, ...others } = rest;
+  const { adapters: adapterNames, adapterHashes, adapterWeights, ...origin } = others;
+  if (adapterWeights.length !== adapterHashes.length) throw missing(`${what} does not say the weight of each of its adapters: give a picture as cones has saved it`);
+  const adapters = adapterHashes.map((hash, i) => ({ hash, weight: adapterWeights[i]! }));
   if (given !== '') throw missing(`${what} was drawn from ${brief(given)} of its caller's own, which its file does not hold: give them to generate again`);
   const seed = seeds[0]!;
   if (!seeds.every((next, i) => next === BigInt.asUintN(64, seed + BigInt(i)))) throw missing(`${what} is a grid of pictures whose seeds do not follow one another: give one of its pictures`);
@@ -130,7 +147,7 @@ export async function readPictureSettings(source: ImageInput): Promise<PictureSe
     Object.entries({ promptSyntax, eta, useKarrasSigmas, strength, imageGuidance, posterior, decoder, width, height, regions, feather, regionPrompt, embeddingNorm }).filter(([, value]) => value !== undefined),
   );
   const drawnFrom = { ...(image && { image }), ...(mask && { mask }), ...(depth && { depth }) };
-  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, drawnFrom, subjects: concepts, ...origin };
+  return { options: { prompt, negativePrompt, seed, count: seeds.length, sampler, steps, guidance, ...known }, drawnFrom, subjects: concepts, adapters, adapterNames, ...origin };
 }
 
 function missing(problem: string): ConesError {

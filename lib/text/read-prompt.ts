@@ -6,9 +6,10 @@ import { type AdapterReference, takeAdapterTags } from './adapter-tags';
 import { type ChunkToken, cutIntoChunks, MOST_CHUNKS, type Unit } from './chunks';
 import { BREAK, refuseAnd, weighPieces } from './emphasis';
 import { encodeWithOwnTokens, ownToken } from './own-tokens';
-import { type ResolvedPrompt, resolvePrompt, resolveText } from './prompt';
+import { joinSubjects, type ResolvedPrompt, resolvePrompt, resolveText } from './prompt';
 import type { PromptSyntax } from './prompt-syntax';
 import type { Tokenizer } from './tokenizer';
+import type { Words } from './words';
 
 /** What is read; a negative prompt has no `<lora:…>` and no AND. */
 export type TextKind = 'prompt' | 'negative prompt';
@@ -37,16 +38,20 @@ export interface ReadOptions {
   readonly mayBeEmpty: boolean;
   readonly tokenizer: Tokenizer;
   readonly vocabSize: number;
+  /** Of textual inversion. */
+  readonly words?: Words | undefined;
 }
 
 /** @throws ConesError CONES_PROMPT_EMPTY, CONES_OPTION_INVALID */
 export function readPrompt(prompt: string, subjects: readonly Subject[], options: ReadOptions): ReadPrompt {
-  const { syntax, kind, mayBeEmpty, tokenizer } = options;
+  const { syntax, kind, mayBeEmpty, tokenizer, words } = options;
   const weighted = syntax === 'weighted';
   const { text, adapters } = weighted && kind === 'prompt' ? takeAdapterTags(prompt) : { text: prompt, adapters: [] };
   if (weighted && kind === 'prompt') refuseAnd(text);
   const resolve = mayBeEmpty || adapters.length > 0 ? resolveText : resolvePrompt;
-  const resolved = resolve(text, subjects, (word) => tokenizer.hasWord(word), weighted);
+  const all = words ? joinSubjects([{ subjects }, words]) : subjects;
+  const named = resolve(text, all, (word) => tokenizer.hasWord(word), weighted);
+  const resolved = words ? words.expand(named) : named;
   const learned = resolved.used.filter(({ embedding }) => embedding);
   const { chunks, cut } = weighted ? weightedChunks(resolved, learned, options) : plainChunk(resolved, learned, options);
   const warnings = cut === '' ? resolved.warnings : [...resolved.warnings, truncated(cut, options)];

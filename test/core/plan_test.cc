@@ -221,6 +221,22 @@ TEST("drawings, alone and together") {
   EXPECT(model->memory().in_use - model->memory().weights == planned.held);
 }
 
+TEST("drawings with adapters: planned for any of them in every row, and an adapter itself") {
+  const auto model = tiny_model();
+  const std::size_t before = model->memory().in_use;
+  const auto adapter = adapter_of(model, 5, 1);
+  EXPECT(model->memory().in_use > before);
+  jobs::Drawing drawing = drawing_input(*model, 2, 3, true, 1);
+  const std::size_t plain = jobs::plan_together(*model, {drawing.size()}).peak;
+  drawing.adapters = {{{adapter, 0.5f}}, {{adapter, 0.5f}}};
+  const std::size_t held = model->memory().in_use;
+  const std::size_t planned = jobs::plan_together(*model, {drawing.size()}).peak;
+  EXPECT(planned > plain);
+  jobs::SampleJob job(model, std::make_shared<jobs::SamplingGroup>(), drawing);
+  while (!job.step(kWanted, [](const Sampling&) {})) {}
+  EXPECT(model->memory().peak - held == planned);
+}
+
 TEST("searches: the peak of a step, and what is held between steps") {
   for (const Optimizer optimizer : {Optimizer::adam, Optimizer::sgd})
     for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::light, Checkpointing::layers})

@@ -34,6 +34,9 @@ std::vector<Drawing> four_drawings(const std::shared_ptr<const Model>& model) {
   const auto mask = mask_of(model, 3);
   drawings[1].masks = {mask, nullptr};
   drawings[2].masks = {mask_of(model, 5)};
+  const auto adapter = adapter_of(model, 3, 50);
+  drawings[1].adapters = {{}, {{adapter, 0.5f}}};
+  drawings[2].adapters = {{{adapter, 1}, {adapter_of(model, 2, 60), -0.3f}}};
   return drawings;
 }
 

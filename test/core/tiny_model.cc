@@ -76,6 +76,24 @@ std::shared_ptr<const ConceptMask> mask_of(const std::shared_ptr<const Model>& m
   return {made, &made->mask};
 }
 
+std::shared_ptr<const Adapter> adapter_of(const std::shared_ptr<const Model>& model, index_t rank, unsigned seed) {
+  jobs::AdapterLayers layers;
+  const auto tensor = [&](const Shape& shape) {
+    const std::vector<float> values = floats(shape.size(), ++seed);
+    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+    return jobs::AdapterTensor{shape, DType::f32, std::make_shared<const std::vector<std::byte>>(bytes, bytes + 4 * values.size())};
+  };
+  for (const Parameter* weight : model->adaptable(false)) {
+    const Shape& s = weight->shape;
+    layers.push_back({.name = weight->name,
+                      .scale = 0.05,
+                      .down = tensor(s.rank() == 4 ? Shape{rank, s[1], s[2], s[3]} : Shape{rank, s[1]}),
+                      .up = tensor({s[0], rank})});
+  }
+  const std::atomic<bool> aborted = false;
+  return jobs::make_adapter(model, layers, aborted)->adapter;
+}
+
 jobs::TrainingInput training_input(const Model& model, index_t batch, unsigned seed) {
   jobs::TrainingInput in;
   fill_latents(in, model, batch, seed);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "jobs/adapter.h"
 #include "jobs/drawing.h"
 #include "jobs/latents.h"
 #include "model/model.h"
@@ -23,6 +24,9 @@ std::size_t peak_of(const Model& model);
 std::vector<float> floats(index_t count, unsigned seed);
 /// Every `stride`-th weight of every K-V tensor is shut.
 std::shared_ptr<const ConceptMask> mask_of(const std::shared_ptr<const Model>& model, std::uint32_t stride);
+
+/// Of every layer of the UNet, in fp32, with this rank.
+std::shared_ptr<const Adapter> adapter_of(const std::shared_ptr<const Model>& model, index_t rank, unsigned seed);
 
 jobs::TrainingInput training_input(const Model& model, index_t batch, unsigned seed);
 /// Its steps add noise.

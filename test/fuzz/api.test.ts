@@ -47,6 +47,14 @@ const iterate = async (options: never) => {
 };
 
 const CALLS: Record<string, (value: never) => unknown> = {
+  'engine.loadAdapter': (v) => engine.loadAdapter(v),
+  'engine.loadAdapter, options': (v) => engine.loadAdapter('no file', v),
+  'engine.loadAdapter, name': (v) => engine.loadAdapter('no file', { name: v }),
+  'generate, adapters': (v) => engine.generate({ prompt: 'a', steps: 1, adapters: v }),
+  'generate, one of the adapters': (v) => engine.generate({ prompt: 'a', steps: 1, adapters: [{ adapter: v, weight: 1 } as never] }),
+  'encodePrompt, adapters': (v) => engine.encodePrompt('a', { adapters: v }),
+  'planGenerate, adapters': (v) => engine.planGenerate({ adapters: v }),
+  'drawAgain, adapters': (v) => engine.drawAgain('no file', { adapters: v }),
   'Engine.load': (v) => Engine.load(v),
   'Engine.load, options': async (v) => (await Engine.load(MODEL, v)).dispose(),
   'Engine.load, device': async (v) => (await Engine.load(MODEL, { device: v })).dispose(),

@@ -88,13 +88,21 @@ async function main(): Promise<void> {
   const nothing = kv.map(() => new Uint32Array());
   const mask = await model.createMask(nothing.map(() => Uint32Array.of(0, 5)));
   const otherMask = await foreign.createMask(nothing);
+  const [layer] = model.adaptable();
+  const matrix = (...shape: number[]) => ({ dtype: 'F32', shape, data: new Uint8Array(4 * shape.reduce((a, b) => a * b)) }) as const;
+  const [out = 0, into = 0, ...window] = layer!.shape;
+  const layers = [{ part: layer!.part, name: layer!.name, scale: 0.5, down: matrix(2, into, ...window), up: matrix(out, 2) }];
+  const adapter = await model.createAdapter(layers, {});
+  const gone = await model.createAdapter(layers, {});
+  gone.dispose();
+  const uses = [{ adapter, weight: 0.5 }];
   const abort = new addon.NativeAbort();
   const job = { batch: 2, height, width: side };
   const denoise = { ...job, latents: floats(2 * latent), timesteps: Float64Array.of(1, 900), embeddings: floats(2 * tokens * width), tokens, masks: [mask, null], abort };
   const gradient = { ...denoise, target: floats(2 * latent), weights: Float64Array.of(1, 0.5), tensors: [names[0]!, 'conv_in.weight'], wantLatents: true, wantEmbeddings: true, checkpointing: false };
   const alphasCumprod = Float64Array.from({ length: 1000 }, (_unused, t) => 1 - (t + 1) / 1001);
   const sample = {
-    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, latentsEvery: 1,
+    ...denoise, negativeEmbeddings: floats(2 * tokens * width), guidance: 2, seeds: BigUint64Array.of(1n, 2n), onStep: () => undefined, latentsEvery: 1, adapters: [uses, null],
     steps: Float64Array.of(900, 1, 1, -1, 0.5, 0.5, 0, 0, 0, 0, 0.1, 1, 1, 1, -1, 0.5, 0.5, 0.1, 0, 0, 0, 0),
   };
   const loss = { ...denoise, timesteps: Float64Array.of(1, 900), moments: floats(4 * latent), latentScale: 0.2, alphasCumprod, prediction: 'epsilon' as const, seed: 1n };
@@ -128,7 +136,7 @@ async function main(): Promise<void> {
     ['randomNormal', (...v) => addon.randomNormal(...(v as unknown as [bigint, number, number])), [1n, 0, 16]],
     ['kvBytes', (i) => model.kvBytes(i), [0]],
     ['planDenoise', (...v) => model.planDenoise(...(v as unknown as [number, number, number, number])), [1, height, side, tokens]],
-    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean, number, boolean, boolean, number, number])), [1, height, side, tokens, true, 2, false, false, height, side]],
+    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean, number, boolean, boolean, never, number, number])), [1, height, side, tokens, true, 2, false, false, uses, height, side]],
     ['planText', (...v) => model.planText(...(v as unknown as [number, number])), [1, tokens]],
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number, number, number])), [2, 64, 32, 1e6]],
     ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number, boolean])), [2, height, side, 1e6, false]],
@@ -138,7 +146,7 @@ async function main(): Promise<void> {
     ['availableMemory', (o) => model.availableMemory(o), [{ abort }]],
     ['planGradient', (o) => model.planGradient(o), [{ ...job, tokens, tensors: names, checkpointing: true }]],
     ['planSearch', (o) => model.planSearch(o), [{ ...job, pictures: 3, captions: 2, tokens, tensors: Int32Array.of(0, 3), optimizer: 'adam', checkpointing: false, identifierRows: 1 }]],
-    ['encodeText', (...v) => model.encodeText(...(v as unknown as [Int32Array, number, object])), [new Int32Array(2 * tokens), 2, { replaceIds: Int32Array.of(0), replaceRows: floats(text.hiddenSize), abort }]],
+    ['encodeText', (...v) => model.encodeText(...(v as unknown as [Int32Array, number, object])), [new Int32Array(2 * tokens), 2, { replaceIds: Int32Array.of(0), replaceRows: floats(text.hiddenSize), adapters: uses, abort }]],
     ['tokenGradient', (o) => model.tokenGradient(o), [{ ids: new Int32Array(2 * tokens), rows: 2, tokens: Int32Array.of(0, 5), upstream: floats(2 * tokens * text.hiddenSize), abort }]],
     ['encodeImages', (...v) => model.encodeImages(...(v as unknown as [Float32Array, number, number, number, object])), [pixels, 2, 64, 32, { abort }]],
     ['decode', (...v) => model.decode(...(v as unknown as [Float32Array, number, number, number, object])), [floats(2 * latent), 2, height, side, { abort }]],
@@ -150,6 +158,7 @@ async function main(): Promise<void> {
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],
+    ['createAdapter', (...v) => model.createAdapter(...(v as unknown as [typeof layers, object])), [layers, { abort }]],
     ['createMask', (o) => model.createMask(o), [nothing]],
     ['createSearch', (o) => startSearch(o), [searchOptions]],
     ['createSearch, identifier', (o) => startSearch({ ...searchOptions, identifier: o }), [identifier]],
@@ -212,6 +221,8 @@ async function main(): Promise<void> {
     ...['gpu', 'cuda:', 'cuda:-1', 'cuda:1e3', 'cpu:0', ' cpu'].map((device) => [`the device ${device}`, 'CONES_OPTION_INVALID', () => addon.loadModel({ ...load, device })] as const),
     ['a precision', 'CONES_OPTION_INVALID', () => addon.loadModel({ ...load, precision: 'int8' })],
     ['a job of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).denoise({ ...denoise, masks: undefined as never })],
+    ['an adapter of another model', 'CONES_ADAPTER_MISMATCH', () => foreign.sample({ ...sample, masks: undefined, adapters: [uses, null] } as never)],
+    ['an adapter that was disposed', 'CONES_DISPOSED', () => model.sample({ ...sample, adapters: [[{ adapter: gone, weight: 1 }], null] })],
     ['a mask of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).createMask(nothing)],
     ['a search of a model for plans', 'CONES_OPTION_INVALID', async () => (await addon.loadModel({ ...load, planOnly: true })).createSearch(searchOptions)],
     ['ragged ids', 'CONES_OPTION_INVALID', () => model.tokenGradient({ ids: new Int32Array(5), rows: 2, tokens: Int32Array.of(0), upstream: floats(4 * text.hiddenSize) })],

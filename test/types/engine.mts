@@ -1,5 +1,5 @@
 // The public API as a user of ES modules sees it: compiled, never run.
-import { Clip, Concept, type DownloadProgress, Engine, type EngineStats, type GenerateResult, type Latents, type Preview, type PromptSyntax, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
+import { type Adapter, type AdapterChoice, type AdapterKind, Clip, Concept, type DownloadProgress, Engine, type EngineStats, type GenerateResult, type Latents, type Preview, type PromptSyntax, pullModel, type Schedule, type SearchProgress, type StepLatents, type Vjp } from 'cones';
 
 export async function quickStart(signal: AbortSignal): Promise<void> {
   await using engine = await Engine.load('models/mini', { device: 'auto', threads: 2 });
@@ -42,6 +42,11 @@ export async function quickStart(signal: AbortSignal): Promise<void> {
   const noisy: Latents = engine.addNoise(latents, noise, [500]);
   const { timesteps, sigmas, alphasCumprod }: Schedule = engine.schedule({ sampler: 'euler', steps: 20 });
   const pulled: Vjp = await engine.vjp(noisy, [500], text, output, { wantLatents: true });
+  using lora: Adapter = await engine.loadAdapter('ink.safetensors', { name: 'ink' });
+  const adapters: AdapterChoice[] = [lora, { adapter: lora, weight: 0.8 }];
+  await engine.generate({ prompt: ['a', 'b'], adapters: [adapters, []] });
+  const kind: AdapterKind = lora.kind;
+  void kind;
   const own = await engine.generate({ embeddings: text, latents, output: 'latents', onLatents: ({ predicted }: StepLatents) => void predicted, onPreview: ({ image }: Preview) => void image.width });
   const edited = await engine.generate({ prompt: 'a', image: own.images[0]!, mask: 'mask.png', strength: 0.5, posterior: 'sample' });
   await engine.generate({ prompt: ['a', 'b'], image: ['a.png', Buffer.alloc(1)], depth: { width: 1, height: 2, data: Float32Array.of(0, 1) }, imageGuidance: 2 });

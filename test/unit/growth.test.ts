@@ -8,6 +8,9 @@ import type * as CliIo from '../../lib/cli/io';
 import type * as ConceptFile from '../../lib/concept-file/container';
 import type * as ConceptData from '../../lib/concept-file/data';
 import type * as ExifMetadata from '../../lib/images/exif-metadata';
+import type * as AdapterFile from '../../lib/adapters/file';
+import type * as AdapterLayers from '../../lib/adapters/layers';
+import type * as AdapterRead from '../../lib/adapters/read';
 import type * as Captions from '../../lib/methods/shared/captions';
 import type * as State from '../../lib/methods/cones/state';
 import type * as ModelConfig from '../../lib/models';
@@ -152,6 +155,9 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   'a checkpoint of storages': checkpointOf((n) => zip([['a/data.pkl', ops.pickle(ops.dict(Array.from({ length: n }, (_, i) => [`w${i}`, pickledTensor(String(i), 'F32', [1])] as const)))], ...Array.from({ length: n }, (_, i) => [`a/data/${i}`, Buffer.alloc(4)] as const)])),
   'an archive whose end is hard to find': checkpointOf((n) => Buffer.concat([Buffer.from('PK\x03\x04'), Buffer.alloc(8 * n, 'PK\x05\x06')])),
   'a single file of many tensors': singleFile((i) => `model.diffusion_model.input_blocks.${i}.0.out_layers.3.weight`),
+  'a LoRA of many layers': adapter((i) => `lora_unet_down_blocks_0_resnets_${i}_conv1`),
+  "a LoRA in diffusers' names": adapter((i) => `unet.down_blocks.0.resnets.${i}.conv1`),
+  'a LoRA of layers that nobody has': adapter((i) => `lora_unet_${i}`),
   'a single file of averaged weights': singleFile((i) => `model_ema.${i}`),
   'a tokenizer': tokenizer((n) => `{"<|startoftext|>":0,"<|endoftext|>":1,${list(n, (i) => `"a${i + 100_000}":${i + 100_000}`)}}`, () => '#version: 0.2\n'),
   'a tokenizer with merges': tokenizer(() => '{"<|startoftext|>":0,"<|endoftext|>":1,"ab":2}', (n) => lines(n, () => 'a b')),
@@ -287,6 +293,22 @@ function singleFile(name: (i: number) => string) {
       const names = [...core, ...Array.from({ length: n }, (_, i) => name(i + 1))];
       const file = writeSafetensors(put('single.safetensors', ''), new Map(names.map((key) => [key, tensor])));
       return refused(() => library.load<typeof SingleFile>('lib/models/single-file/index.ts').readSingleModel(file, {}));
+    },
+  };
+}
+
+/** A LoRA of `n` layers for a model of as many, with a name per layer of `name`. */
+function adapter(name: (i: number) => string) {
+  return {
+    size: 1000,
+    work: (n: number) => {
+      const all = Array.from({ length: n }, (_, i) => ({ part: 'unet' as const, name: `down_blocks.0.resnets.${i}.conv1.weight`, shape: [1, 1] }));
+      const half = { dtype: 'F32', shape: [1, 1], bytes: Buffer.alloc(4) };
+      const tensors = new Map(all.flatMap((_, i) => [[`${name(i)}.lora_down.weight`, half], [`${name(i)}.lora_up.weight`, half]] as const));
+      const file = writeSafetensors(put('adapter.safetensors', ''), new Map(tensors));
+      const { Layers } = library.load<typeof AdapterLayers>('lib/adapters/layers.ts');
+      const { readAdapter } = library.load<typeof AdapterRead>('lib/adapters/read.ts');
+      return refused(() => library.load<typeof AdapterFile>('lib/adapters/file.ts').withAdapterFile(file, (read) => readAdapter(read, new Layers(all), 4, undefined)));
     },
   };
 }

@@ -124,12 +124,12 @@ export class ConceptSearch {
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
     const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
     const search = await createSearch(session, settings, { ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) });
-    session.addSearch(search);
+    session.addPart(search);
     if (state) {
       try {
         await session.job(signal, () => search.loadState(state.native));
       } catch (error) {
-        session.removeSearch(search);
+        session.removePart(search);
         throw error;
       }
     }
@@ -231,7 +231,7 @@ export class ConceptSearch {
 
   /** Frees the search's memory; {@link Engine.dispose} does so, too. */
   dispose(): void {
-    this.#session.removeSearch(this.#search);
+    this.#session.removePart(this.#search);
   }
 
   async #heldOut(subject: Subject): Promise<HeldOutPair> {

@@ -37,6 +37,7 @@ export interface Checkpoint {
 const MOST_PICKLE = 2 ** 25;
 /** Dicts in which the weights may lie: {"state_dict": {…}}. */
 const DEEPEST = 4;
+const EMBEDDING = 'string_to_param';
 const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;
 const LEGACY_VERSION = 1001;
 
@@ -143,11 +144,18 @@ function collect(root: unknown, offsets: ReadonlyMap<Storage, number>): Checkpoi
   if (!(dict instanceof Map)) throw new Problem('it holds no dict of tensors');
   const tensors = new Map<string, CheckpointTensor>();
   const scattered = new Set<string>();
-  for (const [name, tensor] of dict) {
+  for (const [name, tensor] of withEmbedding(dict)) {
     if (typeof name !== 'string' || !(tensor instanceof Tensor)) continue;
     const { storage, begin, shape, together } = tensor;
     if (together) tensors.set(name, { dtype: storage.dtype, shape, offset: offsets.get(storage)! + begin * storage.elementBytes });
     else scattered.add(name);
   }
   return { tensors, scattered, facts };
+}
+
+/** With the embeddings that stable-diffusion-webui's textual inversion keeps one dict deeper. */
+function* withEmbedding(dict: ReadonlyMap<unknown, unknown>): Generator<readonly [name: unknown, value: unknown]> {
+  yield* dict;
+  const inner = dict.get(EMBEDDING);
+  if (inner instanceof Map) for (const [name, value] of inner) if (typeof name === 'string') yield [`${EMBEDDING}.${name}`, value];
 }

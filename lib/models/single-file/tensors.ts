@@ -23,6 +23,8 @@ export interface SingleFile {
   readonly scattered: ReadonlySet<string>;
   /** Of the training, where the file says: 875000 for Stable Diffusion 2's base. */
   readonly globalStep: number | undefined;
+  /** Numbers and texts beside the tensors of a pickle. */
+  readonly facts: ReadonlyMap<string, number | string>;
 }
 
 /** Files with averaged weights have headers of 300 KB. */
@@ -49,7 +51,7 @@ export async function readSingleFile(file: string): Promise<SingleFile> {
     if (header > MOST_HEADER) throw new ConesError('CONES_SAFETENSORS_INVALID', `${brief(file)} has a header of ${header} bytes, where models have some hundred thousand. Download it again.`);
     const list = await fromNative(() => native().readSafetensors(file));
     const tensors = new Map(list.map(({ name, dtype, shape, offset }) => [name, { dtype, shape, offset, bytes: tensorBytes({ dtype, shape }) }]));
-    return { tensors, scattered: new Set(), globalStep: undefined };
+    return { tensors, scattered: new Set(), globalStep: undefined, facts: new Map() };
   }
   const { tensors, scattered, facts } = await readCheckpoint(file);
   const step = facts.get('global_step');
@@ -57,6 +59,7 @@ export async function readSingleFile(file: string): Promise<SingleFile> {
     tensors: new Map(Array.from(tensors, ([name, tensor]) => [name, { ...tensor, bytes: tensorBytes(tensor) }])),
     scattered,
     globalStep: typeof step === 'number' ? step : undefined,
+    facts,
   };
 }
 
