@@ -114,7 +114,7 @@
 namespace cones::cuda {
 
 /// Of this table and of the structs of its functions. To change either is to change this.
-constexpr int kVersion = 6;
+constexpr int kVersion = 7;
 
 struct Library {
   int version;

@@ -166,7 +166,7 @@ async function main(): Promise<void> {
     ['sample', (o) => model.sample(o), [sample]],
     ['sample, from pictures', (o) => model.sample(o), [{ ...sample, imageGuidance: 1.5, known: { image: floats(2 * latent), noise: floats(2 * latent), mask: floats(2 * height * side), shares: Float64Array.of(1, 0.5, 1, 0) } }]],
     ['sample, with conditions', (o) => model.sample(o), [{ ...sample, conditions: floats(4) }]],
-    ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, windows: Int32Array.of(height, side, 0, 0, 0, 0), weights: floats(2 * height * side) }]],
+    ['sample, regions', (o) => model.sample(o), [{ ...sample, batch: 1, adapters: [uses], latents: floats(latent), seeds: BigUint64Array.of(1n), regions: 2, windows: Int32Array.of(height, side, 0, 0, 0, 0), weights: floats(2 * height * side) }]],
     ['gradient', (o) => model.gradient(o), [gradient]],
     ['gradient, upstream', (o) => model.gradient(o), [{ ...gradient, target: undefined, weights: undefined, upstream: floats(2 * latent) }]],
     ['loss', (o) => model.loss(o), [loss]],

@@ -12,7 +12,7 @@ using namespace cones::test;
 
 namespace {
 
-struct Kept : ParameterGradients {
+struct Stored : ParameterGradients {
   std::map<std::string, Tensor> gradients;
   bool wants(const Parameter&) const override { return true; }
   void add(const Context&, const Parameter& parameter, const Tensor& gradient) override {
@@ -33,7 +33,7 @@ TEST("token_embedding: rows of the tables, replaced rows, and gradients of all t
   const std::int32_t replaced_ids[] = {900, 3};
   for (bool replace : {false, true}) {
     const Context context = make_context();
-    Kept kept;
+    Stored kept;
     Tape tape(context, &kept);
     const Var learned(to_tensor(context, random_values(10, 1), {2, channels}), true);
     std::vector<std::int32_t> used(std::begin(ids), std::end(ids));

@@ -61,7 +61,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 /// Keeps what it is given, by name.
-struct Kept : ParameterGradients {
+struct Stored : ParameterGradients {
   std::map<std::string, Tensor> gradients;
   bool wants(const Parameter&) const override { return true; }
   void add(const Context&, const Parameter& parameter, const Tensor& gradient) override {
@@ -153,7 +153,7 @@ TEST("group_norm: backward equals finite differences") {
       const auto db = finite_differences(weights.bias, [&](const auto& v) { return loss(x, weights.weight, v); });
       for (const char* isa : instruction_sets()) {
         const Context context = make_context(2, isa);
-        Kept kept;
+        Stored kept;
         Tape tape(context, &kept);
         const Var input(to_tensor(context, x, c.shape()), true);
         const Var y = group_norm(tape, input, weights.load(context), c.groups, 1e-5f, silu);
@@ -241,7 +241,7 @@ TEST("layer_norm: backward equals finite differences") {
     }
     for (const char* isa : instruction_sets()) {
       const Context context = make_context(2, isa);
-      Kept kept;
+      Stored kept;
       Tape tape(context, &kept);
       const Var input(to_tensor(context, x, {2, rows / 2, channels}), true);
       const Var y = layer_norm(tape, input, weights.load(context), 1e-2f);
