@@ -67,7 +67,7 @@ function* mutations(valid: unknown): Generator<readonly [path: string, value: un
 
 /** Right, but nobody wants to wait for it. */
 const isEndless = (name: string, path: string, value: unknown): boolean =>
-  (name === 'search.run' && path.startsWith('.steps') && typeof (value as { steps: unknown }).steps === 'number' && (value as { steps: number }).steps > 2) ||
+  ((name === 'search.run' || name === 'training.run') && path.startsWith('.steps') && typeof (value as { steps: unknown }).steps === 'number' && (value as { steps: number }).steps > 2) ||
   (name === 'randomNormal' && typeof value === 'number' && value > 2 ** 20);
 
 async function main(): Promise<void> {
@@ -259,6 +259,8 @@ async function main(): Promise<void> {
 
   search.dispose();
   learning.dispose();
+  training.dispose();
+  inverting.dispose();
   clip.dispose();
   await Promise.all([model.dispose(), foreign.dispose()]);
   for (const [name, run, valid] of calls) {

@@ -217,12 +217,12 @@ describe('train', () => {
   });
 
   test('what is kept goes on, and is refused for another method', async () => {
-    const train = (...args: string[]) => ['train', 'textual-inversion', BLACK_CAT, '--token', 'q', '-o', at('kept.safetensors'), '--state', at('kept.state'), '--batch-size', '1', '--no-cache', ...MODEL, ...args];
+    const train = (...args: string[]) => ['train', 'textual-inversion', BLACK_CAT, '--token', 'q', '-o', at('kept.safetensors'), '--state', at('training.state'), '--batch-size', '1', '--no-cache', ...MODEL, ...args];
     await ok(train('--steps', '1'));
     await ok(train('--steps', '3'));
     await ok(['train', 'textual-inversion', BLACK_CAT, '--token', 'q', '-o', at('whole.safetensors'), '--steps', '3', '--batch-size', '1', '--no-cache', ...MODEL]);
     expect(readFileSync(at('kept.safetensors'))).toEqual(readFileSync(at('whole.safetensors')));
-    const { code, stderr } = await runCli(['train', 'custom-diffusion', BLACK_CAT, '--token', 'q', '-o', at('other'), '--state', at('kept.state'), '--prior-count', '1', ...few]);
+    const { code, stderr } = await runCli(['train', 'custom-diffusion', BLACK_CAT, '--token', 'q', '-o', at('other'), '--state', at('training.state'), '--prior-count', '1', ...few]);
     expect({ code, stderr: unexpected(stderr) }).toEqual({ code: 1, stderr: expect.stringContaining('CONES_STATE_INVALID') });
   });
 
