@@ -5,6 +5,8 @@ import { run, script } from './run.mjs';
 const CHECKS = [
   // With CONES_TEST_ALL the C++ tests leave nothing out.
   ['C++ tests, the long ones too', process.execPath, ['scripts/test.mjs', 'cpp'], { CONES_TEST_ALL: '1' }],
+  // Half an hour.
+  ['bugs planted in the CUDA kernels', process.execPath, ['scripts/mutate-kernels.mjs'], {}],
 ];
 
 await script(async () => {
