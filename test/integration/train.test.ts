@@ -116,6 +116,7 @@ describe('files', () => {
 
   test('DreamBooth’s is a model of its own, and the old one is not touched', async () => {
     const before = await engine.generate({ prompt: 'a photo of a cat', seed: 3, steps: 2 });
+    const { nlink: links } = await stat(path.join(MODEL, 'vae/config.json'));
     const trained = await engine.train(await options('dreambooth', { steps: 2 }));
     const after = await engine.generate({ prompt: 'a photo of a cat', seed: 3, steps: 2 });
     expect(after.images[0]!.data).toEqual(before.images[0]!.data);
@@ -125,9 +126,9 @@ describe('files', () => {
     expect(own.fingerprint).not.toBe(engine.fingerprint);
     const { images: [drawn] } = await own.generate({ prompt: 'a photo of a cat', seed: 3, steps: 2 });
     expect(drawn!.data).not.toEqual(before.images[0]!.data);
-    // What is the same is there once.
-    const [linked, original] = await Promise.all([target, MODEL].map((one) => stat(path.join(one, 'vae/config.json'))));
-    expect([linked!.ino, linked!.dev]).toEqual([original!.ino, original!.dev]);
+    // The engine still takes its own files for those that it has loaded.
+    expect((await stat(path.join(MODEL, 'vae/config.json'))).nlink).toBe(links);
+    await engine.train(await options('textual-inversion', { steps: 1 }));
     await expect(rejection(trained.save(target))).resolves.toMatchObject({ code: 'CONES_OPTION_INVALID', message: expect.stringContaining('is not empty') });
     await expect(rejection(trained.save(path.join(folder, 'no/such/folder\0')))).resolves.toMatchObject({ code: 'CONES_IO' });
     expect((await readdir(folder)).filter((name) => name.endsWith('.tmp'))).toEqual([]);

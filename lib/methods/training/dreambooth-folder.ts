@@ -1,6 +1,6 @@
-/** A model's folder with another UNet, as DreamBooth leaves it: what is the same is linked where the file system allows it, or copied. */
+/** A model's folder with another UNet, as DreamBooth leaves it: what is the same is copied. */
 import { randomUUID } from 'node:crypto';
-import { copyFile, link, lstat, mkdir, readdir, realpath, rename, rm, rmdir } from 'node:fs/promises';
+import { constants, copyFile, lstat, mkdir, readdir, realpath, rename, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { ConesError } from '../../errors';
 import { ioError } from '../../util/files';
@@ -44,10 +44,12 @@ async function copyTree(from: string, to: string): Promise<void> {
   }
 }
 
-/** A hard link: model files are replaced, never written to. Of what a link leads to (the hub's cache) where it is one. */
+/**
+ * A copy, of shared blocks where the file system can. Not a hard link, which would change the model's own file (its ctime): engines that
+ * have it loaded would take it for written to. Of what a link leads to (the hub's cache) where it is one.
+ */
 async function copyOne(from: string, to: string): Promise<void> {
-  const real = await realpath(from);
-  await link(real, to).catch(() => copyFile(real, to));
+  await copyFile(await realpath(from), to, constants.COPYFILE_FICLONE);
 }
 
 async function copyIfThere(from: string, to: string): Promise<void> {
