@@ -29,7 +29,7 @@ export type { ErrorCode } from './errors';
 export type { BeforeAndAfter, PictureReport } from './analysis/compare-pictures';
 export type { SearchReport } from './analysis/measure';
 export type { Checkpoint, FindConceptOptions, LayerSelection, Priority, ReportOptions, SearchProgress, Selection } from './methods/cones/options';
-export type { LossCurve } from './methods/cones/loss-history';
+export type { LossCurve } from './methods/shared/loss-history';
 export type { RefineConceptsOptions, RefineSubject } from './methods/cones/refine-options';
 export type { StepInput } from './methods/cones/search-step';
 export { ConceptSearch } from './methods/cones/search';

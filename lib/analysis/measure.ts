@@ -3,7 +3,7 @@ import type { Concept, Json, Subject } from '../concept';
 import type { Session } from '../engine/session';
 import type { HeldOutPair } from '../methods/shared/captions';
 import { comparePictures, type PictureReport, type Pictures } from './compare-pictures';
-import type { LossCurve } from '../methods/cones/loss-history';
+import type { LossCurve } from '../methods/shared/loss-history';
 import type { SearchSettings } from '../methods/cones/options';
 import { searchWorse } from '../methods/cones/search-warnings';
 import { type Losses, meanLoss, randomLike, smallRandom, type SweepEntry } from './report';

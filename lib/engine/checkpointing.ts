@@ -9,5 +9,18 @@ export type Checkpointing = boolean | 'light';
 
 export const checkpointingOption = z.union([z.boolean(), z.literal('light')]);
 
-/** From the fastest to the one that takes least memory: where nobody chose, the first that fits is taken. */
-export const CHECKPOINTING: readonly Checkpointing[] = [false, 'light', true];
+/** From the fastest to the one that takes least memory. */
+const CHECKPOINTING: readonly Checkpointing[] = [false, 'light', true];
+
+/** What may be tried, in this order: where nobody chose, the first that fits is taken. */
+export function checkpointingLevels(chosen: Checkpointing | undefined): readonly Checkpointing[] {
+  return chosen === undefined ? CHECKPOINTING : [chosen];
+}
+
+/** The plan of the level that a job would take with `available` bytes: where none fits, the last. */
+export function planLevel<T extends { readonly peak: number }>(chosen: Checkpointing | undefined, available: () => number, plan: (level: Checkpointing) => T): T {
+  const [first, ...others] = checkpointingLevels(chosen);
+  let planned = plan(first!);
+  for (const level of others) if (planned.peak > available()) planned = plan(level);
+  return planned;
+}

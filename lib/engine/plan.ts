@@ -4,17 +4,18 @@ import type { FindConceptOptions } from '../methods/cones/options';
 import type { RefineConceptsOptions } from '../methods/cones/refine-options';
 import { selectTensors } from '../methods/cones/layers';
 import { layersOption, PRIOR_COUNT } from '../methods/cones/options';
+import { bytesOfPreparing } from '../methods/shared/plan-inputs';
 import { PRIOR_BATCH } from '../methods/shared/prior';
 import { REPORT_ROWS } from '../analysis/report';
 import { bytesOfTraining, type TrainPlanOptions } from '../methods/training/plan';
 import { parseOptions } from '../util/options';
 import { type AdapterChoice, adaptersOption, adaptersPerPrompt } from './adapters';
 import { planDrawing } from './batch-size';
-import { type Checkpointing, CHECKPOINTING, checkpointingOption } from './checkpointing';
+import { checkpointingOption, planLevel } from './checkpointing';
 import type { GenerateOptions } from './generate';
 import { modelIsGuided } from './guidance';
 import { conditionsOf } from '../models/conditions';
-import { encodeGroup, latentSize, nativeSize } from './pictures';
+import { latentSize, nativeSize } from './pictures';
 import { picturesTogether } from './regions';
 import type { Session } from './session';
 
@@ -129,7 +130,8 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
   const latent = latentSize(session, size.height, size.width);
   const priorBatch = settings.priorBatchSize ?? settings.batchSize;
   const priors = priorBatch > 0 ? (settings.priorImages ?? settings.priorCount) : 0;
-  const planned = (checkpointing: Checkpointing) => model.planSearch({
+  // As the search does: activations are recomputed when keeping them would need more memory than there is.
+  const search = planLevel(settings.checkpointing, () => available(session), (checkpointing) => model.planSearch({
     ...latent,
     batch: settings.batchSize + priorBatch,
     pictures: settings.images + priors,
@@ -139,20 +141,12 @@ export function planSearch(session: Session, options: SearchPlanOptions = {}): M
     optimizer: settings.optimizer,
     identifierRows: settings.learnEmbedding ? Math.min(settings.batchSize + priorBatch, settings.captions) : 0,
     checkpointing,
-  });
-  // As the search does: activations are recomputed when keeping them would need more memory than there is.
-  const levels = settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing];
-  let search = planned(levels[0]!);
-  for (const level of levels.slice(1)) if (search.peak > available(session)) search = planned(level);
-  const drawing = { most: PRIOR_BATCH, guided: true, latent };
-  const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
-  const preparingPriors = () =>
-    settings.priorImages ? encoding(settings.priorImages) : planDrawing(session, { ...drawing, decoded: false }, available(session)).bytes;
-  const preparing = Math.max(encoding(settings.images), priors > 0 ? preparingPriors() : 0);
+  }));
+  const preparing = bytesOfPreparing(session, { ...settings, priors }, () => available(session));
   // The report is measured and drawn while the search's state is still there.
   const report = Math.max(
     model.planDenoise(REPORT_ROWS, latent.height, latent.width, tokenizer.maxLength),
-    planDrawing(session, { ...drawing, decoded: true }, available(session) - search.held).bytes,
+    planDrawing(session, { most: PRIOR_BATCH, guided: true, latent, decoded: true }, available(session) - search.held).bytes,
   );
   return memoryPlan(session, Math.max(preparing, search.peak, search.held + report));
 }

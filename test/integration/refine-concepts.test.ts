@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { Concept, type ConceptSearch, Engine, type Moments, readSubject, type RefineConceptsOptions, type RefineSubject, type SearchReport } from '../../lib';
 import * as encoding from '../../lib/engine/pictures';
-import * as moments from '../../lib/methods/cones/moments';
+import * as moments from '../../lib/methods/shared/moments';
 import { conceptOf, load, picture, pictures, rejection } from '../runtime/model';
 
 let engine: Engine;

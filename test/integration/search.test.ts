@@ -1,7 +1,7 @@
 // The concept search through the public API: what every option does, and that it resumes bit by bit.
 import { createHash } from 'node:crypto';
 import type { Concept, ConceptSearch, Engine, FindConceptOptions } from '../../lib';
-import { LossHistory } from '../../lib/methods/cones/loss-history';
+import { LossHistory } from '../../lib/methods/shared/loss-history';
 import { load, picture, pictures, rejection, searchOptions } from '../runtime/model';
 
 let engine: Engine;

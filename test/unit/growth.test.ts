@@ -12,7 +12,7 @@ import type * as AdapterFile from '../../lib/adapters/file';
 import type * as AdapterLayers from '../../lib/adapters/layers';
 import type * as AdapterRead from '../../lib/adapters/read';
 import type * as Captions from '../../lib/methods/shared/captions';
-import type * as State from '../../lib/methods/cones/state';
+import type * as State from '../../lib/methods/shared/state';
 import type * as ModelConfig from '../../lib/models';
 import type * as Checkpoint from '../../lib/models/checkpoint';
 import type * as SingleFile from '../../lib/models/single-file';
@@ -196,7 +196,7 @@ const READERS: Record<string, { size: number; work: (size: number) => unknown }>
   'the profiles of a PNG': png((n) => pngOf(...Array.from({ length: n }, () => ['iCCP', Buffer.concat([Buffer.from('a\0\0'), deflateSync('b')])] as const))),
   'a saved search': {
     size: 2 ** 24,
-    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/cones/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI3'), Buffer.alloc(n)])))),
+    work: (n) => refused(() => finish(library.load<typeof State>('lib/methods/shared/state.ts').unpackState(Buffer.alloc(32), { device: 'cpu', precision: 'fp32' }, Buffer.concat([Buffer.from('CONESXI3'), Buffer.alloc(n)]), 'search'))),
   },
   'a folder of pictures with captions': {
     size: 400,

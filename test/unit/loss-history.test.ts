@@ -1,5 +1,5 @@
 // The losses of a search, thinned out: means of equal spans of steps, wherever the search was interrupted.
-import { LossHistory } from '../../lib/methods/cones/loss-history';
+import { LossHistory } from '../../lib/methods/shared/loss-history';
 
 const subject = (step: number) => 1 / step;
 const prior = (step: number) => Math.sin(step) ** 2;

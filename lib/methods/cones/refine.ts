@@ -15,7 +15,7 @@ import { listCaptions } from '../shared/captions';
 import { sideBySide } from './compose';
 import { captionsOf, drawPriorFor, hasPrior, type Inputs, timestepRange } from '../shared/inputs';
 import { takeTurns } from '../shared/take-turns';
-import { joinMoments, splitMoments } from './moments';
+import { joinMoments, splitMoments } from '../shared/moments';
 import type { RefineSettings } from './refine-options';
 import { singlePicture } from './search-warnings';
 

@@ -3,30 +3,25 @@ import { Concept, type ConceptData, type ConceptTensor, type Subject } from '../
 import { kindOf } from '../../device';
 import type { Session } from '../../engine/session';
 import { ConesError } from '../../errors';
-import { toConesError } from '../../native';
-import { runInPieces } from '../../util/pieces';
-import { show } from '../../util/show';
 import { version } from '../../version';
 import { type CaptionStates, firstCaptions, type HeldOutPair, heldOutPair, learnedCaptions } from '../shared/captions';
 import { ADAM, dataOptions, digestOf, withCheckpointing } from '../shared/data-options';
 import { learnedIdentifiers, unnamedSubject } from '../shared/identifiers';
 import { type Inputs, prepareInputs } from '../shared/inputs';
+import { Stepwise } from '../shared/stepwise';
 import {
   checkSelection,
   type FindConceptOptions,
   searchSettings,
   type SearchSettings,
-  SHARES,
   type Selection,
   STRAIGHT_THROUGH_DENSITY,
   STRAIGHT_THROUGH_RAMP,
 } from './options';
 import { measure, type Untouched } from '../../analysis/measure';
-import { LossHistory } from './loss-history';
 import { refineInputs } from './refine';
 import { type RefineConceptsOptions, refineSettings } from './refine-options';
 import { type StepInput, stepOn } from './search-step';
-import { packState, unpackState } from './state';
 
 /**
  * A search for the concept neurons of one subject, step by step (`Engine.findConcept` is start, run and finish), or the joint
@@ -36,20 +31,16 @@ export class ConceptSearch {
   readonly #session: Session;
   readonly #settings: SearchSettings;
   readonly #inputs: Inputs;
-  readonly #search: NativeSearch;
-  readonly #digest: Buffer;
+  readonly #steps: Stepwise<NativeSearch, 'search'>;
   readonly #states: CaptionStates;
-  readonly #losses: LossHistory;
   readonly #untouched: Untouched = {};
 
-  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, states: CaptionStates, search: NativeSearch, digest: Buffer, losses: LossHistory) {
+  private constructor(session: Session, settings: SearchSettings, inputs: Inputs, states: CaptionStates, steps: Stepwise<NativeSearch, 'search'>) {
     this.#session = session;
     this.#settings = settings;
     this.#inputs = inputs;
     this.#states = states;
-    this.#search = search;
-    this.#digest = digest;
-    this.#losses = losses;
+    this.#steps = steps;
   }
 
   /** Encodes the pictures, draws the prior pictures and prepares the search; no step is taken yet. */
@@ -91,30 +82,16 @@ export class ConceptSearch {
     const identifier = settings.learnEmbedding ? await learnedIdentifier(session, settings, inputs.subjects[0]!, texts) : undefined;
     const within = inputs.within?.indicesFor(inputs.tensors.map((index) => session.kvTensors[index]!.name));
     const digest = digestOf(session.fingerprint, nativeOptions, identifier ?? {}, within ?? {});
-    const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume)));
-    const create = (options: Omit<Parameters<Session['model']['createSearch']>[0], 'checkpointing'>) =>
+    const options = { ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) };
+    const create = () =>
       withCheckpointing(settings.checkpointing, (checkpointing) => session.job(signal, (abort) => session.model.createSearch({ ...options, checkpointing, abort })));
-    const search = await create({ ...nativeOptions, ...(within ? { within } : {}), ...(identifier ? { identifier } : {}) });
-    session.addPart(search);
-    if (state) {
-      try {
-        await session.job(signal, () => search.loadState(state.native));
-      } catch (error) {
-        session.removePart(search);
-        throw error;
-      }
-    }
-    return new ConceptSearch(session, settings, inputs, firstCaptions(inputs.captions, encoded), search, digest, state?.losses ?? new LossHistory());
+    const steps = await Stepwise.open(session, settings, { kind: 'search', phase: 'search', digest }, create);
+    return new ConceptSearch(session, settings, inputs, firstCaptions(inputs.captions, encoded), steps);
   }
 
   /** Steps done so far. */
   get step(): number {
-    this.#session.assertUsable();
-    try {
-      return this.#search.step;
-    } catch (error) {
-      throw toConesError(error);
-    }
+    return this.#steps.step;
   }
 
   /**
@@ -122,28 +99,8 @@ export class ConceptSearch {
    * still taken to its end, and {@link save} waits for that, so the state is always whole. With the `checkpoint` option it saves as it
    * goes, and takes no step while the state is being saved.
    */
-  async run(until: number = this.#settings.steps): Promise<void> {
-    if (!Number.isSafeInteger(until) || until < 0) {
-      throw new ConesError('CONES_OPTION_INVALID', `run: ${show(until)} is not a number of steps; give a whole number.`);
-    }
-    const { checkpoint } = this.#settings;
-    const stepped = this.#reporter(until);
-    for (let step = this.step, next = step; step < until; step = next) {
-      next = checkpoint ? Math.min(until, step + checkpoint.every - (step % checkpoint.every)) : until;
-      await this.#session.job(this.#settings.signal, (abort, guard) => this.#search.run({ steps: next - step, share: SHARES[this.#settings.priority], abort, onStep: guard(stepped) }));
-      await checkpoint?.save(await this.save(), next);
-    }
-  }
-
-  /** Keeps the losses of steps and tells of them, up to step `until`. */
-  #reporter(until: number) {
-    const begin = this.step;
-    const start = performance.now();
-    return (step: number, loss: number, subjectLoss: number, priorLoss: number, msPerStep: number) => {
-      this.#losses.add(step, subjectLoss, priorLoss);
-      const perStep = (performance.now() - start) / (step - begin);
-      this.#settings.onProgress?.({ phase: 'search', step, steps: until, loss, subjectLoss, priorLoss, msPerStep, remainingMs: perStep * (until - step) });
-    };
+  async run(until?: number): Promise<void> {
+    return this.#steps.run(until);
   }
 
   /**
@@ -154,18 +111,17 @@ export class ConceptSearch {
    */
   async stepOn(input: StepInput): Promise<{ readonly loss: number; readonly rows: Float64Array }> {
     const { learnEmbedding, signal } = this.#settings;
-    return stepOn(this.#session, this.#search, input, { subjects: this.#inputs.subjects, learnEmbedding, signal });
+    return stepOn(this.#session, this.#steps.native, input, { subjects: this.#inputs.subjects, learnEmbedding, signal });
   }
 
   /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
   async save(): Promise<Buffer> {
-    const state = await this.#session.job(undefined, () => this.#search.saveState());
-    return runInPieces(packState(this.#digest, this.#session, this.#losses, state));
+    return this.#steps.save();
   }
 
   /** ξ's displacement 1 − ξ, or the summed score S, of every searched weight by tensor name, each `[out, in]`. */
   async ranking(by: 'displacement' | 'score' = this.#settings.ranking): Promise<ReadonlyMap<string, Float32Array>> {
-    const values = await this.#session.job(undefined, () => this.#search.ranking(by));
+    const values = await this.#session.job(undefined, () => this.#steps.native.ranking(by));
     return new Map(this.#inputs.tensors.map((index, i) => [this.#session.kvTensors[index]!.name, values[i]!]));
   }
 
@@ -177,11 +133,11 @@ export class ConceptSearch {
     const { density, threshold } = checkSelection('select', selection);
     const by = this.#settings.ranking;
     if (threshold !== undefined) {
-      return await this.#concept(await this.#session.job(undefined, () => this.#search.selectThreshold(by, threshold)));
+      return await this.#concept(await this.#session.job(undefined, () => this.#steps.native.selectThreshold(by, threshold)));
     }
     if (typeof density !== 'number') throw new ConesError('CONES_OPTION_INVALID', 'select: give a density or a threshold.');
     const count = Math.round(density * weightCount(this.#session, this.#inputs.tensors));
-    const { indices } = await this.#session.job(undefined, () => this.#search.selectCount(by, count));
+    const { indices } = await this.#session.job(undefined, () => this.#steps.native.selectCount(by, count));
     return this.#concept(indices);
   }
 
@@ -193,7 +149,7 @@ export class ConceptSearch {
       union,
       pair,
       untouched: this.#untouched,
-      history: this.#losses.curve(),
+      history: this.#steps.losses,
       heldOut: (subject) => this.#heldOut(subject),
       selection: selection ? checkSelection('finish', selection) : this.#settings,
       select: (choice) => this.select(choice),
@@ -202,7 +158,7 @@ export class ConceptSearch {
 
   /** Frees the search's memory; {@link Engine.dispose} does so, too. */
   dispose(): void {
-    this.#session.removePart(this.#search);
+    this.#steps.dispose();
   }
 
   async #heldOut(subject: Subject): Promise<HeldOutPair> {
@@ -220,7 +176,7 @@ export class ConceptSearch {
   async #subjects(): Promise<readonly Subject[]> {
     const { subjects } = this.#inputs;
     if (!this.#settings.learnEmbedding) return subjects;
-    const values = await this.#session.job(undefined, () => this.#search.embedding());
+    const values = await this.#session.job(undefined, () => this.#steps.native.embedding());
     return [{ ...subjects[0]!, embedding: { dtype: 'float16', values } }];
   }
 

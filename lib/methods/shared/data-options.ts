@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import type { NativeData } from '../../../typings/native';
 import type { Subject } from '../../concept';
 import { alphasCumprod } from '../../diffusion/schedule';
-import { type Checkpointing, CHECKPOINTING } from '../../engine/checkpointing';
+import { type Checkpointing, checkpointingLevels } from '../../engine/checkpointing';
 import type { Moments } from '../../engine/pictures';
 import type { Session } from '../../engine/session';
 import { encodePrompts, type EncodedTexts } from '../../engine/text';
 import { ConesError } from '../../errors';
 import type { Warning } from '../../warning';
-import { joinMoments } from '../cones/moments';
+import { joinMoments } from './moments';
 import type { Captions } from './captions';
 
 export interface LearningInputs {
@@ -77,7 +77,7 @@ export async function withCheckpointing<T>(chosen: Checkpointing | undefined, cr
       throw error;
     }
   };
-  return first(chosen === undefined ? CHECKPOINTING : [chosen]);
+  return first(checkpointingLevels(chosen));
 }
 
 /** SHA-256 over everything that a native search or training was made from. */

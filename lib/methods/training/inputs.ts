@@ -4,7 +4,7 @@ import { encodeImages, type Moments, nativeSize } from '../../engine/pictures';
 import { assertNotAborted, type Session } from '../../engine/session';
 import { ConesError } from '../../errors';
 import { priorCaption, subjectCaption } from '../../text/prompt';
-import { joinMoments, splitMoments } from '../cones/moments';
+import { joinMoments, splitMoments } from '../shared/moments';
 import { singlePicture } from '../cones/search-warnings';
 import { listCaptions } from '../shared/captions';
 import type { LearningInputs } from '../shared/data-options';

@@ -1,12 +1,11 @@
 /** Memory of a training, told in advance: its own jobs, without their numbers. */
 import { z } from 'zod';
-import { planDrawing } from '../../engine/batch-size';
-import { type Checkpointing, CHECKPOINTING, checkpointingOption } from '../../engine/checkpointing';
+import { checkpointingOption, planLevel } from '../../engine/checkpointing';
 import type { Session } from '../../engine/session';
-import { encodeGroup, latentSize, nativeSize } from '../../engine/pictures';
+import { latentSize, nativeSize } from '../../engine/pictures';
 import { parseOptions } from '../../util/options';
 import { PRIOR_COUNT } from '../cones/options';
-import { PRIOR_BATCH } from '../shared/prior';
+import { bytesOfPreparing } from '../shared/plan-inputs';
 import { METHODS, type TrainMethod, type TrainOptions } from './options';
 import { TEXTUAL_INVERSION_TEMPLATES } from './templates';
 import { trainedWeights } from './training';
@@ -51,7 +50,8 @@ export function bytesOfTraining(session: Session, options: TrainPlanOptions, ava
   const priors = priorBatch > 0 ? subjects * (settings.priorImages ?? settings.priorCount) : 0;
   const own = method === 'textual-inversion' ? TEXTUAL_INVERSION_TEMPLATES.length : 1;
   const captions = settings.captions ?? subjects * (own + (priors > 0 ? 1 : 0));
-  const planned = (checkpointing: Checkpointing) => model.planTraining({
+  // As the training does: activations are recomputed when keeping them would need more memory than there is.
+  const training = planLevel(settings.checkpointing, available, (checkpointing) => model.planTraining({
     ...latent,
     batch: batchSize + priorBatch,
     pictures: subjects * settings.images + priors,
@@ -61,13 +61,6 @@ export function bytesOfTraining(session: Session, options: TrainPlanOptions, ava
     identifiers: subjects,
     identifierRows: method === 'dreambooth' ? 0 : Math.min(batchSize + priorBatch, captions),
     checkpointing,
-  });
-  // As the training does: activations are recomputed when keeping them would need more memory than there is.
-  const levels = settings.checkpointing === undefined ? CHECKPOINTING : [settings.checkpointing];
-  let training = planned(levels[0]!);
-  for (const level of levels.slice(1)) if (training.peak > available()) training = planned(level);
-  const encoding = (pictures: number) => model.planEncode(encodeGroup(pictures, size), size.height, size.width);
-  const preparingPriors = () =>
-    settings.priorImages ? encoding(settings.priorImages) : planDrawing(session, { most: PRIOR_BATCH, guided: true, latent, decoded: false }, available()).bytes;
-  return Math.max(encoding(settings.images), priors > 0 ? preparingPriors() : 0, training.peak);
+  }));
+  return Math.max(bytesOfPreparing(session, { ...settings, priors }, available), training.peak);
 }

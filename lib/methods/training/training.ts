@@ -1,14 +1,8 @@
 import type { NativeTraining } from '../../../typings/native';
 import type { Session } from '../../engine/session';
-import { ConesError } from '../../errors';
-import { toConesError } from '../../native';
-import { runInPieces } from '../../util/pieces';
-import { show } from '../../util/show';
-import { LossHistory } from '../cones/loss-history';
-import { SHARES } from '../cones/options';
-import { packState, unpackState } from '../cones/state';
 import { ADAM, dataOptions, digestOf, type LearningInputs, withCheckpointing } from '../shared/data-options';
 import { learnedIdentifiers } from '../shared/identifiers';
+import { Stepwise } from '../shared/stepwise';
 import { trainInputs } from './inputs';
 import { type TrainOptions, trainSettings, type TrainSettings } from './options';
 import { Trained } from './trained';
@@ -21,17 +15,13 @@ export class Training {
   readonly #session: Session;
   readonly #settings: TrainSettings;
   readonly #inputs: LearningInputs;
-  readonly #training: NativeTraining;
-  readonly #digest: Buffer;
-  readonly #losses: LossHistory;
+  readonly #steps: Stepwise<NativeTraining, 'train'>;
 
-  private constructor(session: Session, settings: TrainSettings, inputs: LearningInputs, training: NativeTraining, digest: Buffer, losses: LossHistory) {
+  private constructor(session: Session, settings: TrainSettings, inputs: LearningInputs, steps: Stepwise<NativeTraining, 'train'>) {
     this.#session = session;
     this.#settings = settings;
     this.#inputs = inputs;
-    this.#training = training;
-    this.#digest = digest;
-    this.#losses = losses;
+    this.#steps = steps;
   }
 
   /** Encodes the pictures, draws the prior pictures and prepares the training; no step is taken yet. */
@@ -47,72 +37,38 @@ export class Training {
     const nativeOptions = { ...data, ...trainedWeights(session, method), learningRate, weightDecay, ...ADAM };
     const identifier = method === 'dreambooth' ? undefined : learnedIdentifiers(session, inputs.subjects, inputs.captions.texts, { init: settings.embeddingInit, learningRate, weightDecay });
     const digest = digestOf(session.fingerprint, { method }, nativeOptions, identifier ?? {});
-    const state = settings.resume && (await runInPieces(unpackState(digest, session, settings.resume, 'training')));
-    const training = await withCheckpointing(settings.checkpointing, (checkpointing) =>
-      session.job(signal, (abort) => session.model.createTraining({ ...nativeOptions, ...(identifier ? { identifier } : {}), checkpointing, abort })),
-    );
-    session.addPart(training);
-    if (state) {
-      try {
-        await session.job(signal, () => training.loadState(state.native));
-      } catch (error) {
-        session.removePart(training);
-        throw error;
-      }
-    }
-    return new Training(session, settings, inputs, training, digest, state?.losses ?? new LossHistory());
+    const create = () =>
+      withCheckpointing(settings.checkpointing, (checkpointing) =>
+        session.job(signal, (abort) => session.model.createTraining({ ...nativeOptions, ...(identifier ? { identifier } : {}), checkpointing, abort })),
+      );
+    return new Training(session, settings, inputs, await Stepwise.open(session, settings, { kind: 'training', phase: 'train', digest }, create));
   }
 
   /** Steps done so far. */
   get step(): number {
-    this.#session.assertUsable();
-    try {
-      return this.#training.step;
-    } catch (error) {
-      throw toConesError(error);
-    }
+    return this.#steps.step;
   }
 
   /**
    * Takes steps until `until` are done (default: the `steps` option). An abort leaves the state of the last whole step. With the
    * `checkpoint` option it saves as it goes, and takes no step while the state is being saved.
    */
-  async run(until: number = this.#settings.steps): Promise<void> {
-    if (!Number.isSafeInteger(until) || until < 0) {
-      throw new ConesError('CONES_OPTION_INVALID', `run: ${show(until)} is not a number of steps; give a whole number.`);
-    }
-    const { checkpoint, signal, priority } = this.#settings;
-    const stepped = this.#reporter(until);
-    for (let step = this.step, next = step; step < until; step = next) {
-      next = checkpoint ? Math.min(until, step + checkpoint.every - (step % checkpoint.every)) : until;
-      await this.#session.job(signal, (abort, guard) => this.#training.run({ steps: next - step, share: SHARES[priority], abort, onStep: guard(stepped) }));
-      await checkpoint?.save(await this.save(), next);
-    }
-  }
-
-  /** Keeps the losses of steps and tells of them, up to step `until`. */
-  #reporter(until: number) {
-    const begin = this.step;
-    const start = performance.now();
-    return (step: number, loss: number, subjectLoss: number, priorLoss: number, msPerStep: number) => {
-      this.#losses.add(step, subjectLoss, priorLoss);
-      const perStep = (performance.now() - start) / (step - begin);
-      this.#settings.onProgress?.({ phase: 'train', step, steps: until, loss, subjectLoss, priorLoss, msPerStep, remainingMs: perStep * (until - step) });
-    };
+  async run(until?: number): Promise<void> {
+    return this.#steps.run(until);
   }
 
   /** The whole state, from which `resume` goes on bit by bit as if it had not been interrupted. */
   async save(): Promise<Buffer> {
-    const state = await this.#session.job(undefined, () => this.#training.saveState());
-    return runInPieces(packState(this.#digest, this.#session, this.#losses, state, 'training'));
+    return this.#steps.save();
   }
 
   /** What it has made so far, copied: the training may go on. */
   async finish(): Promise<Trained> {
     const { subjects } = this.#inputs;
     const { method } = this.#settings;
-    const weights = await this.#session.job(undefined, () => this.#training.weights());
-    const learned = method === 'dreambooth' ? undefined : await this.#session.job(undefined, () => this.#training.embeddings());
+    const { native } = this.#steps;
+    const weights = await this.#session.job(undefined, () => native.weights());
+    const learned = method === 'dreambooth' ? undefined : await this.#session.job(undefined, () => native.embeddings());
     const width = (learned?.length ?? 0) / subjects.length;
     return new Trained({
       method,
@@ -126,7 +82,7 @@ export class Training {
 
   /** Frees the training's memory; {@link Engine.dispose} does so, too. */
   dispose(): void {
-    this.#session.removePart(this.#training);
+    this.#steps.dispose();
   }
 }
 

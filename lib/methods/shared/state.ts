@@ -13,7 +13,7 @@ import { show } from '../../util/show';
 import { LossHistory } from './loss-history';
 
 const MAGIC = { search: Buffer.from('CONESXI3', 'latin1'), training: Buffer.from('CONESTR1', 'latin1') } as const;
-type Kind = keyof typeof MAGIC;
+export type Kind = keyof typeof MAGIC;
 const NAME = 8;
 const DIGEST = 32;
 /** Where its parts begin. */
@@ -33,7 +33,7 @@ function beginning(kind: Kind, { device, precision }: Place): Buffer {
   return Buffer.concat([MAGIC[kind], ...[kindOf(device), precision].map((name) => Buffer.from(name.padEnd(NAME, '\0'), 'latin1'))]);
 }
 
-export function* packState(inputs: Buffer, place: Place, losses: LossHistory, native: Uint8Array, kind: Kind = 'search'): Pieces<Buffer> {
+export function* packState(inputs: Buffer, place: Place, losses: LossHistory, native: Uint8Array, kind: Kind): Pieces<Buffer> {
   const end = NATIVE + native.length;
   const state = Buffer.allocUnsafe(end + DIGEST);
   state.set(Buffer.concat([beginning(kind, place), inputs, losses.toBytes()]));
@@ -46,7 +46,7 @@ export function* packState(inputs: Buffer, place: Place, losses: LossHistory, na
  * What is in `bytes`, copied.
  * @throws ConesError CONES_STATE_INVALID when it is damaged or belongs to other pictures, options, another model or device
  */
-export function* unpackState(inputs: Buffer, place: Place, bytes: Uint8Array, kind: Kind = 'search'): Pieces<SavedSearch> {
+export function* unpackState(inputs: Buffer, place: Place, bytes: Uint8Array, kind: Kind): Pieces<SavedSearch> {
   const state = Buffer.allocUnsafe(bytes.length);
   yield* copy(bytes, state);
   const end = state.length - DIGEST;
