@@ -200,6 +200,22 @@ export interface NativeAdapterUse {
   weight: number;
 }
 
+/** What the memory of a drawing depends on. */
+export interface NativeDrawingSize extends NativeLatentShape {
+  tokens: number;
+  guided: boolean;
+  /** Of each picture. Default 1. */
+  regions?: number;
+  /** What a region's row sees. Default: the whole picture. */
+  window?: { height: number; width: number };
+  /** Guided by a picture, too. */
+  byPicture?: boolean;
+  /** What is known of the pictures is kept. */
+  known?: boolean;
+  /** That any of its pictures has. */
+  adapters?: readonly NativeAdapterUse[];
+}
+
 export interface NativeSample extends NativeJob, NativeLatentShape {
   /** Initial latents [B, C, h, w], already scaled by the schedule's initial noise scale; C: the UNet's output channels. */
   latents: Float32Array;
@@ -510,10 +526,7 @@ export class NativeModel {
   /** The mean length of the vocabulary's token embeddings. */
   wordNorm(job: NativeJob): Promise<number>;
   planText(rows: number, tokens: number): number;
-  planSample(
-    batch: number, height: number, width: number, tokens: number, guided: boolean, regions?: number, byPicture?: boolean, known?: boolean,
-    windowHeight?: number, windowWidth?: number, adapters?: readonly NativeAdapterUse[],
-  ): number;
+  planSample(options: NativeDrawingSize): number;
   /** `peak` of a step; `held` between steps. Pictures and captions included. */
   planSearch(options: NativeSearchPlan): { peak: number; held: number };
   planTraining(options: NativeTrainingPlan): { peak: number; held: number };

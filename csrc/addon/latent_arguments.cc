@@ -1,12 +1,20 @@
 #include "addon/latent_arguments.h"
 
+#include <cmath>
+
 #include "addon/mask.h"
 
 namespace cones::addon {
 
 Shape latent_shape(const Napi::Object& o, index_t channels) {
-  constexpr std::int64_t largest = 1 << 14;
-  return {integer(o, "batch", 1, largest), integer(o, "height", 1, largest), integer(o, "width", 1, largest), channels};
+  return {integer(o, "batch", 1, kMaxSide), integer(o, "height", 1, kMaxSide), integer(o, "width", 1, kMaxSide), channels};
+}
+
+index_t size_argument(const Napi::CallbackInfo& info, std::size_t i) {
+  const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
+  if (!(value >= 1 && value <= static_cast<double>(kMaxSide) && value == std::floor(value)))
+    invalid(info.Env(), "Sizes must be whole numbers from 1 to " + std::to_string(kMaxSide) + ".");
+  return static_cast<index_t>(value);
 }
 
 Prediction prediction_of(const Napi::Object& o) {

@@ -19,6 +19,12 @@ Prediction prediction_of(const Napi::Object& options);
 /// The longest text in tokens that a call may have.
 constexpr index_t kMaxTokens = 1 << 16;
 
+/// The largest batch, height or width.
+constexpr std::int64_t kMaxSide = 1 << 14;
+
+/// The i-th argument, a size from 1 to kMaxSide.
+index_t size_argument(const Napi::CallbackInfo& info, std::size_t i);
+
 /// Batch, height and width of an options object with a number of channels: [B, h, w, C].
 Shape latent_shape(const Napi::Object& options, index_t channels);
 

@@ -1,12 +1,12 @@
 #include "addon/model.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "addon/adapter.h"
 #include "addon/arguments.h"
 #include "addon/configs.h"
 #include "addon/devices.h"
+#include "addon/latent_arguments.h"
 #include "jobs/denoise.h"
 #include "jobs/drawing.h"
 #include "jobs/encode_text.h"
@@ -182,16 +182,9 @@ Napi::Value NativeModel::memory(const Napi::CallbackInfo& info) {
 
 namespace {
 
-index_t size_at(const Napi::CallbackInfo& info, std::size_t i) {
-  const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
-  if (!(value >= 1 && value <= 1 << 14 && value == std::floor(value)))
-    invalid(info.Env(), "Sizes must be whole numbers from 1 to 16384.");
-  return static_cast<index_t>(value);
-}
-
 std::vector<index_t> sizes(const Napi::CallbackInfo& info, std::size_t count) {
   std::vector<index_t> values;
-  for (std::size_t i = 0; i < count; ++i) values.push_back(size_at(info, i));
+  for (std::size_t i = 0; i < count; ++i) values.push_back(size_argument(info, i));
   return values;
 }
 
@@ -226,19 +219,24 @@ Napi::Value NativeModel::plan_text(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value NativeModel::plan_sample(const Napi::CallbackInfo& info) {
-  const auto s = sizes(info, 4);
-  const bool guided = info[4].ToBoolean().Value(), by_picture = info[6].ToBoolean().Value(), known = info[7].ToBoolean().Value();
-  const index_t regions = info[5].IsUndefined() ? 1 : size_at(info, 5);
-  std::array<index_t, 2> window{s[1], s[2]};
-  if (!info[8].IsUndefined()) window = {size_at(info, 8), size_at(info, 9)};
-  AdapterRows adapters;
-  if (!info[10].IsUndefined()) adapters.push_back(adapter_uses(info[10], "adapters", *model(info.Env())));
-  return bytes(info.Env(), [&] {
-    const Model& m = *model(info.Env());
-    const Shape shape{s[0], s[1], s[2], m.unet().config().out_channels};
-    return jobs::plan_together(m, {{.shape = shape, .tokens = s[3], .guided = guided, .regions = regions, .window = window,
-                                    .by_picture = by_picture, .known = known, .adapters = adapters}}).peak;
-  });
+  const Napi::Object o = options_of(info);
+  const Model& m = *model(info.Env());
+  jobs::DrawingSize size{.shape = latent_shape(o, m.unet().config().out_channels),
+                         .tokens = integer(o, "tokens", 1, kMaxSide),
+                         .guided = boolean(o, "guided"),
+                         .by_picture = boolean(o, "byPicture"),
+                         .known = boolean(o, "known")};
+  size.window = {size.shape[1], size.shape[2]};
+  if (has(o, "regions")) size.regions = integer(o, "regions", 1, kMaxSide);
+  if (has(o, "window")) {
+    const Napi::Object window = object(o, "window");
+    size.window = {integer(window, "height", 1, kMaxSide), integer(window, "width", 1, kMaxSide)};
+  }
+  if (has(o, "adapters")) {
+    auto uses = adapter_uses(o.Get("adapters"), "adapters", m);
+    if (!uses.empty()) size.adapters.assign(static_cast<std::size_t>(size.pictures()), std::move(uses));
+  }
+  return bytes(info.Env(), [&] { return jobs::plan_together(m, {size}).peak; });
 }
 
 Napi::Value NativeModel::plan_encode(const Napi::CallbackInfo& info) {

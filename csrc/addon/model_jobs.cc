@@ -1,6 +1,5 @@
 // NativeModel's jobs without gradients: memory, text, pictures, denoising, masks (sampling: sample_job.cc). Each copies its
 // arguments, queues the work, and makes JavaScript values of the result.
-#include <cmath>
 #include <string>
 #include <utility>
 
@@ -18,15 +17,6 @@
 namespace cones::addon {
 namespace {
 
-constexpr std::int64_t kMaxSide = 1 << 14;
-
-index_t size_of(const Napi::CallbackInfo& info, std::size_t i) {
-  const double value = info[i].IsNumber() ? info[i].As<Napi::Number>().DoubleValue() : 0;
-  if (!(value >= 1 && value <= static_cast<double>(kMaxSide) && value == std::floor(value)))
-    invalid(info.Env(), "Sizes must be whole numbers from 1 to " + std::to_string(kMaxSide) + ".");
-  return static_cast<index_t>(value);
-}
-
 Settle array_result(std::vector<float> values) {
   return [values = std::move(values)](Napi::Env env) mutable { return hand_over(env, std::move(values)); };
 }
@@ -35,7 +25,7 @@ Settle array_result(std::vector<float> values) {
 using InPasses = std::vector<float> (*)(const Model&, const jobs::Pictures&, const std::atomic<bool>&);
 Work picture_job(const Napi::CallbackInfo& info, const char* name, std::shared_ptr<const Model> model, InPasses job) {
   auto values = elements<float>(info[0], name);
-  const jobs::Pictures sizes{.count = size_of(info, 1), .height = size_of(info, 2), .width = size_of(info, 3), .draft = boolean(options_of(info, 4), "draft")};
+  const jobs::Pictures sizes{.count = size_argument(info, 1), .height = size_argument(info, 2), .width = size_argument(info, 3), .draft = boolean(options_of(info, 4), "draft")};
   return [model = std::move(model), values = std::move(values), sizes, job](const std::atomic<bool>& aborted, const Progress&) {
     jobs::Pictures in = sizes;
     in.values = values;
@@ -93,7 +83,7 @@ Napi::Value NativeModel::encode_text(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   jobs::TextInput in;
   in.ids = elements<std::int32_t>(info[0], "ids");
-  in.rows = size_of(info, 1);
+  in.rows = size_argument(info, 1);
   const Napi::Object o = options_of(info, 2);
   if (has(o, "replaceIds")) {
     in.replace_ids = elements<std::int32_t>(o, "replaceIds");

@@ -69,25 +69,12 @@ Napi::Function NativeSearch::define(Napi::Env env) {
                       InstanceMethod("dispose", &NativeSearch::dispose)});
 }
 
-NativeSearch::NativeSearch(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (info.Length() != 1 || !info[0].IsExternal())
-    throw Napi::TypeError::New(info.Env(), "NativeSearch is made by createSearch().");
-  const Created& created = *info[0].As<Napi::External<Created>>().Data();
-  job_ = created.job;
-  queue_ = created.queue;
-}
-
 Work NativeSearch::create(const Napi::Object& o, std::shared_ptr<const Model> model, PromiseQueue* queue) {
   jobs::SearchInput in;
   read_data(o, *model, in);
   in.identifier = identifier_options(o, in);
   in.options = search_options(o);
-  return [model = std::move(model), queue, in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-    return [job = std::make_shared<jobs::SearchJob>(model, in, aborted), queue](Napi::Env env) -> Napi::Value {
-      Created created{job, queue->shared_from_this()};
-      return Instance::of(env).search_class.New({Napi::External<Created>::New(env, &created)});
-    };
-  };
+  return creation(std::move(model), queue, std::move(in), &Instance::search_class);
 }
 
 Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
@@ -104,66 +91,6 @@ Napi::Value NativeSearch::plan(const Napi::Object& o, const Model& model) {
     return jobs::plan_search(
         model, jobs::search_sizes(moments, captions, tokens, static_cast<int>(one[0]), identifier_rows, options));
   }));
-}
-
-const std::shared_ptr<jobs::SearchJob>& NativeSearch::job(Napi::Env env) const {
-  if (!job_) throw make_error(env, "CONES_DISPOSED", "The search was disposed. Start another one.");
-  return job_;
-}
-
-Napi::Value NativeSearch::step(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(job(info.Env())->state().search().steps_done()));
-}
-
-Napi::Value NativeSearch::queue(Napi::Env env, PromiseQueue::Options options, Work work) {
-  options.series = job(env).get();
-  return queue_->add(env, options, std::move(work));
-}
-
-Napi::Value NativeSearch::run(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[0].IsObject()) invalid(env, "run needs its options.");
-  const auto o = info[0].As<Napi::Object>();
-  PromiseQueue::Options options = run_options(o, Value());
-  // A step whose backward has begun is taken to its end, but nobody waits for that.
-  options.unstoppable = std::make_shared<std::atomic<bool>>(true);
-  return queue(env, std::move(options),
-               [search_run = jobs::SearchRun(job(env), integer(o, "steps", 0, std::int64_t{1} << 40))](
-                   const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
-                 if (!search_run.step(aborted, notifier(progress))) return std::nullopt;
-                 return [](Napi::Env e) { return e.Undefined(); };
-               });
-}
-
-Napi::Value NativeSearch::update(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[0].IsObject()) invalid(env, "update needs its options.");
-  const auto o = info[0].As<Napi::Object>();
-  if (has(o, "masks")) invalid(env, "A search's update takes no masks: what is shut is what it searches.");
-  if (job(env)->state().identifier()) invalid(env, "A search that learns its identifier encodes its own captions: use run().");
-  jobs::TrainingInput in;
-  read_training(o, job(env)->model(), in);
-  return queue(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
-               [j = job(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-                 return settle(j->update(in, aborted));
-               });
-}
-
-Napi::Value NativeSearch::save_state(const Napi::CallbackInfo& info) {
-  return queue(info.Env(), {.keep = Value()},
-             [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
-               return [bytes = j->save()](Napi::Env e) mutable { return hand_over(e, std::move(bytes)); };
-             });
-}
-
-Napi::Value NativeSearch::load_state(const Napi::CallbackInfo& info) {
-  const SavedState state(info, Value());
-  return queue(info.Env(), {.keep = state.keep},
-             [j = job(info.Env()), bytes = state.bytes](
-                 const std::atomic<bool>&, const Progress&) -> Settle {
-               j->load(bytes);
-               return [](Napi::Env e) { return e.Undefined(); };
-             });
 }
 
 Napi::Value NativeSearch::embedding(const Napi::CallbackInfo& info) {

@@ -55,25 +55,12 @@ Napi::Function NativeTraining::define(Napi::Env env) {
                       InstanceMethod("dispose", &NativeTraining::dispose)});
 }
 
-NativeTraining::NativeTraining(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (info.Length() != 1 || !info[0].IsExternal())
-    throw Napi::TypeError::New(info.Env(), "NativeTraining is made by createTraining().");
-  const Created& created = *info[0].As<Napi::External<Created>>().Data();
-  job_ = created.job;
-  queue_ = created.queue;
-}
-
 Work NativeTraining::create(const Napi::Object& o, std::shared_ptr<const Model> model, PromiseQueue* queue) {
   jobs::TrainInput in;
   read_data(o, *model, in);
   in.identifier = identifier_options(o, in);
   in.options = trainer_options(o);
-  return [model = std::move(model), queue, in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-    return [job = std::make_shared<jobs::TrainJob>(model, in, aborted), queue](Napi::Env env) -> Napi::Value {
-      Created created{job, queue->shared_from_this()};
-      return Instance::of(env).training_class.New({Napi::External<Created>::New(env, &created)});
-    };
-  };
+  return creation(std::move(model), queue, std::move(in), &Instance::training_class);
 }
 
 Napi::Value NativeTraining::plan(const Napi::Object& o, const Model& model) {
@@ -86,61 +73,6 @@ Napi::Value NativeTraining::plan(const Napi::Object& o, const Model& model) {
   const int rows = static_cast<int>(integer(o, "identifierRows", 0, 1024));
   if (rows > 0) in.identifier = jobs::identifier_sizes(rows, tokens, static_cast<int>(integer(o, "identifiers", 1, 1024)));
   return plan_value(o.Env(), guarded(o.Env(), [&] { return jobs::plan_training(model, in); }));
-}
-
-const std::shared_ptr<jobs::TrainJob>& NativeTraining::job(Napi::Env env) const {
-  if (!job_) throw make_error(env, "CONES_DISPOSED", "The training was disposed. Start another one.");
-  return job_;
-}
-
-Napi::Value NativeTraining::step(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(job(info.Env())->state().trainer().steps_done()));
-}
-
-Napi::Value NativeTraining::queue(Napi::Env env, PromiseQueue::Options options, Work work) {
-  options.series = job(env).get();
-  return queue_->add(env, options, std::move(work));
-}
-
-Napi::Value NativeTraining::run(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[0].IsObject()) invalid(env, "run needs its options.");
-  const auto o = info[0].As<Napi::Object>();
-  return queue(env, run_options(o, Value()),
-               [train_run = jobs::TrainRun(job(env), integer(o, "steps", 0, std::int64_t{1} << 40))](
-                   const std::atomic<bool>& aborted, const Progress& progress) mutable -> std::optional<Settle> {
-                 if (!train_run.step(aborted, notifier(progress))) return std::nullopt;
-                 return [](Napi::Env e) { return e.Undefined(); };
-               });
-}
-
-Napi::Value NativeTraining::update(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[0].IsObject()) invalid(env, "update needs its options.");
-  const auto o = info[0].As<Napi::Object>();
-  if (has(o, "masks")) invalid(env, "A training's update takes no masks.");
-  if (job(env)->state().identifier()) invalid(env, "A training that learns identifiers encodes its own captions: use run().");
-  jobs::TrainingInput in;
-  read_training(o, job(env)->model(), in);
-  return queue(env, {.keep = Value(), .callback = {}, .abort = abort_option(o)},
-               [j = job(env), in = std::move(in)](const std::atomic<bool>& aborted, const Progress&) -> Settle {
-                 return settle(j->update(in, aborted));
-               });
-}
-
-Napi::Value NativeTraining::save_state(const Napi::CallbackInfo& info) {
-  return queue(info.Env(), {.keep = Value()}, [j = job(info.Env())](const std::atomic<bool>&, const Progress&) -> Settle {
-    return [bytes = j->save()](Napi::Env e) mutable { return hand_over(e, std::move(bytes)); };
-  });
-}
-
-Napi::Value NativeTraining::load_state(const Napi::CallbackInfo& info) {
-  const SavedState state(info, Value());
-  return queue(info.Env(), {.keep = state.keep},
-               [j = job(info.Env()), bytes = state.bytes](const std::atomic<bool>&, const Progress&) -> Settle {
-                 j->load(bytes);
-                 return [](Napi::Env e) { return e.Undefined(); };
-               });
 }
 
 Napi::Value NativeTraining::embeddings(const Napi::CallbackInfo& info) {

@@ -99,18 +99,11 @@ const Parameter* Weights::used(const std::string& name) const {
   return found != tensors_.end() && found->second.used ? &found->second.parameter : nullptr;
 }
 
-std::vector<const Parameter*> Weights::all_used() const {
-  std::vector<const Parameter*> found;
-  for (const auto& [name, tensor] : tensors_)
+std::vector<Parameter*> Weights::all_used() {
+  std::vector<Parameter*> found;
+  for (auto& [name, tensor] : tensors_)
     if (tensor.used) found.push_back(&tensor.parameter);
   return found;
-}
-
-std::vector<Parameter*> Weights::used() {
-  std::vector<Parameter*> parameters;
-  for (auto& [name, tensor] : tensors_)
-    if (tensor.used) parameters.push_back(&tensor.parameter);
-  return parameters;
 }
 
 void Weights::check_all_used(const std::vector<std::string_view>& ignored) const {

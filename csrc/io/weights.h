@@ -56,9 +56,7 @@ class Weights {
   /// The parameter of this name if find() has returned it before, else null.
   const Parameter* used(const std::string& name) const;
   /// All that find() has returned, in the order of their names.
-  std::vector<const Parameter*> all_used() const;
-  /// The same, to be trained.
-  std::vector<Parameter*> used();
+  std::vector<Parameter*> all_used();
   /// CONES_TENSOR_UNEXPECTED when some tensors were never asked for: the config does not describe this model. Names that
   /// end in one of `ignored` are let pass.
   void check_all_used(const std::vector<std::string_view>& ignored = {}) const;

@@ -1,10 +1,7 @@
 // What searches and trainings learn from, as it comes from outside, and what a step of either tells.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
-#include <cstddef>
-#include <span>
 #include <vector>
 
 #include "model/model.h"
@@ -39,31 +36,5 @@ struct SearchProgress {
 };
 /// Of a step that began at `begin`, whose first `subjects` rows show the subject.
 SearchProgress progress_of(std::int64_t steps, const StepResult& result, int subjects, std::chrono::steady_clock::time_point begin);
-
-/// The state of a search or a trainer and then the identifier's (null for none).
-template <class Trained>
-std::vector<std::byte> save_with(const Context& context, const Trained& trained, const LearnedIdentifier* identifier) {
-  std::vector<std::byte> state = trained.save(context);
-  if (identifier) {
-    const std::vector<std::byte> more = identifier->save(context);
-    state.insert(state.end(), more.begin(), more.end());
-  }
-  return state;
-}
-
-/// Changes both or neither.
-template <class Trained>
-void load_with(const Context& context, std::span<const std::byte> state, Trained& trained, LearnedIdentifier* identifier) {
-  if (!identifier) return trained.load(context, state);
-  const std::size_t own = std::min(trained.state_size(), state.size());
-  const std::vector<std::byte> before = identifier->save(context);
-  identifier->load(context, state.subspan(own));
-  try {
-    trained.load(context, state.first(own));
-  } catch (...) {
-    identifier->load(context, before);
-    throw;
-  }
-}
 
 }  // namespace cones::jobs

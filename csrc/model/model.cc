@@ -65,8 +65,9 @@ bool is_layer(const Parameter& weight) { return weight.shape.rank() >= 2 && !wei
 }  // namespace
 
 std::vector<const Parameter*> Model::adaptable(bool of_text) const {
-  std::vector<const Parameter*> found = (of_text ? text_weights_ : unet_weights_)->all_used();
-  std::erase_if(found, [](const Parameter* weight) { return !is_layer(*weight); });
+  std::vector<const Parameter*> found;
+  for (const Parameter* weight : (of_text ? text_weights_ : unet_weights_)->all_used())
+    if (is_layer(*weight)) found.push_back(weight);
   return found;
 }
 

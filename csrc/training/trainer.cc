@@ -39,7 +39,7 @@ Trainer::Trainer(const Context& context, const UNet& unet, const WeightFiles& fi
   } else if (options_.weights == TrainerOptions::Weights::unet) {
     own_.emplace(files);
     UNet(context.plan(), *own_, unet.config());  // asks for all of them
-    const std::vector<Parameter*> used = own_->used();
+    const std::vector<Parameter*> used = own_->all_used();
     trained_.emplace(context, std::vector<const Parameter*>(used.begin(), used.end()));
     for (std::size_t i = 0; i < used.size(); ++i) make_trained(context, *used[i], trained_->values(i));
   }

@@ -46,12 +46,22 @@ export function planDrawing(session: Session, options: DrawingOptions, available
   const preview = previewed ? model.planDecode(1, height, width, available, true) : 0;
   // A picture's adapters go one after another, so that the memory is that of one of them.
   const changing = nativeAdapters(session, [...new Map(adapters.map((one) => [one.adapter, one])).values()]);
+  const size = {
+    ...latent,
+    tokens: tokens ?? tokenizer.maxLength,
+    guided,
+    regions,
+    window,
+    byPicture: edit?.imageGuidance !== undefined,
+    known: edit?.known ?? false,
+    ...(changing ? { adapters: changing } : {}),
+  };
   const drawing = (batchSize: number): Drawing => ({
     batchSize,
     bytes: preview + Math.max(
       model.planText(1, tokenizer.maxLength),
       encoding,
-      model.planSample(batchSize, height, width, tokens ?? tokenizer.maxLength, guided, regions, edit?.imageGuidance !== undefined, edit?.known ?? false, window.height, window.width, changing),
+      model.planSample({ ...size, batch: batchSize }),
       decoded ? model.planDecode(batchSize, height, width, available, decoder === 'drafts') : 0,
     ),
   });

@@ -148,7 +148,7 @@ async function main(): Promise<void> {
     ['randomNormal', (...v) => addon.randomNormal(...(v as unknown as [bigint, number, number])), [1n, 0, 16]],
     ['kvBytes', (i) => model.kvBytes(i), [0]],
     ['planDenoise', (...v) => model.planDenoise(...(v as unknown as [number, number, number, number])), [1, height, side, tokens]],
-    ['planSample', (...v) => model.planSample(...(v as unknown as [number, number, number, number, boolean, number, boolean, boolean, number, number])), [1, height, side, tokens, true, 2, false, false, height, side, uses]],
+    ['planSample', (o) => model.planSample(o), [{ ...job, tokens, guided: true, regions: 2, window: { height, width: side }, byPicture: false, known: false, adapters: uses }]],
     ['planText', (...v) => model.planText(...(v as unknown as [number, number])), [1, tokens]],
     ['planEncode', (...v) => model.planEncode(...(v as unknown as [number, number, number, number])), [2, 64, 32, 1e6]],
     ['planDecode', (...v) => model.planDecode(...(v as unknown as [number, number, number, number, boolean])), [2, height, side, 1e6, false]],

@@ -233,9 +233,9 @@ describe('prior pictures', () => {
     const ample = await draw('ample');
     expect(ample).toMatchObject({ done: [4, 5], code: undefined });
     // Room to draw, not to search.
-    const tight = await draw('tight', weights + model.planSample(2, 8, 8, 77, true));
+    const tight = await draw('tight', weights + model.planSample({ batch: 2, height: 8, width: 8, tokens: 77, guided: true }));
     expect(tight).toMatchObject({ done: [2, 4, 5], code: 'CONES_OUT_OF_MEMORY', files: ample.files });
-    const none = await draw('ample', weights + model.planSample(1, 8, 8, 77, true) - 1);
+    const none = await draw('ample', weights + model.planSample({ batch: 1, height: 8, width: 8, tokens: 77, guided: true }) - 1);
     expect(none).toMatchObject({ done: [], code: 'CONES_OUT_OF_MEMORY' });
     await model.dispose();
   });
