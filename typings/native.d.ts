@@ -426,17 +426,25 @@ export interface NativeSearchUpdate extends Omit<NativeDenoise, 'masks'> {
   weights: Float64Array;
 }
 
-/** ξ, the optimiser's moments and S over the searched weights; noise is a function of (seed, step), so it resumes bit-exactly. */
-export class NativeSearch {
-  private constructor();
+/** What takes steps, by noise that is a function of (seed, step), so that it resumes bit-exactly. */
+export interface NativeLearning {
   readonly step: number;
   run(options: NativeSearchRun): Promise<void>;
-  /** One step on an explicit batch, for goldens and researchers; not for a search that learns an identifier. */
+  /** One step on an explicit batch, for goldens and researchers; not where identifiers are learned. */
   update(options: NativeSearchUpdate): Promise<{ loss: number; rows: Float64Array }>;
-  /** step, then per searched tensor 1 − ξ, first moment, second moment, S; then a learned embedding and its moments. */
   saveState(): Promise<Uint8Array>;
   /** `state` is not copied: it must neither be written to nor transferred until the promise settles. */
   loadState(state: Uint8Array): Promise<void>;
+  dispose(): void;
+}
+
+/**
+ * ξ, the optimiser's moments and S over the searched weights. Its state: step, then per searched tensor 1 − ξ, first moment, second moment,
+ * S; then a learned embedding and its moments. A step under way is not taken to its end when it is disposed.
+ */
+export interface NativeSearch extends NativeLearning {}
+export class NativeSearch {
+  private constructor();
   /** The learned identifier's embedding [D] as it is now. */
   embedding(): Promise<Float32Array>;
   /** Per searched tensor: the values that rank neurons, displacement 1 − ξ or the summed score S. */
@@ -445,27 +453,19 @@ export class NativeSearch {
   selectThreshold(by: 'displacement' | 'score', threshold: number): Promise<Uint32Array[]>;
   /** The `count` highest-ranked weights over all searched tensors (ranking > 0 only); and the threshold they pass. */
   selectCount(by: 'displacement' | 'score', count: number): Promise<{ indices: Uint32Array[]; threshold: number }>;
-  /** A step under way is not taken to its end. */
-  dispose(): void;
 }
 
-/** Token embeddings and weights with AdamW's moments; noise is a function of (seed, step), so it resumes bit-exactly. */
+/**
+ * Token embeddings and weights with AdamW's moments. Its state: step, then per weight values, first and second moment; then the embeddings
+ * and theirs. An abort leaves the state of the last whole step.
+ */
+export interface NativeTraining extends NativeLearning {}
 export class NativeTraining {
   private constructor();
-  readonly step: number;
-  /** An abort leaves the state of the last whole step. */
-  run(options: NativeSearchRun): Promise<void>;
-  /** One step on an explicit batch, for goldens and researchers; not where identifiers are learned. */
-  update(options: NativeSearchUpdate): Promise<{ loss: number; rows: Float64Array }>;
-  /** step, then per weight values, first and second moment; then the embeddings and theirs. */
-  saveState(): Promise<Uint8Array>;
-  /** `state` is not copied: it must neither be written to nor transferred until the promise settles. */
-  loadState(state: Uint8Array): Promise<void>;
   /** The learned identifiers' embeddings [tokens, D] as they are now. */
   embeddings(): Promise<Float32Array>;
   /** The trained weights as they are now, by diffusers' names. */
   weights(): Promise<{ name: string; shape: number[]; values: Float32Array }[]>;
-  dispose(): void;
 }
 
 /** Loss of Eq. 2–3 on fixed pictures, noise and timesteps, without gradients, for reports. */

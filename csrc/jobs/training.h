@@ -45,6 +45,4 @@ class TrainJob : public LearningJob<TrainState, TrainInput> {
   std::vector<float> embeddings() const;
 };
 
-using TrainRun = StepRun<TrainJob>;
-
 }  // namespace cones::jobs

@@ -1,6 +1,6 @@
 /** Configs of autoencoders other than AutoencoderKL: AutoencoderTiny (TAESD), and AsymmetricAutoencoderKL, whose decoder is the larger. */
 import { z } from 'zod';
-import { channels, count, invalid, layers, parseConfig } from './parse';
+import { channels, checkGroups, checkLevels, count, invalid, layers, parseConfig } from './parse';
 import type { JsonObject } from './read-json';
 import type { VaeConfig } from './types';
 import type { WeightFiles } from './weights';
@@ -31,9 +31,7 @@ const TINY = {
 export function parseTiny(file: string, json: JsonObject): Parsed {
   const config = parseConfig(file, json, TINY);
   const levels = config.encoder_block_out_channels.length;
-  for (const key of ['decoder_block_out_channels', 'num_encoder_blocks', 'num_decoder_blocks'] as const) {
-    if (config[key].length !== levels) throw invalid(file, `"${key}" has ${config[key].length} entries, but "encoder_block_out_channels" has ${levels}`);
-  }
+  checkLevels(file, config, ['decoder_block_out_channels', 'num_encoder_blocks', 'num_decoder_blocks'], 'encoder_block_out_channels');
   for (const key of ['encoder_block_out_channels', 'decoder_block_out_channels'] as const) {
     // diffusers' layers fit one another only so.
     if (config[key].some((value) => value !== config[key][0])) throw invalid(file, `"${key}" are not all the same`);
@@ -78,11 +76,8 @@ const ASYMMETRIC = {
 export function parseAsymmetric(file: string, json: JsonObject): Parsed {
   const config = parseConfig(file, json, ASYMMETRIC);
   const levels = config.down_block_out_channels.length;
-  for (const key of ['down_block_types', 'up_block_types', 'up_block_out_channels'] as const) {
-    if (config[key].length !== levels) throw invalid(file, `"${key}" has ${config[key].length} entries, but "down_block_out_channels" has ${levels}`);
-  }
-  const odd = [...config.down_block_out_channels, ...config.up_block_out_channels].find((value) => value % config.norm_num_groups !== 0);
-  if (odd !== undefined) throw invalid(file, `${odd} channels are not a multiple of "norm_num_groups" ${config.norm_num_groups}`);
+  checkLevels(file, config, ['down_block_types', 'up_block_types', 'up_block_out_channels'], 'down_block_out_channels');
+  checkGroups(file, [...config.down_block_out_channels, ...config.up_block_out_channels], config.norm_num_groups);
   return {
     inChannels: config.in_channels,
     outChannels: config.out_channels,

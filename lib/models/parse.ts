@@ -64,3 +64,16 @@ export const layers = z.int().min(1).max(1024);
 export const epsilon = z.number().positive().max(1);
 /** A channel count per level; 16 levels are far more than any model has. */
 export const channels = z.array(count).min(1).max(16);
+
+/** That lists of one entry for each level are as long as `of`. */
+export function checkLevels<K extends string>(file: string, config: Readonly<Record<K, readonly unknown[]>>, keys: readonly K[], of: K): void {
+  for (const key of keys) {
+    if (config[key].length !== config[of].length) throw invalid(file, `"${key}" has ${config[key].length} entries, but "${of}" has ${config[of].length}`);
+  }
+}
+
+/** That group norms divide these channels. */
+export function checkGroups(file: string, sizes: readonly number[], groups: number): void {
+  const odd = sizes.find((value) => value % groups !== 0);
+  if (odd !== undefined) throw invalid(file, `${odd} channels are not a multiple of "norm_num_groups" ${groups}`);
+}

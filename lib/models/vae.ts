@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { z } from 'zod';
-import { channels, count, invalid, layers, parseConfig, unsupported } from './parse';
+import { channels, checkGroups, checkLevels, count, invalid, layers, parseConfig, unsupported } from './parse';
 import { type JsonObject, readJson } from './read-json';
 import type { VaeConfig } from './types';
 import { parseAsymmetric, parseTiny } from './other-autoencoders';
@@ -55,18 +55,8 @@ export function parseVaeConfig(file: string, json: JsonObject): Omit<VaeConfig, 
   if (json['_class_name'] === 'AsymmetricAutoencoderKL') return parseAsymmetric(file, json);
   const config = parseConfig(file, json, KEYS);
   const blockOutChannels = config.block_out_channels;
-  for (const key of ['down_block_types', 'up_block_types'] as const) {
-    if (config[key].length !== blockOutChannels.length) {
-      throw invalid(
-        file,
-        `"${key}" has ${config[key].length} entries, but "block_out_channels" has ${blockOutChannels.length}`,
-      );
-    }
-  }
-  const odd = blockOutChannels.find((value) => value % config.norm_num_groups !== 0);
-  if (odd !== undefined) {
-    throw invalid(file, `${odd} channels are not a multiple of "norm_num_groups" ${config.norm_num_groups}`);
-  }
+  checkLevels(file, config, ['down_block_types', 'up_block_types'], 'block_out_channels');
+  checkGroups(file, blockOutChannels, config.norm_num_groups);
   return {
     inChannels: config.in_channels,
     outChannels: config.out_channels,

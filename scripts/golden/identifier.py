@@ -5,9 +5,8 @@ Independent of cones: PyTorch's autograd through both models, PyTorch's Adam wit
 import copy
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 import diffusers.models.embeddings
-import diffusers.schedulers.scheduling_ddim
 from torch.func import functional_call
 
 from . import clip, common, search, unet
@@ -25,12 +24,7 @@ CASES = {"search-identifier": {}}
 
 def learn(model, text, inputs):
     """The learned embedding [D], every weight's score and the losses [K] after K steps."""
-    with common.float64_in(diffusers.schedulers.scheduling_ddim):
-        alphas_cumprod = DDIMScheduler(**search.SCHEDULE).alphas_cumprod  # in fp64
-    wide = common.wide(model.dtype)
-    x = {k: v.to(wide) if v.is_floating_point() else v.long() for k, v in inputs.items()}
-    alpha = alphas_cumprod[x["timesteps"]][..., None, None, None]
-    noisy = alpha.sqrt().to(wide) * x["latents"] + (1 - alpha).sqrt().to(wide) * x["noise"]
+    x, noisy = search.noised(model, inputs)
 
     table = text.get_input_embeddings().weight
     name = next(n for n, p in text.named_parameters() if p is table)

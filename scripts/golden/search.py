@@ -110,14 +110,19 @@ def algorithm_1(model, steps, optimizer, learning_rate, clamp):
     return {n: 1 - theta[n] / first[n] for n in theta}, score, losses
 
 
-def search(model, inputs, rounding=0):
-    """Every run's displacement 1 - xi and score per parameter and its losses [K]; and the noisy latents."""
+def noised(model, inputs):
+    """The inputs in the precision that `model` computes in, and the noisy latents."""
     with common.float64_in(diffusers.schedulers.scheduling_ddim):
-        schedule = DDIMScheduler(**SCHEDULE)  # its alphas_cumprod, in fp64
+        alphas_cumprod = DDIMScheduler(**SCHEDULE).alphas_cumprod  # in fp64
     wide = common.wide(model.dtype)
     x = {k: v.to(wide) if v.is_floating_point() else v.long() for k, v in inputs.items()}
-    alpha = schedule.alphas_cumprod[x["timesteps"]][..., None, None, None]
-    noisy = (alpha.sqrt().to(wide) * x["latents"] + (1 - alpha).sqrt().to(wide) * x["noise"])
+    alpha = alphas_cumprod[x["timesteps"]][..., None, None, None]
+    return x, alpha.sqrt().to(wide) * x["latents"] + (1 - alpha).sqrt().to(wide) * x["noise"]
+
+
+def search(model, inputs, rounding=0):
+    """Every run's displacement 1 - xi and score per parameter and its losses [K]; and the noisy latents."""
+    x, noisy = noised(model, inputs)
     rounded = common.round_to(model.dtype, noisy, rounding)
     steps = [dict(noisy=rounded[k], noise=x["noise"][k], timesteps=x["timesteps"][k],
                   encoder_hidden_states=x["encoder_hidden_states"].to(model.dtype)) for k in range(STEPS)]

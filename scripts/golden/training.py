@@ -7,9 +7,8 @@ subject, too, whose token is new.
 import copy
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 import diffusers.models.embeddings
-import diffusers.schedulers.scheduling_ddim
 from diffusers.models.attention_processor import CustomDiffusionAttnProcessor, CustomDiffusionAttnProcessor2_0
 from safetensors.torch import load_file
 from torch.func import functional_call
@@ -50,12 +49,7 @@ def custom_diffusion(model, processor, theta):
 def train(model, text, inputs, method, processor=CustomDiffusionAttnProcessor2_0):
     """Losses [STEPS], the embeddings and the first KEPT values of every trained weight after STEPS steps."""
     model = copy.deepcopy(model)
-    with common.float64_in(diffusers.schedulers.scheduling_ddim):
-        alphas_cumprod = DDIMScheduler(**search.SCHEDULE).alphas_cumprod  # in fp64
-    wide = common.wide(model.dtype)
-    x = {k: v.to(wide) if v.is_floating_point() else v.long() for k, v in inputs.items()}
-    alpha = alphas_cumprod[x["timesteps"]][..., None, None, None]
-    noisy = alpha.sqrt().to(wide) * x["latents"] + (1 - alpha).sqrt().to(wide) * x["noise"]
+    x, noisy = search.noised(model, inputs)
 
     table = text.get_input_embeddings().weight
     name = next(n for n, p in text.named_parameters() if p is table)

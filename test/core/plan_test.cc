@@ -238,6 +238,21 @@ TEST("drawings with adapters: planned for any of them in every row, and an adapt
   EXPECT(model->memory().peak - held == planned);
 }
 
+/// Three steps of the only job of its model.
+template <class Job>
+void expect_planned_steps(std::shared_ptr<Job> job, const jobs::Plan& planned, bool identifier) {
+  const Model& model = job->model();
+  jobs::StepRun<Job> run(std::move(job), 3);
+  std::vector<std::int64_t> steps;
+  while (!run.step(kWanted, [&](const jobs::SearchProgress& progress) { steps.push_back(progress.steps); })) {}
+  EXPECT(steps == (std::vector<std::int64_t>{1, 2, 3}));
+  EXPECT(peak_of(model) == planned.peak);
+  // A planned step leaves the identifier's gradient [D] until the next one; a real one has used it up.
+  const std::size_t held = model.memory().in_use - model.memory().weights;
+  const std::size_t left = identifier ? static_cast<std::size_t>(model.text().config().hidden_size) * sizeof(float) : 0;
+  EXPECT(held == planned.held || held + left == planned.held);
+}
+
 TEST("searches: the peak of a step, and what is held between steps") {
   for (const Optimizer optimizer : {Optimizer::adam, Optimizer::sgd})
     for (const Checkpointing checkpointing : {Checkpointing::none, Checkpointing::light, Checkpointing::layers})
@@ -247,15 +262,7 @@ TEST("searches: the peak of a step, and what is held between steps") {
         in.options.checkpointing = checkpointing;
         const jobs::Plan planned =
             jobs::plan_search(*model, jobs::search_sizes(in.shape, 1, kTokens, 3, identifier ? 1 : 0, in.options));
-        jobs::SearchRun run(std::make_shared<jobs::SearchJob>(model, in, kWanted), 3);
-        std::vector<std::int64_t> steps;
-        while (!run.step(kWanted, [&](const jobs::SearchProgress& progress) { steps.push_back(progress.steps); })) {}
-        EXPECT(steps == (std::vector<std::int64_t>{1, 2, 3}));
-        EXPECT(peak_of(*model) == planned.peak);
-        // A planned step leaves the identifier's gradient [D] until the next one; a real one has used it up.
-        const std::size_t held = model->memory().in_use - model->memory().weights;
-        const std::size_t left = identifier ? static_cast<std::size_t>(model->text().config().hidden_size) * sizeof(float) : 0;
-        EXPECT(held == planned.held || held + left == planned.held);
+        expect_planned_steps(std::make_shared<jobs::SearchJob>(model, in, kWanted), planned, identifier);
       }
 }
 
@@ -277,15 +284,7 @@ TEST("trainings: the peak of a step, and what is held between steps") {
       sizes.options = in.options;
       const jobs::Plan planned = jobs::plan_training(*model, sizes);
       EXPECT(model->memory().in_use == model->memory().weights);
-      jobs::TrainRun run(std::make_shared<jobs::TrainJob>(model, in, kWanted), 3);
-      std::vector<std::int64_t> steps;
-      while (!run.step(kWanted, [&](const jobs::SearchProgress& progress) { steps.push_back(progress.steps); })) {}
-      EXPECT(steps == (std::vector<std::int64_t>{1, 2, 3}));
-      EXPECT(peak_of(*model) == planned.peak);
-      // As of a search, above.
-      const std::size_t held = model->memory().in_use - model->memory().weights;
-      const std::size_t left = identifier ? static_cast<std::size_t>(model->text().config().hidden_size) * sizeof(float) : 0;
-      EXPECT(held == planned.held || held + left == planned.held);
+      expect_planned_steps(std::make_shared<jobs::TrainJob>(model, in, kWanted), planned, identifier);
 
       const auto tight = tiny_model(planned.peak - 1);
       EXPECT_ERROR("CONES_OUT_OF_MEMORY", jobs::TrainJob(tight, in, kWanted));

@@ -15,12 +15,7 @@ using namespace cones::test;
 
 namespace {
 
-constexpr index_t kSteps = 5, kRows = 4, kSide = 8, kChannels = 4, kTokens = 12;
-
-std::vector<float> step_of(const std::vector<float>& all, index_t k) {
-  const auto size = static_cast<std::ptrdiff_t>(all.size()) / kSteps;
-  return {all.begin() + k * size, all.begin() + (k + 1) * size};
-}
+constexpr index_t kSteps = 5, kTokens = kGoldenTokens;
 
 void compare(jobs::Precision precision) {
   HalfGolden golden("search-identifier", precision);
@@ -32,8 +27,7 @@ void compare(jobs::Precision precision) {
   const auto model = on_card(options, precision);
   const Context context = model->context(nullptr);
 
-  const std::vector<std::int32_t> ids = golden->ints("ids"), timesteps = golden->ints("timesteps"), captions = golden->ints("captions");
-  const index_t width = options.text.hidden_size;
+  const std::vector<std::int32_t> ids = golden->ints("ids");
   // Without the learned embedding, text states are those of the table.
   const std::vector<float> states = jobs::encode_text(context, *model, {3, ids, {}, {}});
   SearchOptions search_options;
@@ -46,22 +40,7 @@ void compare(jobs::Precision precision) {
                                 .most_rows = 2, .learning_rate = 5e-3});
   std::vector<float> losses;
   for (index_t k = 0; k < kSteps; ++k) {
-    const Shape shape{kRows, kSide, kSide, kChannels};
-    TrainingBatch batch;
-    batch.latents = upload_channels_last(context, step_of(golden->floats("noisy"), k), shape, context.backend->activation());
-    batch.target = upload_channels_last(context, step_of(golden->floats("noise"), k), shape, DType::f32);
-    batch.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
-    batch.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
-    std::vector<float> texts;
-    for (index_t r = 0; r < kRows; ++r) {
-      const int caption = captions[static_cast<std::size_t>(k * kRows + r)];
-      const auto known = std::ranges::find(batch.captions, caption);
-      batch.texts.push_back(static_cast<int>(known - batch.captions.begin()));
-      if (known != batch.captions.end()) continue;
-      batch.captions.push_back(caption);
-      texts.insert(texts.end(), states.begin() + caption * kTokens * width, states.begin() + (caption + 1) * kTokens * width);
-    }
-    batch.embeddings = upload(context, texts, {static_cast<index_t>(batch.captions.size()), kTokens, width});
+    const TrainingBatch batch = captioned_batch(context, golden.golden(), states, k);
     losses.push_back(static_cast<float>(search.step(context, batch, &identifier).loss));
   }
   EXPECT_ONLY_KERNELS(1 + kSteps);  // text states; losses

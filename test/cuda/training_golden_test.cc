@@ -15,13 +15,8 @@ using namespace cones::test;
 
 namespace {
 
-constexpr index_t kSteps = 3, kRows = 4, kSide = 8, kChannels = 4, kTokens = 12;
+constexpr index_t kSteps = 3, kTokens = kGoldenTokens;
 constexpr std::int32_t kFirst = 7, kSecond = 40;
-
-std::vector<float> step_of(const std::vector<float>& all, index_t k) {
-  const auto size = static_cast<std::ptrdiff_t>(all.size()) / kSteps;
-  return {all.begin() + k * size, all.begin() + (k + 1) * size};
-}
 
 void compare(const std::string& method, jobs::Precision precision) {
   HalfGolden golden("training", precision);
@@ -34,11 +29,10 @@ void compare(const std::string& method, jobs::Precision precision) {
   const Context context = model->context(nullptr);
 
   // Of golden.json there. The third caption names no subject.
-  const std::vector<std::int32_t> ids = golden->ints("ids"), timesteps = golden->ints("timesteps"), captions = golden->ints("captions");
+  const std::vector<std::int32_t> ids = golden->ints("ids");
   std::vector<std::int32_t> known_ids = ids;
   std::ranges::replace(known_ids, kSecond, kFirst);
   const std::vector<float> states = jobs::encode_text(context, *model, {3, known_ids, {}, {}});
-  const index_t width = options.text.hidden_size;
   TrainerOptions trained;
   trained.adam = {.learning_rate = 1e-3, .epsilon = 1e-3, .weight_decay = 0.5};
   IdentifierOptions learned{.tokens = {kFirst, kSecond}, .starts = {{11, 23}, {5}}, .captions = {0, 1},
@@ -58,22 +52,7 @@ void compare(const std::string& method, jobs::Precision precision) {
 
   std::vector<float> losses;
   for (index_t k = 0; k < kSteps; ++k) {
-    const Shape shape{kRows, kSide, kSide, kChannels};
-    TrainingBatch batch;
-    batch.latents = upload_channels_last(context, step_of(golden->floats("noisy"), k), shape, context.backend->activation());
-    batch.target = upload_channels_last(context, step_of(golden->floats("noise"), k), shape, DType::f32);
-    batch.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
-    batch.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
-    std::vector<float> texts;
-    for (index_t r = 0; r < kRows; ++r) {
-      const int caption = captions[static_cast<std::size_t>(k * kRows + r)];
-      const auto known = std::ranges::find(batch.captions, caption);
-      batch.texts.push_back(static_cast<int>(known - batch.captions.begin()));
-      if (known != batch.captions.end()) continue;
-      batch.captions.push_back(caption);
-      texts.insert(texts.end(), states.begin() + caption * kTokens * width, states.begin() + (caption + 1) * kTokens * width);
-    }
-    batch.embeddings = upload(context, texts, {static_cast<index_t>(batch.captions.size()), kTokens, width});
+    const TrainingBatch batch = captioned_batch(context, golden.golden(), states, k);
     losses.push_back(static_cast<float>(trainer.step(context, batch, identifier ? &*identifier : nullptr).loss));
   }
   // Three sums of errors that mostly cancel: in bf16 PyTorch's own are off by 0.003 here and by 0.011 in `search-identifier`, which is no

@@ -17,7 +17,7 @@ using namespace cones::test;
 namespace {
 
 const TextConfig kText = identifier_text_config();
-constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
+constexpr index_t kSteps = 5, kTokens = kGoldenTokens;
 
 struct Models {
   explicit Models(const Context& context)
@@ -32,37 +32,20 @@ struct Models {
     identifier_options = {.tokens = {7}, .starts = {{11, 23}}, .captions = {0, 1}, .ids = {ids.begin(), ids.begin() + 2 * kTokens},
                           .most_rows = 2, .learning_rate = 5e-3};
     Tape tape(context);
-    states = text.forward(tape, ids, 3, kTokens).value();
+    states = values(text.forward(tape, ids, 3, kTokens).value());
   }
 
-  /// Without the learned embedding, text states are those of the table. `shared`: every caption is there once, not once for
-  /// each of its rows.
   TrainingBatch batch(const Context& context, index_t k, bool shared = true) const {
-    const std::vector<std::int32_t> timesteps = golden.ints("timesteps"), captions = golden.ints("captions");
-    TrainingBatch b;
-    b.latents = search_step_of(context, golden.floats("noisy"), k);
-    b.target = search_step_of(context, golden.floats("noise"), k);
-    b.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
-    b.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
-    for (index_t r = 0; r < kRows; ++r) {
-      const int caption = captions[static_cast<std::size_t>(k * kRows + r)];
-      const auto known = std::ranges::find(b.captions, caption);
-      if (shared) b.texts.push_back(static_cast<int>(known - b.captions.begin()));
-      if (!shared || known == b.captions.end()) b.captions.push_back(caption);
-    }
-    const index_t texts = static_cast<index_t>(b.captions.size()), row = kTokens * kText.hidden_size;
-    EXPECT(shared == (texts < kRows));
-    b.embeddings = context.empty({texts, kTokens, kText.hidden_size});
-    for (index_t u = 0; u < texts; ++u)
-      std::copy_n(states.host() + b.captions[static_cast<std::size_t>(u)] * row, row, b.embeddings.host() + u * row);
-    return b;
+    TrainingBatch batch = captioned_batch(context, golden, states, k, shared);
+    EXPECT(shared == (batch.captions.size() < static_cast<std::size_t>(kGoldenRows)));
+    return batch;
   }
 
   Golden golden;
   Weights unet_weights, text_weights;
   UNet unet;
   ClipText text;
-  Tensor states;
+  std::vector<float> states;
   SearchOptions search_options;
   IdentifierOptions identifier_options;
 };

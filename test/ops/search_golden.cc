@@ -1,5 +1,10 @@
 #include "search_golden.h"
 
+#include <algorithm>
+
+#include "device/backend.h"
+#include "ops/transfer.h"
+
 namespace cones::test {
 
 UNetConfig search_unet_config() {
@@ -57,6 +62,34 @@ Tensor search_step_of(const Context& context, const std::vector<float>& values, 
         out.host()[(b * pixels + p) * channels + c] =
             values[static_cast<std::size_t>(((k * rows + b) * channels + c) * pixels + p)];
   return out;
+}
+
+TrainingBatch captioned_batch(const Context& context, const Golden& golden, const std::vector<float>& states, index_t k, bool shared) {
+  constexpr index_t side = 8, channels = 4;
+  const std::vector<std::int32_t> timesteps = golden.ints("timesteps"), captions = golden.ints("captions");
+  const auto upload_step = [&](const char* name, DType dtype) {
+    const std::vector<float> all = golden.floats(name);
+    const Shape shape{kGoldenRows, side, side, channels};
+    const auto first = all.begin() + k * shape.size();
+    return upload_channels_last(context, {first, first + shape.size()}, shape, dtype);
+  };
+  TrainingBatch batch;
+  batch.latents = upload_step("noisy", context.backend->activation());
+  batch.target = upload_step("noise", DType::f32);
+  batch.timesteps.assign(timesteps.begin() + k * kGoldenRows, timesteps.begin() + (k + 1) * kGoldenRows);
+  batch.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
+  const index_t width = identifier_text_config().hidden_size, row = kGoldenTokens * width;
+  std::vector<float> texts;
+  for (index_t r = 0; r < kGoldenRows; ++r) {
+    const int caption = captions[static_cast<std::size_t>(k * kGoldenRows + r)];
+    const auto known = std::ranges::find(batch.captions, caption);
+    if (shared) batch.texts.push_back(static_cast<int>(known - batch.captions.begin()));
+    if (shared && known != batch.captions.end()) continue;
+    batch.captions.push_back(caption);
+    texts.insert(texts.end(), states.begin() + caption * row, states.begin() + (caption + 1) * row);
+  }
+  batch.embeddings = upload(context, texts, {static_cast<index_t>(batch.captions.size()), kGoldenTokens, width});
+  return batch;
 }
 
 }  // namespace cones::test

@@ -5,6 +5,8 @@
 
 #include "concepts/search.h"
 #include "device/context.h"
+#include "diffusion/training_batch.h"
+#include "golden.h"
 #include "model/config.h"
 #include "model/unet.h"
 
@@ -25,5 +27,11 @@ std::vector<SearchGoldenRun> search_golden_runs();
 
 /// Step k of `values` [steps, 4, 4, 8, 8] (rows, channels, sides), channels last: [4, 8, 8, 4].
 Tensor search_step_of(const Context& context, const std::vector<float>& values, index_t k);
+
+/// Rows of a step: two of a subject, two prior ones; and tokens of a caption.
+constexpr index_t kGoldenRows = 4, kGoldenTokens = 12;
+/// Step k of a golden with captions, on any device. `states` [captions, T, D]: without a learned embedding, those of the table. `shared`:
+/// every caption is there once, not once for each of its rows.
+TrainingBatch captioned_batch(const Context& context, const Golden& golden, const std::vector<float>& states, index_t k, bool shared = true);
 
 }  // namespace cones::test

@@ -19,7 +19,7 @@ const std::string kFolder = "test/goldens/models/search/";
 
 constexpr index_t kSteps = 5, kRows = 4, kTokens = 12;
 
-struct Golden {
+struct SearchGolden {
   SafetensorsFile file{kFolder + "golden.safetensors"};
   std::string errors = [] {
     std::stringstream text;
@@ -64,7 +64,7 @@ struct Golden {
   }
 };
 
-void compare(const Golden& golden, const SearchGoldenRun& run, const char* isa, Checkpointing checkpointing) {
+void compare(const SearchGolden& golden, const SearchGoldenRun& run, const char* isa, Checkpointing checkpointing) {
   const Context context = make_context(2, isa);
   Weights weights({kFolder + "unet/diffusion_pytorch_model.safetensors"});
   const UNetConfig config = search_unet_config();
@@ -104,12 +104,12 @@ void compare(const Golden& golden, const SearchGoldenRun& run, const char* isa, 
 }  // namespace
 
 TEST("search runs equal PyTorch's") {
-  const Golden golden;
+  const SearchGolden golden;
   for (const char* isa : instruction_sets())
     for (const SearchGoldenRun& run : search_golden_runs()) compare(golden, run, isa, Checkpointing::none);
 }
 
 TEST("a checkpointed search equals PyTorch's") {
   for (const Checkpointing checkpointing : {Checkpointing::light, Checkpointing::layers})
-    compare(Golden(), search_golden_runs()[0], nullptr, checkpointing);
+    compare(SearchGolden(), search_golden_runs()[0], nullptr, checkpointing);
 }

@@ -20,7 +20,7 @@ namespace {
 const TextConfig kText = identifier_text_config();
 const WeightFiles kUnetFiles{"test/goldens/models/search/unet/diffusion_pytorch_model.safetensors"};
 const WeightFiles kTextFiles{"test/goldens/models/search-identifier/text_encoder/model.safetensors"};
-constexpr index_t kSteps = 3, kRows = 4, kTokens = 12;
+constexpr index_t kSteps = 3, kTokens = kGoldenTokens;
 constexpr std::int32_t kFirst = 7, kSecond = 40;  // the tokens that are learned; the second is a new one
 
 enum class Method { textual_inversion, custom_diffusion, dreambooth };
@@ -40,7 +40,7 @@ struct Models {
                           .ids = {ids.begin(), ids.begin() + 2 * kTokens}, .most_rows = 2, .learning_rate = 5e-3, .weight_decay = 0.5};
     std::ranges::replace(ids, kSecond, kFirst);
     Tape tape(context);
-    states = text.forward(tape, ids, 3, kTokens).value();
+    states = values(text.forward(tape, ids, 3, kTokens).value());
   }
 
   TrainerOptions options(Method method) const {
@@ -61,31 +61,13 @@ struct Models {
     return o;
   }
 
-  TrainingBatch batch(const Context& context, index_t k) const {
-    const std::vector<std::int32_t> timesteps = golden.ints("timesteps"), captions = golden.ints("captions");
-    TrainingBatch b;
-    b.latents = search_step_of(context, golden.floats("noisy"), k);
-    b.target = search_step_of(context, golden.floats("noise"), k);
-    b.timesteps.assign(timesteps.begin() + k * kRows, timesteps.begin() + (k + 1) * kRows);
-    b.weights = {0.5, 0.5, 0.5, 0.5};  // means over 2 subject rows and, with λ = 1, over 2 prior rows
-    for (index_t r = 0; r < kRows; ++r) {
-      const int caption = captions[static_cast<std::size_t>(k * kRows + r)];
-      const auto known = std::ranges::find(b.captions, caption);
-      b.texts.push_back(static_cast<int>(known - b.captions.begin()));
-      if (known == b.captions.end()) b.captions.push_back(caption);
-    }
-    const index_t texts = static_cast<index_t>(b.captions.size()), row = kTokens * kText.hidden_size;
-    b.embeddings = context.empty({texts, kTokens, kText.hidden_size});
-    for (index_t u = 0; u < texts; ++u)
-      std::copy_n(states.host() + b.captions[static_cast<std::size_t>(u)] * row, row, b.embeddings.host() + u * row);
-    return b;
-  }
+  TrainingBatch batch(const Context& context, index_t k) const { return captioned_batch(context, golden, states, k); }
 
   Golden golden;
   Weights unet_weights, text_weights;
   UNet unet;
   ClipText text;
-  Tensor states;
+  std::vector<float> states;
   IdentifierOptions identifier_options;
 };
 

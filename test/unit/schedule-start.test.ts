@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSchedulerConfig } from '../../lib/models/scheduler';
 import { noisedPicture, type SamplerName, samplerSchedule } from '../../lib/diffusion/schedule';
+import { toyStep } from '../toy-solver';
 
 interface Golden {
   image: number[];
@@ -26,8 +27,6 @@ interface Golden {
 
 const golden = JSON.parse(readFileSync(join(__dirname, '../goldens/schedule-start.json'), 'utf8')) as Golden;
 const { base_config: base } = JSON.parse(readFileSync(join(__dirname, '../goldens/schedule.json'), 'utf8')) as { base_config: Record<string, unknown> };
-const toyUnet = (x: number, t: number): number => 0.6 * x + 0.3 - 0.5 * (t / 1000) ** 2;
-const toyNoise = (step: number): number[] => [(((step * 7) % 5) - 2) / 2, (((step * 3) % 7) - 3) / 3];
 
 const named = golden.cases.map((c) => [`${c.sampler} ${c.steps} steps from ${c.start} ${JSON.stringify(c.config)}`, c] as const);
 test.each(named)('%s', (_, expected) => {
@@ -46,16 +45,7 @@ test.each(named)('%s', (_, expected) => {
   const previous: number[][] = [];
   steps.forEach((step, i) => {
     expect(Math.abs(step.timestep - expected.timesteps[i]!)).toBeLessThanOrEqual(2 * expected.timestep_error);
-    const output = x.map((value) => toyUnet(step.inputScale * value, step.timestep));
-    const prediction = x.map((value, j) => step.predictionFromX * value + step.predictionFromOutput * output[j]!);
-    x = x.map(
-      (value, j) =>
-        step.xFromX * value +
-        step.xFromPrediction * prediction[j]! +
-        step.xFromPrevious.reduce((sum, factor, k) => sum + (factor === 0 ? 0 : factor * previous[k]![j]!), 0) +
-        step.noise * toyNoise(i)[j]!,
-    );
-    previous.unshift(prediction);
+    x = toyStep(step, i, x, previous);
     x.forEach((value, j) => close(value, expected.trajectory[i]![j]!));
     // Halfway through a step of DPM2 the latents have the middle's noise; diffusers blends in that of the step's end.
     if (i + 1 < steps.length && !(expected.sampler.startsWith('kdpm2') && i % 2 === 0)) noised(i + 1).forEach((value, j) => close(value, expected.known[i]![j]!));

@@ -8,6 +8,7 @@ import type { SchedulerConfig } from '../../lib/models/types';
 import type { SamplerName } from '../../lib/diffusion/schedule';
 import { alphasCumprod, samplerSchedule } from '../../lib/diffusion/schedule';
 import { PREVIOUS } from '../../lib/diffusion/samplers/types';
+import { toyStep } from '../toy-solver';
 
 interface Golden {
   x_start: number[];
@@ -51,9 +52,6 @@ function configWith(changes: Record<string, unknown>): SchedulerConfig {
   return { ...SD14, ...Object.fromEntries(Object.entries(changes).map(([key, value]) => [camel(key), value])) };
 }
 
-const toyUnet = (x: number, t: number): number => 0.6 * x + 0.3 - 0.5 * (t / 1000) ** 2;
-const toyNoise = (step: number): number[] => [(((step * 7) % 5) - 2) / 2, (((step * 3) % 7) - 3) / 3];
-
 describe('alphasCumprod', () => {
   test.each(golden.tables.map((table) => [JSON.stringify(table.config), table] as const))('%s', (_, table) => {
     const ours = alphasCumprod(configWith(table.config));
@@ -82,17 +80,7 @@ describe('sampler trajectories equal diffusers', () => {
     let x = golden.x_start.map((value) => value * initialNoiseScale);
     const previous: number[][] = [];
     steps.forEach((step, i) => {
-      const z = toyNoise(i);
-      const output = x.map((value) => toyUnet(step.inputScale * value, step.timestep));
-      const prediction = x.map((value, j) => step.predictionFromX * value + step.predictionFromOutput * output[j]!);
-      x = x.map(
-        (value, j) =>
-          step.xFromX * value +
-          step.xFromPrediction * prediction[j]! +
-          step.xFromPrevious.reduce((sum, factor, k) => sum + (factor === 0 ? 0 : factor * previous[k]![j]!), 0) +
-          step.noise * z[j]!,
-      );
-      previous.unshift(prediction);
+      x = toyStep(step, i, x, previous);
       x.forEach((value, j) => {
         const error = Math.abs(value - expected.trajectory[i]![j]!);
         expect(error).toBeLessThanOrEqual(2 * expected.fp32_error + 1e-9 * scale);

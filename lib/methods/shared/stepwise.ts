@@ -1,5 +1,5 @@
 /** A search or a training step by step: how both are begun, run, kept and gone on with. */
-import type { NativeSearchRun } from '../../../typings/native';
+import type { NativeLearning } from '../../../typings/native';
 import type { Session } from '../../engine/session';
 import { ConesError } from '../../errors';
 import { toConesError } from '../../native';
@@ -8,15 +8,6 @@ import { show } from '../../util/show';
 import { type Checkpoint, type Priority, SHARES } from '../cones/options';
 import { type LossCurve, LossHistory } from './loss-history';
 import { type Kind, packState, unpackState } from './state';
-
-/** What has steps on the native side. */
-interface NativeSteps {
-  readonly step: number;
-  run(options: NativeSearchRun): Promise<void>;
-  saveState(): Promise<Uint8Array>;
-  loadState(state: Uint8Array): Promise<void>;
-  dispose(): void;
-}
 
 /** As a progress names them. */
 type Phase = 'search' | 'train';
@@ -48,7 +39,7 @@ interface Of<P extends Phase> {
   readonly digest: Buffer;
 }
 
-export class Stepwise<Native extends NativeSteps, P extends Phase> {
+export class Stepwise<Native extends NativeLearning, P extends Phase> {
   readonly native: Native;
   readonly #session: Session;
   readonly #settings: Settings<P>;
@@ -64,7 +55,7 @@ export class Stepwise<Native extends NativeSteps, P extends Phase> {
   }
 
   /** Begins, or goes on from `resume`, which is looked at before anything is made. */
-  static async open<Native extends NativeSteps, P extends Phase>(session: Session, settings: Settings<P>, of: Of<P>, create: () => Promise<Native>): Promise<Stepwise<Native, P>> {
+  static async open<Native extends NativeLearning, P extends Phase>(session: Session, settings: Settings<P>, of: Of<P>, create: () => Promise<Native>): Promise<Stepwise<Native, P>> {
     const state = settings.resume && (await runInPieces(unpackState(of.digest, session, settings.resume, of.kind)));
     const native = await create();
     session.addPart(native);

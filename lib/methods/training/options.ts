@@ -1,12 +1,11 @@
 import { z } from 'zod';
 import type { ImageInput } from '../../images/picture-source';
-import type { Checkpointing } from '../../engine/checkpointing';
 import { ConesError } from '../../errors';
 import { identifierKey } from '../../text/identifier-key';
 import { imageOption, parseOptions, functionOption } from '../../util/options';
 import { ownOptions } from '../../util/reading';
 import type { Warning } from '../../warning';
-import { type Checkpoint, type Priority, searchSchema } from '../cones/options';
+import { type Checkpoint, type FindConceptOptions, searchSchema } from '../cones/options';
 
 export type TrainMethod = 'textual-inversion' | 'custom-diffusion' | 'dreambooth';
 
@@ -34,8 +33,11 @@ export interface TrainSubject {
   readonly priorCaptions?: readonly string[];
 }
 
+/** Options that mean the same as in {@link FindConceptOptions}, with the same defaults. */
+type Shared = Pick<FindConceptOptions, 'priorGuidance' | 'cacheDir' | 'timesteps' | 'seed' | 'checkpointing' | 'priority'>;
+
 /** Options of a training. Where they depend on the method, defaults are the paper's (App. B.1–B.3). */
-export interface TrainOptions extends Partial<TrainSubject> {
+export interface TrainOptions extends Shared, Partial<TrainSubject> {
   /**
    * 'textual-inversion': a token embedding alone (Gal et al. 2022); 'custom-diffusion': K and V of the cross-attention and a token
    * embedding (Kumari et al. 2022); 'dreambooth': all weights of the UNet (Ruiz et al. 2022).
@@ -45,10 +47,6 @@ export interface TrainOptions extends Partial<TrainSubject> {
   readonly subjects?: readonly TrainSubject[];
   /** Number of prior pictures to draw for each subject when none are given; they are cached. Default 32. */
   readonly priorCount?: number;
-  /** Scale of classifier-free guidance with which they are drawn, 0 … 1000; 1 and less: none. Default 3. */
-  readonly priorGuidance?: number;
-  /** Where drawn prior pictures are kept; null: nowhere. Default: the user's cache folder. */
-  readonly cacheDir?: string | null;
   /** Default: 5000 (Textual Inversion), 600 (Custom Diffusion), 800 (DreamBooth), each times the number of subjects. */
   readonly steps?: number;
   /** Default: 5e-3 (Textual Inversion), 1e-5 (Custom Diffusion), 5e-6 (DreamBooth). */
@@ -65,19 +63,11 @@ export interface TrainOptions extends Partial<TrainSubject> {
   readonly priorBatchSize?: number;
   /** Weight of the prior pictures' loss. Default 1. */
   readonly priorWeight?: number;
-  /** Timesteps are drawn from [min, max). Default: all. */
-  readonly timesteps?: readonly [min: number, max: number];
   /**
    * Where learned embeddings start: at the rare token's, or at the mean of the category's words. Default: 'category' with Textual
    * Inversion, 'token' with Custom Diffusion. DreamBooth learns none.
    */
   readonly embeddingInit?: 'token' | 'category';
-  /** Everything random is a function of it. Default 0. */
-  readonly seed?: number | bigint;
-  /** Recompute activations in backward: less memory, more time. Default: as little as the memory limit allows. */
-  readonly checkpointing?: Checkpointing;
-  /** As {@link FindConceptOptions.priority}. Default 'normal'. */
-  readonly priority?: Priority;
   /** Goes on from a state that {@link Training.save} returned, with the same other options. */
   readonly resume?: Uint8Array;
   /** Saves the training as it goes, so that it survives its process. Default: none. */
